@@ -1,0 +1,265 @@
+/**
+ * What the use-cases in `src/control` need from the rest of the house. Each port names its promises; adapters live in
+ * `store`, `runtime` and `image`, and one contract suite runs over every implementation of a port.
+ */
+import type { Duplex, Readable } from 'node:stream';
+import type { Image, ImageBuild, ImageConfig, ImageState, ImageVersion, ImageVersionState, ImageVersionStatus, SnapshotSizes } from './image.ts';
+import type { Microvm, MicrovmEvent, MicrovmState, ProcessIdentity } from './microvm.ts';
+
+/** Wall clock and timers, so that tests can steer time. */
+export interface Clock {
+  /** Milliseconds since the epoch. */
+  nowMs(): number;
+  /** Calls back once at or after `atMs`; disposing cancels. Never keeps the process alive. */
+  at(atMs: number, callback: () => void): Disposable;
+}
+
+/** Sources of identity and secrecy. */
+export interface Random {
+  uuid(): string;
+  bytes(length: number): Buffer;
+}
+
+/** A page of a listing: `after` is the opaque position of the last item seen, null at the end. */
+export interface Page<T> {
+  readonly items: readonly T[];
+  readonly next: string | null;
+}
+
+export interface PageRequest {
+  readonly limit: number;
+  readonly after?: string | undefined;
+}
+
+export interface MicrovmRepository {
+  /** @throws LullError conflict where the client token is taken */
+  insert(microvm: Microvm): Promise<void>;
+  get(microvmId: string): Promise<Microvm | undefined>;
+  byEndpoint(endpointId: string): Promise<Microvm | undefined>;
+  byClientToken(clientToken: string): Promise<Microvm | undefined>;
+  /** Newest first. */
+  list(filter: { imageArn?: string | undefined; imageVersion?: string | undefined }, page: PageRequest): Promise<Page<Microvm>>;
+  /** All in one of these states, in no particular order. */
+  inStates(states: readonly MicrovmState[]): Promise<readonly Microvm[]>;
+  /**
+   * Applies one event of the table of states, together with the fields that change with it, in one durable transaction.
+   * @throws LullError conflict where the table does not allow the event in the state that the row is in now
+   */
+  apply(microvmId: string, event: MicrovmEvent, patch?: Partial<MicrovmPatch>): Promise<Microvm>;
+  /** Changes fields without an event. */
+  patch(microvmId: string, patch: Partial<MicrovmPatch>): Promise<Microvm>;
+  /** Sum of `baselineMib` over the states that count (section 7.2). */
+  allocatedMib(): Promise<number>;
+}
+
+/** The fields of a microVM that change during its life. */
+export type MicrovmPatch = {
+  -readonly [F in 'stateReason' | 'suspendedAtMs' | 'terminatedAtMs' | 'generation' | 'lastGeneration' | 'process']: Microvm[F];
+};
+
+export interface ImageRepository {
+  /** @throws LullError validation `A MicroVM image with the name …` where the name is taken */
+  insert(image: Image, first: ImageVersion): Promise<void>;
+  get(name: string): Promise<Image | undefined>;
+  byClientToken(clientToken: string): Promise<Image | undefined>;
+  /** In order of creation, newest first. `nameFilter` is a substring. */
+  list(filter: { nameFilter?: string | undefined }, page: PageRequest): Promise<Page<Image>>;
+  addVersion(version: ImageVersion, imageState: ImageState): Promise<void>;
+  version(name: string, version: string): Promise<ImageVersion | undefined>;
+  /** Newest first. */
+  versions(name: string, page: PageRequest): Promise<Page<ImageVersion>>;
+  /** The newest version that is SUCCESSFUL and ACTIVE. */
+  newestActive(name: string): Promise<ImageVersion | undefined>;
+  /** Versions whose state is one of these, over all images (what a crash left unfinished). */
+  versionsInStates(states: readonly ImageVersionState[]): Promise<readonly ImageVersion[]>;
+  /** How many versions the image ever had: version numbers are never used twice. */
+  versionCount(name: string): Promise<number>;
+  /** Changes a version, its build and its image in one transaction. */
+  update(name: string, version: string, change: ImageChange): Promise<void>;
+  /** Removes the image and its versions. */
+  remove(name: string): Promise<void>;
+}
+
+/** What one step of a build changes, at each of the three levels. */
+export interface ImageChange {
+  readonly image?: { state?: ImageState; latestActiveVersion?: string | null; latestFailedVersion?: string | null };
+  readonly version?: { state?: ImageVersionState; status?: ImageVersionStatus };
+  readonly build?: Partial<Pick<ImageBuild, 'state' | 'stateReason' | 'sizes'>>;
+}
+
+/** An access key of the API. */
+export interface AccessKey {
+  readonly accessKeyId: string;
+  readonly secretAccessKey: string;
+  readonly createdAtMs: number;
+}
+
+export interface AccessKeyRepository {
+  insert(key: AccessKey): Promise<void>;
+  get(accessKeyId: string): Promise<AccessKey | undefined>;
+  list(): Promise<readonly AccessKey[]>;
+}
+
+/** A 256-bit key that endpoint tokens are encrypted with. */
+export interface TokenKey {
+  readonly kid: string;
+  readonly key: Buffer;
+  readonly createdAtMs: number;
+}
+
+export interface TokenKeyRepository {
+  insert(key: TokenKey): Promise<void>;
+  /** Newest first. */
+  list(): Promise<readonly TokenKey[]>;
+}
+
+/** A stored object: its bytes are in a file of the object store, never in the database. */
+export interface StoredObject {
+  readonly bucket: string;
+  /** Data, never a path. */
+  readonly key: string;
+  /** Name of the file that holds the bytes: a uuid of ours. */
+  readonly blobId: string;
+  readonly size: number;
+  /** Hex MD5, without quotes. */
+  readonly etag: string;
+  readonly contentType: string;
+  readonly metadata: Readonly<Record<string, string>>;
+  /** Base64 checksums by algorithm name (`CRC32`, `CRC32C`, `SHA1`, `SHA256`, `CRC64NVME`). */
+  readonly checksums: Readonly<Record<string, string>>;
+  readonly modifiedAtMs: number;
+}
+
+export interface ObjectRepository {
+  createBucket(bucket: string, createdAtMs: number): Promise<'created' | 'exists'>;
+  hasBucket(bucket: string): Promise<boolean>;
+  listBuckets(): Promise<readonly { bucket: string; createdAtMs: number }[]>;
+  /** False where it still holds objects. */
+  deleteBucket(bucket: string): Promise<boolean>;
+  /** Replaces what was there and returns its blob, which the caller then removes. */
+  put(object: StoredObject): Promise<string | undefined>;
+  get(bucket: string, key: string): Promise<StoredObject | undefined>;
+  /** Returns the blob that is no longer referred to. */
+  delete(bucket: string, key: string): Promise<string | undefined>;
+  /** Keys in UTF-8 binary order, strictly after `after`. */
+  list(bucket: string, options: { prefix: string; after: string; limit: number }): Promise<readonly StoredObject[]>;
+  /** Every blob that an object refers to (for clean-up of orphans). */
+  blobIds(): Promise<readonly string[]>;
+}
+
+/** Durable state. Every promise resolves after the change is on disk. */
+export interface Store extends AsyncDisposable {
+  readonly microvms: MicrovmRepository;
+  readonly images: ImageRepository;
+  readonly accessKeys: AccessKeyRepository;
+  readonly tokenKeys: TokenKeyRepository;
+  readonly objects: ObjectRepository;
+}
+
+/** The bytes of stored objects. */
+export interface BlobStore {
+  /** Streams to disk, fsyncs, and returns the size and hex MD5; removes the file if the stream fails. */
+  write(source: Readable): Promise<{ blobId: string; size: number; md5: string }>;
+  /** Opens the bytes `[start, end]`, both included; all of them without a range. */
+  read(blobId: string, range?: { start: number; end: number }): Readable;
+  remove(blobId: string): Promise<void>;
+  /** Path of the file, for those who need one (the zip reader). */
+  path(blobId: string): string;
+}
+
+/** How long each named step took, in milliseconds, in order. */
+export type StepTimes = readonly { readonly step: string; readonly ms: number }[];
+
+/** What the runtime needs to start a microVM. */
+export interface LaunchRequest {
+  readonly microvmId: string;
+  readonly snapshotId: string;
+}
+
+export interface SuspendReport {
+  /** Bytes written for this generation: index, pages, device state. */
+  readonly bytesWritten: number;
+  readonly pages: number;
+  readonly zeroPages: number;
+  readonly steps: StepTimes;
+}
+
+/** What the runtime tells of microVMs that change by themselves. */
+export interface RuntimeObserver {
+  /** The VMM process ended although nobody asked it to. */
+  vmmDied(microvmId: string): void;
+  /** The application's main process ended inside the guest. */
+  applicationExited(microvmId: string, exitCode: number): void;
+}
+
+/**
+ * The host's side of microVMs: processes, memory, disks. It keeps no durable state of its own; `control` commits what the
+ * table of states asks for between its steps (see ARCHITECTURE.md, "Suspend and wake").
+ */
+export interface MicrovmRuntime {
+  /**
+   * Restores a microVM from its image's snapshot up to the moment before anything runs.
+   * @returns the process, to be committed before {@link continue}
+   */
+  prepareLaunch(request: LaunchRequest): Promise<ProcessIdentity>;
+  /** Restores a suspended generation likewise. @throws LullError internal where a file of it is missing or damaged */
+  prepareWake(request: LaunchRequest & { generation: number }): Promise<ProcessIdentity>;
+  /** Lets a prepared microVM run; resolves once clock, entropy and identity are right and the application runs. */
+  continue(microvmId: string): Promise<StepTimes>;
+  /** Freezes, pauses and writes generation `generation` durably. The process stays, paused. */
+  saveGeneration(microvmId: string, generation: number): Promise<SuspendReport>;
+  /** Removes the void generation and lets the paused process go on. */
+  undoSuspend(microvmId: string, generation: number): Promise<void>;
+  /** Ends the process after its generation was committed, and drops the generations before it. */
+  release(microvmId: string, generation: number): Promise<void>;
+  /** Drops a prepared process of which nothing has run; the generation stays. */
+  abandonPrepared(microvmId: string): Promise<void>;
+  /** Ends the process, where there is one, and removes every file of the microVM. */
+  destroy(microvmId: string): Promise<void>;
+  /** Takes over a process that an earlier server started; false where it is gone. */
+  adopt(request: LaunchRequest & { process: ProcessIdentity }): Promise<boolean>;
+  /** True where generation `generation` is complete and its checksums hold. */
+  verifyGeneration(microvmId: string, generation: number): Promise<boolean>;
+  /** True where nothing of a restored generation has run: same host boot, scratch disk unchanged since its manifest. */
+  untouchedSince(microvmId: string, generation: number): Promise<boolean>;
+  /** A byte stream to 127.0.0.1:`port` in a running microVM. @throws LullError internal where the guest refuses */
+  dial(microvmId: string, port: number): Promise<Duplex>;
+  /** One HTTP POST from inside the guest to 127.0.0.1:`port` (section 4). @returns the status, or 'timeout' / 'refused' */
+  callHook(microvmId: string, hook: { port: number; path: string; body?: string; timeoutMs: number }): Promise<number | 'timeout' | 'refused'>;
+  /** The application's output: what was kept, then, with `follow`, what comes. */
+  logs(microvmId: string, options: { follow: boolean; signal: AbortSignal }): AsyncIterable<Buffer>;
+  /** Removes folders of microVMs that are not in `known`. @returns their ids */
+  sweep(known: ReadonlySet<string>): Promise<readonly string[]>;
+  /** Closes what this process holds; microVMs run on. */
+  detach(): Promise<void>;
+}
+
+/** One line of progress of a build. */
+export interface BuildStep {
+  readonly step: string;
+  readonly state: 'started' | 'finished' | 'failed';
+  readonly ms?: number;
+}
+
+export interface BuildRequest {
+  readonly imageName: string;
+  readonly imageArn: string;
+  readonly imageVersion: string;
+  readonly snapshotId: string;
+  readonly config: ImageConfig;
+  /** File of the artifact's bytes. */
+  readonly artifactPath: string;
+  readonly region: string;
+}
+
+export interface ImageBuilder {
+  /**
+   * Builds a version up to its snapshot on disk. The log and the steps go to the version's build log as they come.
+   * @throws BuildFailure with the step; nothing of the snapshot is left then, the log stays
+   */
+  build(request: BuildRequest, signal: AbortSignal): Promise<SnapshotSizes>;
+  /** The log of a build: what was kept, then, with `follow`, what comes until the build ends. */
+  log(snapshotId: string, options: { follow: boolean; signal: AbortSignal }): AsyncIterable<Buffer>;
+  /** Removes every file of a version. */
+  remove(snapshotId: string): Promise<void>;
+}

@@ -1,0 +1,96 @@
+/**
+ * The refusals whose texts AWS's clients know, word for word as recorded. The section of
+ * `aws-lambda-microvms.md` (the contract reference) stands beside each.
+ */
+import { LullError } from './errors.ts';
+
+/** Section 1.6. */
+export const imageNotFound = (imageArn: string) =>
+  new LullError('not-found', `MicroVMImage not found for MicroVMImageID: ${imageArn}`);
+
+/** Section 1.6. */
+export const imageVersionNotFound = (imageArn: string, version: string) =>
+  new LullError('not-found', `MicroVMImage not found for MicroVMImage: ${imageArn}, Version: ${version}`);
+
+/** Section 1.6. */
+export const microvmNotFound = (microvmId: string) => new LullError('not-found', `MicroVM not found: ${microvmId}`);
+
+/** Section 1.6: the image does not exist, or none of its versions (or not the pinned one) is ACTIVE. */
+export const noActiveVersion = (imageArn: string, version?: string) =>
+  new LullError(
+    'not-found',
+    `No active version found for MicroVM image ${imageArn}${version === undefined ? '' : ` and version ${version}`}`,
+  );
+
+/** Section 1.6: image operations. */
+export const invalidArn = (value: string) => new LullError('validation', `Invalid ARN format: ${value}`);
+
+/** Section 1.6. */
+export const imageNameTaken = (name: string) =>
+  new LullError('validation', `A MicroVM image with the name '${name}' already exists in this account`);
+
+/** Section 1.6. */
+export const imageBusy = () => new LullError('validation', 'Cannot delete MicroVM image in its current state.');
+
+/** Section 1.6. */
+export const imageInUse = () => new LullError('validation', 'Cannot delete microvm image with running microvms.');
+
+/** Section 1.6: update of an image whose build still runs. */
+export const imageUpdating = () => new LullError('conflict', 'MicroVM Image is already in state: UPDATING');
+
+/** Section 1.6. */
+export const microvmTerminated = (microvmId: string) =>
+  new LullError('validation', `The MicroVM ${microvmId} has been terminated and its state cannot be changed.`);
+
+/** Section 1.6. */
+export const tokenTooLong = (minutes: number) =>
+  new LullError('validation', `ExpirationMinutes ${minutes} exceeded max allowed of 60.`);
+
+/** Section 1.6. */
+export const memoryQuotaReached = () =>
+  new LullError('quota-exceeded', 'The base maximum allocated memory limit has been reached for this account.');
+
+/** Section 1.6 records only that the message names the maximum. */
+export const tooManyBuilds = (maximum: number) =>
+  new LullError('quota-exceeded', `The maximum number of concurrent MicroVM image builds (${maximum}) has been reached.`);
+
+/** Section 1.6. */
+export const memorySizeUnsupported = (mib: number, baseImageArn: string, supported: readonly number[]) =>
+  new LullError(
+    'validation',
+    `The requested memory size of ${mib} MiB is not supported by base MicroVM image ${baseImageArn}. ` +
+      `Supported memory sizes in MiB are: [${supported.join(', ')}].`,
+  );
+
+/** Section 1.6. */
+export const baseImageUnknown = (baseImageArn: string, version: string) =>
+  new LullError('validation', `No managed MicroVM Image with arn ${baseImageArn} and version ${version} is available`);
+
+/** Section 1.6. */
+export const readyHookRequired = () =>
+  new LullError(
+    'validation',
+    'The ready (/ready) MicroVM image hook must be enabled when any MicroVM lifecycle hook (run, resume, suspend, or terminate) is enabled.',
+  );
+
+/** Section 1.6. */
+export const runHookRequired = () =>
+  new LullError('validation', 'The run hook must be enabled in the MicroVM image to pass the run hook payload.');
+
+/** Section 1.6. */
+export const connectorUnknown = (arn: string) =>
+  new LullError('validation', `Unrecognized managed network connector ARN: ${arn}`);
+
+/** Section 1.6. */
+export const connectorMalformed = () => new LullError('validation', 'Malformed network connector ARN');
+
+/** Section 1.6. */
+export const codeArtifactNotS3 = () =>
+  new LullError('validation', 'CodeArtifact URI must be a valid S3 URI in the format: s3://<bucket>/<key>');
+
+/** Sections 1.3 and 1.8: a client token repeated with other parameters. */
+export const clientTokenReused = (clientToken: string) =>
+  new LullError('conflict', `The client token ${clientToken} has already been used with different parameters.`);
+
+/** Ours: the host's memory, not the account's limit, is exhausted. */
+export const hostFull = (detail: string) => new LullError('insufficient-capacity', detail);
