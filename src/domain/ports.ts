@@ -234,12 +234,10 @@ export interface MicrovmRuntime {
   detach(): Promise<void>;
 }
 
-/** One line of progress of a build. */
-export interface BuildStep {
-  readonly step: string;
-  readonly state: 'started' | 'finished' | 'failed';
-  readonly ms?: number;
-}
+/** What a build tells while it goes: a step that started or ended, or a line of output. `atMs` is the wall clock. */
+export type BuildEvent =
+  | { readonly atMs: number; readonly type: 'step'; readonly step: string; readonly state: 'started' | 'finished' | 'failed'; readonly ms?: number }
+  | { readonly atMs: number; readonly type: 'line'; readonly step: string; readonly text: string };
 
 export interface BuildRequest {
   readonly imageName: string;
@@ -258,8 +256,25 @@ export interface ImageBuilder {
    * @throws BuildFailure with the step; nothing of the snapshot is left then, the log stays
    */
   build(request: BuildRequest, signal: AbortSignal): Promise<SnapshotSizes>;
-  /** The log of a build: what was kept, then, with `follow`, what comes until the build ends. */
-  log(snapshotId: string, options: { follow: boolean; signal: AbortSignal }): AsyncIterable<Buffer>;
+  /** The events of a build: what was kept, then, with `follow`, what comes until the build ends. */
+  events(snapshotId: string, options: { follow: boolean; signal: AbortSignal }): AsyncIterable<BuildEvent>;
   /** Removes every file of a version. */
   remove(snapshotId: string): Promise<void>;
+}
+
+/** Which ports of which microVM a token opens, and until when. Section 6.1. */
+export interface EndpointClaims {
+  readonly microvmId: string;
+  /** `http` for CreateMicrovmAuthToken, `shell` for CreateMicrovmShellAuthToken. */
+  readonly purpose: 'http' | 'shell';
+  /** Inclusive ranges; a single port is a range of one. */
+  readonly ports: readonly { readonly from: number; readonly to: number }[];
+  readonly expiresAtMs: number;
+}
+
+/** Makes and opens the encrypted tokens of the data plane. */
+export interface EndpointTokens {
+  issue(claims: EndpointClaims): Promise<string>;
+  /** Undefined where the token is not one of ours or was tampered with. Expiry is the caller's to check. */
+  open(token: string): Promise<EndpointClaims | undefined>;
 }

@@ -1,0 +1,116 @@
+/**
+ * Every use-case of the control plane, as the API sees it: a handler makes one call here. Inputs are already parsed and
+ * have their defaults; results are records of the domain, which the API renders.
+ */
+import type { Image, ImageConfig, ImageVersion, ImageVersionStatus, LoggingConfig } from '../domain/image.ts';
+import type { IdlePolicy, Microvm } from '../domain/microvm.ts';
+import type { BuildEvent, EndpointClaims, Page, PageRequest, StepTimes, SuspendReport } from '../domain/ports.ts';
+
+/** The configuration as the caller gave it; what it left out (`null`) gets its default from the use-case. */
+export type ImageConfigInput = Omit<ImageConfig, 'baseImageVersion' | 'egressConnectors' | 'minimumMemoryMib'> & {
+  readonly baseImageVersion: string | null;
+  readonly egressConnectors: readonly string[] | null;
+  readonly minimumMemoryMib: number | null;
+};
+
+export interface CreateImageInput {
+  readonly name: string;
+  readonly config: ImageConfigInput;
+  readonly tags: Readonly<Record<string, string>>;
+  readonly clientToken: string | null;
+}
+
+export interface UpdateImageInput {
+  readonly imageIdentifier: string;
+  readonly config: ImageConfigInput;
+  readonly clientToken: string | null;
+}
+
+/** An image and the version that the call is about. */
+export interface ImageWithVersion {
+  readonly image: Image;
+  readonly version: ImageVersion;
+}
+
+/** A managed base image (section 2.1). */
+export interface ManagedImage {
+  readonly imageArn: string;
+  readonly createdAtMs: number;
+  readonly versions: readonly { readonly version: string; readonly createdAtMs: number; readonly status: 'AVAILABLE' | 'DEPRECATED' }[];
+}
+
+/** Image operations. Identifiers are ARNs or names, as received. Errors: `src/domain/refusals.ts`. */
+export interface ImageUseCases {
+  create(input: CreateImageInput): Promise<ImageWithVersion>;
+  update(input: UpdateImageInput): Promise<ImageWithVersion>;
+  get(imageIdentifier: string): Promise<Image>;
+  list(filter: { nameFilter?: string | undefined }, page: PageRequest): Promise<Page<Image>>;
+  /** Asynchronous: answers DELETING, the image is gone when it 404s. */
+  delete(imageIdentifier: string): Promise<Image>;
+  version(imageIdentifier: string, version: string): Promise<ImageWithVersion>;
+  versions(imageIdentifier: string, page: PageRequest): Promise<Page<ImageVersion> & { image: Image }>;
+  setVersionStatus(imageIdentifier: string, version: string, status: ImageVersionStatus): Promise<ImageWithVersion>;
+  managed(): readonly ManagedImage[];
+  buildEvents(
+    imageIdentifier: string,
+    version: string,
+    options: { follow: boolean; signal: AbortSignal },
+  ): Promise<AsyncIterable<BuildEvent>>;
+}
+
+export interface RunMicrovmInput {
+  readonly imageIdentifier: string;
+  readonly imageVersion: string | null;
+  readonly executionRoleArn: string | null;
+  readonly idlePolicy: IdlePolicy | null;
+  readonly maximumDurationSeconds: number;
+  readonly runHookPayload: string | null;
+  readonly ingressConnectors: readonly string[] | null;
+  readonly egressConnectors: readonly string[] | null;
+  readonly logging: LoggingConfig | null;
+  readonly clientToken: string | null;
+}
+
+/** How the last launch, suspend and wake of a microVM went: what `GET /lull/v1/microvms/{id}/report` shows. */
+export interface MicrovmReport {
+  readonly launch: StepTimes | null;
+  readonly suspend: SuspendReport | null;
+  readonly wake: StepTimes | null;
+}
+
+/** MicroVM operations. Errors: `src/domain/refusals.ts`. */
+export interface MicrovmUseCases {
+  /** Answers PENDING at once; the launch goes on behind it. */
+  run(input: RunMicrovmInput): Promise<Microvm>;
+  get(microvmId: string): Promise<Microvm>;
+  list(filter: { imageArn?: string | undefined; imageVersion?: string | undefined }, page: PageRequest): Promise<Page<Microvm>>;
+  /** Resolves when it sleeps; no-op where it sleeps already. */
+  suspend(microvmId: string): Promise<void>;
+  /** Resolves when it runs; no-op where it runs already. */
+  resume(microvmId: string): Promise<void>;
+  /** Resolves when it is gone; no-op where it is gone already. */
+  terminate(microvmId: string): Promise<void>;
+  createAuthToken(input: { microvmId: string; expirationMinutes: number; ports: EndpointClaims['ports'] }): Promise<string>;
+  report(microvmId: string): Promise<MicrovmReport>;
+  logs(microvmId: string, options: { follow: boolean; signal: AbortSignal }): Promise<AsyncIterable<Buffer>>;
+}
+
+/** What the server says of itself at `GET /lull/v1/health`. */
+export interface ServerHealth {
+  readonly status: 'ok';
+  readonly version: string;
+  readonly driver: string;
+  readonly accelerator: string;
+}
+
+export interface ServerUseCases {
+  health(): ServerHealth;
+  /** Suspends every running microVM, then ends the server (`lull down`). Resolves when all sleep. */
+  suspendAllAndStop(): Promise<{ readonly suspended: number }>;
+}
+
+export interface ControlPlane {
+  readonly images: ImageUseCases;
+  readonly microvms: MicrovmUseCases;
+  readonly server: ServerUseCases;
+}
