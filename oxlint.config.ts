@@ -101,6 +101,8 @@ export default defineConfig({
     'typescript/only-throw-error': 'error',
     'typescript/return-await': ['error', 'error-handling-correctness-only'],
     'typescript/switch-exhaustiveness-check': 'error',
+    // An option and its value stay together in an argv: `...['-m', '512']`.
+    'unicorn/no-useless-spread': 'off',
     'unicorn/prefer-node-protocol': 'error',
   },
   overrides: [
