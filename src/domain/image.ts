@@ -111,6 +111,15 @@ export interface ImageVersion {
   readonly createdAtMs: number;
   readonly updatedAtMs: number;
   readonly build: ImageBuild;
+  /** The call that made it, where that call had a client token (section 1.8). */
+  readonly request?: ClientRequest;
+}
+
+/** What tells a repeated call from another one with the same client token. */
+export interface ClientRequest {
+  readonly clientToken: string;
+  /** Digest of the operation and its parameters. */
+  readonly fingerprint: string;
 }
 
 /** Sizes that GetMicrovmImageBuild reports, in bytes. */

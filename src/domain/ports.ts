@@ -32,7 +32,7 @@ export interface PageRequest {
 }
 
 export interface MicrovmRepository {
-  /** @throws LullError conflict where the client token is taken */
+  /** @throws LullError conflict where the client token is taken; not-found where its image is being deleted */
   insert(microvm: Microvm): Promise<void>;
   get(microvmId: string): Promise<Microvm | undefined>;
   byEndpoint(endpointId: string): Promise<Microvm | undefined>;
@@ -65,6 +65,8 @@ export interface ImageRepository {
   /** In order of creation, newest first. `nameFilter` is a substring. */
   list(filter: { nameFilter?: string | undefined }, page: PageRequest): Promise<Page<Image>>;
   addVersion(version: ImageVersion, imageState: ImageState): Promise<void>;
+  /** The version that a create or an update with this client token made. */
+  versionByClientToken(clientToken: string): Promise<ImageVersion | undefined>;
   version(name: string, version: string): Promise<ImageVersion | undefined>;
   /** Newest first. */
   versions(name: string, page: PageRequest): Promise<Page<ImageVersion>>;
@@ -76,12 +78,21 @@ export interface ImageRepository {
   versionCount(name: string): Promise<number>;
   /** Changes a version, its build and its image in one transaction. */
   update(name: string, version: string, change: ImageChange): Promise<void>;
+  /**
+   * Moves an image to DELETING where no build of it runs and no microVM of it lives, in one transaction: from then on
+   * `microvms.insert` refuses its name.
+   */
+  markDeleting(name: string, atMs: number): Promise<'deleting' | 'building' | 'in-use' | 'absent'>;
+  /** Images in one of these states (what a crash left unfinished). */
+  inStates(states: readonly ImageState[]): Promise<readonly Image[]>;
   /** Removes the image and its versions. */
   remove(name: string): Promise<void>;
 }
 
 /** What one step of a build changes, at each of the three levels. */
 export interface ImageChange {
+  /** Becomes `updatedAtMs` of the version, and of the image where it changes. */
+  readonly atMs?: number;
   readonly image?: { state?: ImageState; latestActiveVersion?: string | null; latestFailedVersion?: string | null };
   readonly version?: { state?: ImageVersionState; status?: ImageVersionStatus };
   readonly build?: Partial<Pick<ImageBuild, 'state' | 'stateReason' | 'sizes'>>;

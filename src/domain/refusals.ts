@@ -35,8 +35,8 @@ export const imageBusy = () => new LullError('validation', 'Cannot delete MicroV
 /** Section 1.6. */
 export const imageInUse = () => new LullError('validation', 'Cannot delete microvm image with running microvms.');
 
-/** Section 1.6: update of an image whose build still runs. */
-export const imageUpdating = () => new LullError('conflict', 'MicroVM Image is already in state: UPDATING');
+/** Section 1.6: change of an image whose build still runs; recorded for UPDATING, ours for the other states. */
+export const imageUpdating = (state = 'UPDATING') => new LullError('conflict', `MicroVM Image is already in state: ${state}`);
 
 /** Section 1.6. */
 export const microvmTerminated = (microvmId: string) =>

@@ -1,0 +1,87 @@
+/** The bytes of stored objects: one file each, named by a uuid of ours, complete or not there. */
+import { createHash, randomUUID } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Readable } from 'node:stream';
+import { LullError } from '../domain/errors.ts';
+import type { BlobStore } from '../domain/ports.ts';
+
+const OWNER_ONLY_FILE = 0o600;
+const OWNER_ONLY_FOLDER = 0o700;
+const BLOB_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+const PARTIAL = '.partial';
+
+/** Opens a folder of blobs, makes it where it does not exist, and removes what a crash left half-written. */
+export async function openBlobs(folder: string): Promise<BlobStore> {
+  await mkdir(folder, { recursive: true, mode: OWNER_ONLY_FOLDER });
+  const names = await readdir(folder);
+  await Promise.all(names.filter((name) => name.endsWith(PARTIAL)).map((name) => rm(join(folder, name), { force: true })));
+  return new FileBlobStore(folder);
+}
+
+class FileBlobStore implements BlobStore {
+  readonly #folder: string;
+
+  constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  async write(source: Readable): Promise<{ blobId: string; size: number; md5: string }> {
+    const blobId = randomUUID();
+    const target = this.path(blobId);
+    const partial = `${target}${PARTIAL}`;
+    try {
+      const { size, md5 } = await writeThrough(source, partial);
+      await rename(partial, target);
+      await syncFolder(this.#folder);
+      return { blobId, size, md5 };
+    } catch (error) {
+      source.destroy();
+      await rm(partial, { force: true });
+      if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error;
+      throw new LullError('insufficient-capacity', 'The disk that holds the object store is full.', { cause: error });
+    }
+  }
+
+  read(blobId: string, range?: { start: number; end: number }): Readable {
+    return createReadStream(this.path(blobId), range);
+  }
+
+  async remove(blobId: string): Promise<void> {
+    await rm(this.path(blobId), { force: true });
+  }
+
+  path(blobId: string): string {
+    // Ids are ours, but one that leads out of the folder must not even be asked for.
+    if (!BLOB_ID.test(blobId)) throw new LullError('internal', 'That is not the id of a stored blob.');
+    return join(this.#folder, blobId);
+  }
+}
+
+async function writeThrough(source: Readable, path: string): Promise<{ size: number; md5: string }> {
+  const md5 = createHash('md5');
+  let size = 0;
+  const file = await open(path, 'wx', OWNER_ONLY_FILE);
+  try {
+    for await (const chunk of source) {
+      const bytes = typeof chunk === 'string' ? Buffer.from(chunk) : (chunk as Uint8Array);
+      md5.update(bytes);
+      await file.writeFile(bytes);
+      size += bytes.length;
+    }
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  return { size, md5: md5.digest('hex') };
+}
+
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}

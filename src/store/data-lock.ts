@@ -1,0 +1,56 @@
+/**
+ * One server a data folder. The lock is SQLite's own exclusive one on an empty file: a POSIX record lock, which the kernel
+ * drops when the process ends in whatever way, so that it is never stale. Node has no flock of its own.
+ */
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { LullError } from '../domain/errors.ts';
+
+const SQLITE_BUSY = 5;
+/** The low byte of an extended result code is its primary code. */
+const PRIMARY_CODE = 0xff;
+
+/**
+ * Takes a data folder for this process until the lock is disposed of or the process ends.
+ * @param folder is made (0700) where it does not exist
+ * @throws LullError conflict where another server has it
+ */
+export function lockDataFolder(folder: string): Disposable {
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  const pidPath = join(folder, 'server.pid');
+  const lockPath = join(folder, 'server.lock');
+  // Made only where it is missing: closing a descriptor of it would drop a lock that this very process holds.
+  if (!existsSync(lockPath)) writeFileSync(lockPath, '', { flag: 'a', mode: 0o600 });
+  const database = new DatabaseSync(lockPath, { timeout: 0 });
+  try {
+    database.exec('BEGIN EXCLUSIVE');
+  } catch (cause) {
+    database.close();
+    if (((cause as { errcode?: number }).errcode ?? 0) % (PRIMARY_CODE + 1) !== SQLITE_BUSY) {
+      throw new LullError('internal', `The data folder ${folder} cannot be locked: ${(cause as Error).message}`, { cause });
+    }
+    const holder = readPid(pidPath);
+    throw new LullError(
+      'conflict',
+      `The data folder ${folder} is in use by another Lull server (pid ${holder ?? 'unknown'}). Stop it first, or give another folder with --data.`,
+      { cause },
+    );
+  }
+  // Only for the message above; the lock does not rest on it.
+  writeFileSync(pidPath, `${process.pid}\n`, { mode: 0o600 });
+  return {
+    [Symbol.dispose]() {
+      if (database.isOpen) database.close();
+    },
+  };
+}
+
+function readPid(path: string): number | undefined {
+  try {
+    const pid = Number.parseInt(readFileSync(path, 'utf8'), 10);
+    return Number.isSafeInteger(pid) ? pid : undefined;
+  } catch {
+    return undefined;
+  }
+}

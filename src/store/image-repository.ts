@@ -1,0 +1,212 @@
+/** Images and their versions in SQL. */
+import { sql, type Insertable, type Kysely, type Selectable, type Transaction } from 'kysely';
+import { LullError } from '../domain/errors.ts';
+import type { Image, ImageState, ImageVersion, ImageVersionState } from '../domain/image.ts';
+import { MICROVM_STATES } from '../domain/microvm.ts';
+import type { ImageChange, ImageRepository, Page, PageRequest } from '../domain/ports.ts';
+import { clientTokenReused, imageNameTaken } from '../domain/refusals.ts';
+import { pageOf, positionBefore } from './page.ts';
+import { toImage, toImageVersion } from './rows.ts';
+import { uniqueViolation } from './sqlite-thread.ts';
+import type { ImageTable, ImageVersionTable, Tables } from './tables.ts';
+
+/** All that may still need the files of their image: a sleeper restores from them, a dying one has them mapped. */
+const NEEDS_IMAGE = MICROVM_STATES.filter((state) => state !== 'TERMINATED');
+
+/** The images of a store. */
+export class SqlImageRepository implements ImageRepository {
+  readonly #db: Kysely<Tables>;
+
+  constructor(db: Kysely<Tables>) {
+    this.#db = db;
+  }
+
+  async insert(image: Image, first: ImageVersion): Promise<void> {
+    await this.#db
+      .transaction()
+      .execute(async (tx) => {
+        await tx.insertInto('images').values(toImageRow(image)).execute();
+        await tx.insertInto('imageVersions').values(toVersionRow(first)).execute();
+      })
+      .catch((error: unknown) => rethrow(error, first));
+  }
+
+  async get(name: string): Promise<Image | undefined> {
+    const row = await this.#db.selectFrom('images').selectAll().where('name', '=', name).executeTakeFirst();
+    return row === undefined ? undefined : toImage(row);
+  }
+
+  async byClientToken(clientToken: string): Promise<Image | undefined> {
+    const row = await this.#db.selectFrom('images').selectAll().where('clientToken', '=', clientToken).executeTakeFirst();
+    return row === undefined ? undefined : toImage(row);
+  }
+
+  async list(filter: { nameFilter?: string | undefined }, page: PageRequest): Promise<Page<Image>> {
+    let query = this.#db.selectFrom('images').selectAll().where('seq', '<', positionBefore(page));
+    const { nameFilter } = filter;
+    if (nameFilter !== undefined) query = query.where(sql<boolean>`instr(name, ${nameFilter}) > 0`);
+    const rows = await query
+      .orderBy('seq', 'desc')
+      .limit(page.limit + 1)
+      .execute();
+    return pageOf(rows, page, toImage);
+  }
+
+  async addVersion(version: ImageVersion, imageState: ImageState): Promise<void> {
+    await this.#db
+      .transaction()
+      .execute(async (tx) => {
+        const { numUpdatedRows } = await tx
+          .updateTable('images')
+          .set(({ eb }) => ({ state: imageState, updatedAtMs: version.createdAtMs, versionsMade: eb('versionsMade', '+', 1) }))
+          .where('name', '=', version.imageName)
+          .executeTakeFirstOrThrow();
+        if (numUpdatedRows === 0n) throw gone(version.imageName);
+        await tx.insertInto('imageVersions').values(toVersionRow(version)).execute();
+      })
+      .catch((error: unknown) => rethrow(error, version));
+  }
+
+  async versionByClientToken(clientToken: string): Promise<ImageVersion | undefined> {
+    const row = await this.#db.selectFrom('imageVersions').selectAll().where('clientToken', '=', clientToken).executeTakeFirst();
+    return row === undefined ? undefined : toImageVersion(row);
+  }
+
+  async version(name: string, version: string): Promise<ImageVersion | undefined> {
+    const row = await versionRow(this.#db, name, version);
+    return row === undefined ? undefined : toImageVersion(row);
+  }
+
+  async versions(name: string, page: PageRequest): Promise<Page<ImageVersion>> {
+    const rows = await this.#db
+      .selectFrom('imageVersions')
+      .selectAll()
+      .where('imageName', '=', name)
+      .where('seq', '<', positionBefore(page))
+      .orderBy('seq', 'desc')
+      .limit(page.limit + 1)
+      .execute();
+    return pageOf(rows, page, toImageVersion);
+  }
+
+  async newestActive(name: string): Promise<ImageVersion | undefined> {
+    const row = await this.#db
+      .selectFrom('imageVersions')
+      .selectAll()
+      .where('imageName', '=', name)
+      .where('state', '=', 'SUCCESSFUL')
+      .where('status', '=', 'ACTIVE')
+      .orderBy('seq', 'desc')
+      .limit(1)
+      .executeTakeFirst();
+    return row === undefined ? undefined : toImageVersion(row);
+  }
+
+  async versionsInStates(states: readonly ImageVersionState[]): Promise<readonly ImageVersion[]> {
+    if (states.length === 0) return [];
+    const rows = await this.#db.selectFrom('imageVersions').selectAll().where('state', 'in', states).execute();
+    return rows.map(toImageVersion);
+  }
+
+  async versionCount(name: string): Promise<number> {
+    const row = await this.#db.selectFrom('images').select('versionsMade').where('name', '=', name).executeTakeFirst();
+    return row?.versionsMade ?? 0;
+  }
+
+  async update(name: string, version: string, change: ImageChange): Promise<void> {
+    await this.#db.transaction().execute(async (tx) => {
+      const row = await versionRow(tx, name, version);
+      if (row === undefined) throw gone(`${name}, version ${version}`);
+      const stamp = change.atMs === undefined ? {} : { updatedAtMs: change.atMs };
+      const build = { ...toImageVersion(row).build, ...change.build };
+      await tx
+        .updateTable('imageVersions')
+        .set({ ...change.version, ...stamp, build: JSON.stringify(build) })
+        .where('seq', '=', row.seq)
+        .execute();
+      if (change.image === undefined) return;
+      await tx
+        .updateTable('images')
+        .set({ ...change.image, ...stamp })
+        .where('name', '=', name)
+        .execute();
+    });
+  }
+
+  async markDeleting(name: string, atMs: number): Promise<'deleting' | 'building' | 'in-use' | 'absent'> {
+    return this.#db.transaction().execute(async (tx) => {
+      const image = await tx.selectFrom('images').select('state').where('name', '=', name).executeTakeFirst();
+      if (image === undefined) return 'absent';
+      if (image.state === 'DELETING') return 'deleting';
+      if (image.state === 'CREATING' || image.state === 'UPDATING') return 'building';
+      const user = await tx
+        .selectFrom('microvms')
+        .select('microvmId')
+        .where('imageName', '=', name)
+        .where('state', 'in', NEEDS_IMAGE)
+        .limit(1)
+        .executeTakeFirst();
+      if (user !== undefined) return 'in-use';
+      await tx.updateTable('images').set({ state: 'DELETING', updatedAtMs: atMs }).where('name', '=', name).execute();
+      return 'deleting';
+    });
+  }
+
+  async inStates(states: readonly ImageState[]): Promise<readonly Image[]> {
+    if (states.length === 0) return [];
+    const rows = await this.#db.selectFrom('images').selectAll().where('state', 'in', states).execute();
+    return rows.map(toImage);
+  }
+
+  async remove(name: string): Promise<void> {
+    // The versions go with it (ON DELETE CASCADE).
+    await this.#db.deleteFrom('images').where('name', '=', name).execute();
+  }
+}
+
+function versionRow(db: Kysely<Tables> | Transaction<Tables>, name: string, version: string): Promise<Selectable<ImageVersionTable> | undefined> {
+  return db.selectFrom('imageVersions').selectAll().where('imageName', '=', name).where('version', '=', version).executeTakeFirst();
+}
+
+const gone = (what: string) => new LullError('not-found', `The image ${what} does not exist.`);
+
+/** Turns violated constraints into the refusals that they stand for. */
+function rethrow(error: unknown, { imageName, version, request }: ImageVersion): never {
+  const columns = uniqueViolation(error);
+  if (columns === undefined) throw error;
+  if (columns === 'images.name') throw imageNameTaken(imageName);
+  if (columns.endsWith('.client_token')) throw clientTokenReused(request?.clientToken ?? '');
+  throw new LullError('conflict', `Version ${version} of the image ${imageName} exists already.`, { cause: error });
+}
+
+function toImageRow(image: Image): Insertable<ImageTable> {
+  return {
+    id: image.id,
+    name: image.name,
+    imageArn: image.imageArn,
+    state: image.state,
+    createdAtMs: image.createdAtMs,
+    updatedAtMs: image.updatedAtMs,
+    latestActiveVersion: image.latestActiveVersion,
+    latestFailedVersion: image.latestFailedVersion,
+    tags: JSON.stringify(image.tags),
+    clientToken: image.clientToken,
+    versionsMade: 1,
+  };
+}
+
+function toVersionRow(version: ImageVersion): Insertable<ImageVersionTable> {
+  return {
+    imageName: version.imageName,
+    version: version.version,
+    snapshotId: version.snapshotId,
+    state: version.state,
+    status: version.status,
+    config: JSON.stringify(version.config),
+    createdAtMs: version.createdAtMs,
+    updatedAtMs: version.updatedAtMs,
+    build: JSON.stringify(version.build),
+    clientToken: version.request?.clientToken ?? null,
+    requestFingerprint: version.request?.fingerprint ?? null,
+  };
+}

@@ -1,0 +1,75 @@
+/** Brings a store's layout to what this code knows: forward only, one transaction a step, a backup before the first. */
+import { open, rename, rm } from 'node:fs/promises';
+import { LullError } from '../domain/errors.ts';
+import type { Migration } from './migrations.ts';
+import type { SqliteThread } from './sqlite-thread.ts';
+
+/** What {@link migrate} did. */
+export interface MigrationReport {
+  readonly from: number;
+  readonly to: number;
+  /** The copy that was made first; null where there was nothing worth a copy. */
+  readonly backupPath: string | null;
+}
+
+const OWNER_ONLY = 0o600;
+
+/**
+ * Runs the migrations that the store at `path` has not seen. A crash leaves it at the last complete step.
+ * @throws LullError conflict where the store is newer than `migrations`
+ */
+export async function migrate(thread: SqliteThread, path: string, migrations: readonly Migration[]): Promise<MigrationReport> {
+  const from = await layoutVersion(thread);
+  const newest = migrations.at(-1)?.version ?? 0;
+  if (from > newest) {
+    throw new LullError(
+      'conflict',
+      `The store at ${path} was written by a newer Lull (layout ${from}, this one knows ${newest}). ` +
+        `Start that version again, or put back the copy it made (${backupPathOf(path, newest)}).`,
+    );
+  }
+  const pending = migrations.filter(({ version }) => version > from);
+  const worthACopy = from > 0 && pending.length > 0 && path !== ':memory:';
+  const backupPath = worthACopy ? await backUp(thread, path, from) : null;
+  for (const migration of pending) await runMigration(thread, migration);
+  return { from, to: newest, backupPath };
+}
+
+/** Where the copy of a store is kept that was at layout `version`. */
+export const backupPathOf = (path: string, version: number) => `${path}.layout-${version}.backup`;
+
+async function layoutVersion(thread: SqliteThread): Promise<number> {
+  const { rows } = await thread.run('PRAGMA user_version');
+  return (rows[0] as { user_version: number }).user_version;
+}
+
+async function runMigration(thread: SqliteThread, migration: Migration): Promise<void> {
+  await thread.run('begin immediate');
+  try {
+    for (const statement of migration.statements) await thread.run(statement);
+    // A PRAGMA takes no parameters; the number is ours. It is part of the transaction.
+    await thread.run(`PRAGMA user_version = ${migration.version}`);
+    await thread.run('commit');
+  } catch (cause) {
+    await thread.run('rollback');
+    const detail = cause instanceof Error ? cause.message : String(cause);
+    throw new LullError('internal', `The store could not be brought to layout ${migration.version} (${migration.name}): ${detail}`, { cause });
+  }
+}
+
+async function backUp(thread: SqliteThread, path: string, version: number): Promise<string> {
+  const target = backupPathOf(path, version);
+  const partial = `${target}.partial`;
+  await rm(partial, { force: true });
+  // SQLite accepts an empty file, and so the copy, which holds keys, is never readable to others.
+  await (await open(partial, 'wx', OWNER_ONLY)).close();
+  await thread.run('VACUUM INTO ?', [partial]);
+  const file = await open(partial, 'r');
+  try {
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await rename(partial, target);
+  return target;
+}

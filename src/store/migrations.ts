@@ -1,0 +1,113 @@
+/**
+ * Every change of the store's layout, oldest first. A migration that was released is never edited: a store that ran it
+ * would differ from one that runs it today. `version` is kept in `PRAGMA user_version`.
+ */
+
+/** One step forward, run in one transaction. */
+export interface Migration {
+  readonly version: number;
+  readonly name: string;
+  readonly statements: readonly string[];
+}
+
+export const MIGRATIONS: readonly Migration[] = [
+  {
+    version: 1,
+    name: 'microvms, images, keys and objects',
+    statements: [
+      `CREATE TABLE microvms (
+         seq INTEGER PRIMARY KEY AUTOINCREMENT,
+         microvm_id TEXT NOT NULL UNIQUE,
+         endpoint_id TEXT NOT NULL UNIQUE,
+         state TEXT NOT NULL,
+         state_reason TEXT,
+         image_name TEXT NOT NULL,
+         image_arn TEXT NOT NULL,
+         image_version TEXT NOT NULL,
+         snapshot_id TEXT NOT NULL,
+         baseline_mib INTEGER NOT NULL CHECK (baseline_mib > 0),
+         execution_role_arn TEXT,
+         idle_policy TEXT,
+         maximum_duration_seconds INTEGER NOT NULL,
+         ingress_connectors TEXT NOT NULL,
+         egress_connectors TEXT NOT NULL,
+         logging TEXT,
+         run_hook_payload TEXT,
+         client_token TEXT UNIQUE,
+         started_at_ms INTEGER NOT NULL,
+         suspended_at_ms INTEGER,
+         terminated_at_ms INTEGER,
+         generation INTEGER NOT NULL CHECK (generation BETWEEN 0 AND last_generation),
+         last_generation INTEGER NOT NULL,
+         process TEXT
+       ) STRICT`,
+      // Every index ends in the rowid (seq), so one on a filter also gives the order of the listing.
+      'CREATE INDEX microvms_by_image ON microvms (image_arn)',
+      'CREATE INDEX microvms_by_image_and_version ON microvms (image_arn, image_version)',
+      'CREATE INDEX microvms_by_version ON microvms (image_version)',
+      'CREATE INDEX microvms_by_image_and_state ON microvms (image_name, state)',
+      'CREATE INDEX microvms_by_state ON microvms (state, baseline_mib)',
+      `CREATE TABLE images (
+         seq INTEGER PRIMARY KEY AUTOINCREMENT,
+         id TEXT NOT NULL UNIQUE,
+         name TEXT NOT NULL UNIQUE,
+         image_arn TEXT NOT NULL,
+         state TEXT NOT NULL,
+         created_at_ms INTEGER NOT NULL,
+         updated_at_ms INTEGER NOT NULL,
+         latest_active_version TEXT,
+         latest_failed_version TEXT,
+         tags TEXT NOT NULL,
+         client_token TEXT UNIQUE,
+         versions_made INTEGER NOT NULL
+       ) STRICT`,
+      'CREATE INDEX images_by_state ON images (state)',
+      `CREATE TABLE image_versions (
+         seq INTEGER PRIMARY KEY AUTOINCREMENT,
+         image_name TEXT NOT NULL REFERENCES images (name) ON DELETE CASCADE,
+         version TEXT NOT NULL,
+         snapshot_id TEXT NOT NULL UNIQUE,
+         state TEXT NOT NULL,
+         status TEXT NOT NULL,
+         config TEXT NOT NULL,
+         created_at_ms INTEGER NOT NULL,
+         updated_at_ms INTEGER NOT NULL,
+         build TEXT NOT NULL,
+         client_token TEXT UNIQUE,
+         request_fingerprint TEXT,
+         UNIQUE (image_name, version)
+       ) STRICT`,
+      'CREATE INDEX image_versions_by_image ON image_versions (image_name)',
+      'CREATE INDEX image_versions_usable ON image_versions (image_name, state, status)',
+      'CREATE INDEX image_versions_by_state ON image_versions (state)',
+      `CREATE TABLE access_keys (
+         seq INTEGER PRIMARY KEY AUTOINCREMENT,
+         access_key_id TEXT NOT NULL UNIQUE,
+         secret_access_key TEXT NOT NULL,
+         created_at_ms INTEGER NOT NULL
+       ) STRICT`,
+      `CREATE TABLE token_keys (
+         seq INTEGER PRIMARY KEY AUTOINCREMENT,
+         kid TEXT NOT NULL UNIQUE,
+         key BLOB NOT NULL CHECK (length(key) = 32),
+         created_at_ms INTEGER NOT NULL
+       ) STRICT`,
+      `CREATE TABLE buckets (
+         bucket TEXT PRIMARY KEY,
+         created_at_ms INTEGER NOT NULL
+       ) STRICT, WITHOUT ROWID`,
+      `CREATE TABLE objects (
+         bucket TEXT NOT NULL REFERENCES buckets (bucket),
+         key TEXT NOT NULL,
+         blob_id TEXT NOT NULL UNIQUE,
+         size INTEGER NOT NULL,
+         etag TEXT NOT NULL,
+         content_type TEXT NOT NULL,
+         metadata TEXT NOT NULL,
+         checksums TEXT NOT NULL,
+         modified_at_ms INTEGER NOT NULL,
+         PRIMARY KEY (bucket, key)
+       ) STRICT, WITHOUT ROWID`,
+    ],
+  },
+];

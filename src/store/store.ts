@@ -1,0 +1,75 @@
+/** Opens the store: one SQLite file on a thread of its own. */
+import { chmod, mkdir, open } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { CamelCasePlugin, Kysely } from 'kysely';
+import type { Store } from '../domain/ports.ts';
+import { SqlImageRepository } from './image-repository.ts';
+import { SqlAccessKeyRepository, SqlTokenKeyRepository } from './key-repositories.ts';
+import { SqlMicrovmRepository } from './microvm-repository.ts';
+import { migrate } from './migrate.ts';
+import { MIGRATIONS } from './migrations.ts';
+import { SqlObjectRepository } from './object-repository.ts';
+import { sqliteThreadDialect } from './sqlite-dialect.ts';
+import { SqliteThread } from './sqlite-thread.ts';
+import type { Tables } from './tables.ts';
+
+const OWNER_ONLY_FILE = 0o600;
+const OWNER_ONLY_FOLDER = 0o700;
+
+/** The one line that the store may have to say. */
+export interface StoreLog {
+  info(fields: object, message: string): void;
+}
+
+/**
+ * Opens a store, makes it where there is none, and brings its layout up to date.
+ * @param options.path of the file, or `:memory:` for one that is gone when it is closed
+ * @throws LullError conflict where the file is no store or a newer Lull wrote it; internal where it cannot be opened
+ */
+export async function openStore({ path, log }: { path: string; log?: StoreLog }): Promise<Store> {
+  if (path !== ':memory:') await prepareFile(path);
+  const thread = new SqliteThread(path);
+  try {
+    const { from, to, backupPath } = await migrate(thread, path, MIGRATIONS);
+    if (from !== to) log?.info({ path, from, to, backupPath }, from === 0 ? 'store created' : 'store migrated');
+  } catch (error) {
+    await thread.close();
+    throw error;
+  }
+  return storeOver(thread);
+}
+
+function storeOver(thread: SqliteThread): Store {
+  const db = new Kysely<Tables>({ dialect: sqliteThreadDialect(thread), plugins: [new CamelCasePlugin()] });
+  return {
+    microvms: new SqlMicrovmRepository(db),
+    images: new SqlImageRepository(db),
+    accessKeys: new SqlAccessKeyRepository(db),
+    tokenKeys: new SqlTokenKeyRepository(db),
+    objects: new SqlObjectRepository(db),
+    async [Symbol.asyncDispose]() {
+      await db.destroy();
+      await thread.close();
+    },
+  };
+}
+
+/** SQLite gives a new file the umask's mode, and its log files the mode of the file: so the file is made first. */
+async function prepareFile(path: string): Promise<void> {
+  const folder = dirname(path);
+  await mkdir(folder, { recursive: true, mode: OWNER_ONLY_FOLDER });
+  try {
+    await (await open(path, 'wx', OWNER_ONLY_FILE)).close();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    // Never by opening it: closing any descriptor of it would drop the locks that this process holds on it.
+    await chmod(path, OWNER_ONLY_FILE);
+    return;
+  }
+  const handle = await open(folder, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}

@@ -1,0 +1,107 @@
+/** The tables as Kysely sees them: snake_case in SQL, camelCase here. What they hold is in `migrations.ts`. */
+import type { Generated } from 'kysely';
+import type { ImageState, ImageVersionState, ImageVersionStatus } from '../domain/image.ts';
+import type { MicrovmState } from '../domain/microvm.ts';
+
+/** A column with JSON in it. */
+type Json = string;
+
+export interface MicrovmTable {
+  /** Order of creation, and the position that a page ends at. */
+  seq: Generated<number>;
+  microvmId: string;
+  endpointId: string;
+  state: MicrovmState;
+  stateReason: string | null;
+  imageName: string;
+  imageArn: string;
+  imageVersion: string;
+  snapshotId: string;
+  baselineMib: number;
+  executionRoleArn: string | null;
+  idlePolicy: Json | null;
+  maximumDurationSeconds: number;
+  ingressConnectors: Json;
+  egressConnectors: Json;
+  logging: Json | null;
+  runHookPayload: string | null;
+  clientToken: string | null;
+  startedAtMs: number;
+  suspendedAtMs: number | null;
+  terminatedAtMs: number | null;
+  generation: number;
+  lastGeneration: number;
+  process: Json | null;
+}
+
+export interface ImageTable {
+  seq: Generated<number>;
+  id: string;
+  name: string;
+  imageArn: string;
+  state: ImageState;
+  createdAtMs: number;
+  updatedAtMs: number;
+  latestActiveVersion: string | null;
+  latestFailedVersion: string | null;
+  tags: Json;
+  clientToken: string | null;
+  /** How many versions it ever had. */
+  versionsMade: number;
+}
+
+export interface ImageVersionTable {
+  seq: Generated<number>;
+  imageName: string;
+  version: string;
+  snapshotId: string;
+  state: ImageVersionState;
+  status: ImageVersionStatus;
+  config: Json;
+  createdAtMs: number;
+  updatedAtMs: number;
+  build: Json;
+  clientToken: string | null;
+  requestFingerprint: string | null;
+}
+
+export interface AccessKeyTable {
+  seq: Generated<number>;
+  accessKeyId: string;
+  secretAccessKey: string;
+  createdAtMs: number;
+}
+
+export interface TokenKeyTable {
+  seq: Generated<number>;
+  kid: string;
+  key: Uint8Array;
+  createdAtMs: number;
+}
+
+export interface BucketTable {
+  bucket: string;
+  createdAtMs: number;
+}
+
+export interface ObjectTable {
+  bucket: string;
+  key: string;
+  blobId: string;
+  size: number;
+  etag: string;
+  contentType: string;
+  metadata: Json;
+  checksums: Json;
+  modifiedAtMs: number;
+}
+
+export interface Tables {
+  microvms: MicrovmTable;
+  images: ImageTable;
+  imageVersions: ImageVersionTable;
+  accessKeys: AccessKeyTable;
+  tokenKeys: TokenKeyTable;
+  buckets: BucketTable;
+  objects: ObjectTable;
+}
