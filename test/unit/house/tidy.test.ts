@@ -66,7 +66,7 @@ suite('committed files', { skip }, () => {
   });
 
   test('leave no work for later', () => {
-    assert.deepEqual(linesWith(filesOf('.ts', '.js', '.rs', '.sh', '.md', '/lull', '.toml'), /\b(TODO|FIXME|XXX|HACK)\b/), []);
+    assert.deepEqual(linesWith(files ?? [], /\b(TODO|FIXME|XXX|HACK)\b/), []);
   });
 
   test('switch no wall or limit off', () => {
