@@ -1,0 +1,51 @@
+/** What set-up has prepared on this machine: the files that every microVM and every build starts from. */
+
+/** Processor architectures that Lull runs on, in the kernel's names. */
+export const ARCHITECTURES = ['x86_64', 'aarch64'] as const;
+export type Architecture = (typeof ARCHITECTURES)[number];
+
+/** A file kept under the hash of its content. */
+export interface PlatformFile {
+  /** Prefix of the SHA-256; also the name of its folder. */
+  readonly id: string;
+  /** Absolute path. */
+  readonly path: string;
+}
+
+/** A base image that a Dockerfile may name without a registry. */
+export interface BaseImage {
+  /** As written in `FROM`: `lull/base`, `lull/python`, `lull/node`. */
+  readonly name: string;
+  /** The last part of its ARN: `lull-base`, … */
+  readonly arnName: string;
+  /** Tar of the root file system, without devices. */
+  readonly rootfsPath: string;
+  /** `sha256:` and the hex digest of that tar. */
+  readonly digest: string;
+  /** The OCI configuration that it starts with. */
+  readonly config: { readonly env: readonly string[]; readonly cmd: readonly string[]; readonly workingDir: string };
+  readonly createdAtMs: number;
+}
+
+/** The prepared platform. */
+export interface Platform {
+  readonly arch: Architecture;
+  readonly createdAtMs: number;
+  readonly kernel: PlatformFile & { readonly release: string };
+  readonly initramfs: PlatformFile;
+  /** The agent's binary; the host runs it too, for its tools. */
+  readonly agent: PlatformFile;
+  readonly qemu: {
+    readonly id: string;
+    /** `7.2.22`. */
+    readonly version: string;
+    /** Folder of the private copy. */
+    readonly path: string;
+    /**
+     * The words that a command line starts with. QEMU looks for firmware in its current folder before its own: start it in a
+     * folder that nobody else writes to.
+     */
+    readonly argv: readonly string[];
+  };
+  readonly baseImages: readonly BaseImage[];
+}
