@@ -2,7 +2,7 @@
 import { open, rename, rm } from 'node:fs/promises';
 import { LullError } from '../domain/errors.ts';
 import type { Migration } from './migrations.ts';
-import type { SqliteThread } from './sqlite-thread.ts';
+import type { StatementRunner } from './sqlite-thread.ts';
 
 /** What {@link migrate} did. */
 export interface MigrationReport {
@@ -18,8 +18,8 @@ const OWNER_ONLY = 0o600;
  * Runs the migrations that the store at `path` has not seen. A crash leaves it at the last complete step.
  * @throws LullError conflict where the store is newer than `migrations`
  */
-export async function migrate(thread: SqliteThread, path: string, migrations: readonly Migration[]): Promise<MigrationReport> {
-  const from = await layoutVersion(thread);
+export async function migrate(statements: StatementRunner, path: string, migrations: readonly Migration[]): Promise<MigrationReport> {
+  const from = await layoutVersion(statements);
   const newest = migrations.at(-1)?.version ?? 0;
   if (from > newest) {
     throw new LullError(
@@ -30,40 +30,40 @@ export async function migrate(thread: SqliteThread, path: string, migrations: re
   }
   const pending = migrations.filter(({ version }) => version > from);
   const worthACopy = from > 0 && pending.length > 0 && path !== ':memory:';
-  const backupPath = worthACopy ? await backUp(thread, path, from) : null;
-  for (const migration of pending) await runMigration(thread, migration);
+  const backupPath = worthACopy ? await backUp(statements, path, from) : null;
+  for (const migration of pending) await runMigration(statements, migration);
   return { from, to: newest, backupPath };
 }
 
 /** Where the copy of a store is kept that was at layout `version`. */
 export const backupPathOf = (path: string, version: number) => `${path}.layout-${version}.backup`;
 
-async function layoutVersion(thread: SqliteThread): Promise<number> {
-  const { rows } = await thread.run('PRAGMA user_version');
+async function layoutVersion(statements: StatementRunner): Promise<number> {
+  const { rows } = await statements.run('PRAGMA user_version');
   return (rows[0] as { user_version: number }).user_version;
 }
 
-async function runMigration(thread: SqliteThread, migration: Migration): Promise<void> {
-  await thread.run('begin immediate');
+async function runMigration(statements: StatementRunner, migration: Migration): Promise<void> {
+  await statements.run('begin immediate');
   try {
-    for (const statement of migration.statements) await thread.run(statement);
+    for (const statement of migration.statements) await statements.run(statement);
     // A PRAGMA takes no parameters; the number is ours. It is part of the transaction.
-    await thread.run(`PRAGMA user_version = ${migration.version}`);
-    await thread.run('commit');
+    await statements.run(`PRAGMA user_version = ${migration.version}`);
+    await statements.run('commit');
   } catch (cause) {
-    await thread.run('rollback');
+    await statements.run('rollback');
     const detail = cause instanceof Error ? cause.message : String(cause);
     throw new LullError('internal', `The store could not be brought to layout ${migration.version} (${migration.name}): ${detail}`, { cause });
   }
 }
 
-async function backUp(thread: SqliteThread, path: string, version: number): Promise<string> {
+async function backUp(statements: StatementRunner, path: string, version: number): Promise<string> {
   const target = backupPathOf(path, version);
   const partial = `${target}.partial`;
   await rm(partial, { force: true });
   // SQLite accepts an empty file, and so the copy, which holds keys, is never readable to others.
   await (await open(partial, 'wx', OWNER_ONLY)).close();
-  await thread.run('VACUUM INTO ?', [partial]);
+  await statements.run('VACUUM INTO ?', [partial]);
   const file = await open(partial, 'r');
   try {
     await file.sync();

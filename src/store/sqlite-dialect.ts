@@ -1,4 +1,4 @@
-/** Kysely's dialect over {@link SqliteThread}. Kysely itself serialises transactions: the adapter has a single connection. */
+/** Kysely's dialect over a {@link StatementRunner}. Kysely itself serialises transactions: the adapter has a single connection. */
 import {
   CompiledQuery,
   SqliteAdapter,
@@ -10,13 +10,13 @@ import {
   type Kysely,
   type QueryResult,
 } from 'kysely';
-import type { SqliteThread } from './sqlite-thread.ts';
+import type { StatementRunner } from './sqlite-thread.ts';
 
-/** A dialect over an open thread, which whoever opened it closes. */
-export function sqliteThreadDialect(thread: SqliteThread): Dialect {
+/** A dialect over open statements, which whoever opened them closes. */
+export function sqliteThreadDialect(statements: StatementRunner): Dialect {
   return {
     createAdapter: () => new SqliteAdapter(),
-    createDriver: () => new SqliteThreadDriver(thread),
+    createDriver: () => new SqliteThreadDriver(statements),
     createQueryCompiler: () => new SqliteQueryCompiler(),
     createIntrospector: (db: Kysely<unknown>) => new SqliteIntrospector(db),
   };
@@ -25,8 +25,8 @@ export function sqliteThreadDialect(thread: SqliteThread): Dialect {
 class SqliteThreadDriver implements Driver {
   readonly #connection: SqliteThreadConnection;
 
-  constructor(thread: SqliteThread) {
-    this.#connection = new SqliteThreadConnection(thread);
+  constructor(statements: StatementRunner) {
+    this.#connection = new SqliteThreadConnection(statements);
   }
 
   async init(): Promise<void> {}
@@ -54,14 +54,14 @@ class SqliteThreadDriver implements Driver {
 }
 
 class SqliteThreadConnection implements DatabaseConnection {
-  readonly #thread: SqliteThread;
+  readonly #statements: StatementRunner;
 
-  constructor(thread: SqliteThread) {
-    this.#thread = thread;
+  constructor(statements: StatementRunner) {
+    this.#statements = statements;
   }
 
   async executeQuery<R>(query: CompiledQuery): Promise<QueryResult<R>> {
-    const { rows, changes } = await this.#thread.run(query.sql, query.parameters);
+    const { rows, changes } = await this.#statements.run(query.sql, query.parameters);
     return { rows: rows as R[], numAffectedRows: BigInt(changes) };
   }
 

@@ -45,13 +45,24 @@ export function uniqueViolation(error: unknown): string | undefined {
   return error.message.replace(/^UNIQUE constraint failed: /, '');
 }
 
+/** Whoever runs statements, one after the other. */
+export interface StatementRunner {
+  /**
+   * Runs one statement.
+   * @throws SqliteError where SQLite refuses it; LullError insufficient-capacity on a full disk, internal when the store is closed
+   */
+  run(sql: string, parameters?: readonly unknown[]): Promise<{ rows: readonly unknown[]; changes: number }>;
+  /** Lets the statements under way end, then closes the file. */
+  close(): Promise<void>;
+}
+
 interface Waiting {
   readonly resolve: (reply: SqliteReply) => void;
   readonly reject: (error: unknown) => void;
 }
 
 /** A database on its own thread. Statements run in the order in which they are given. */
-export class SqliteThread {
+export class SqliteThread implements StatementRunner {
   readonly #worker: Worker;
   readonly #waiting = new Map<number, Waiting>();
   readonly #exited: Promise<void>;
@@ -77,10 +88,6 @@ export class SqliteThread {
     this.#worker.unref();
   }
 
-  /**
-   * Runs one statement.
-   * @throws SqliteError where SQLite refuses it; LullError insufficient-capacity on a full disk, internal when the thread is gone
-   */
   async run(sql: string, parameters: readonly unknown[] = []): Promise<{ rows: readonly unknown[]; changes: number }> {
     if (this.#gone !== undefined) throw this.#gone;
     const id = ++this.#lastId;
@@ -97,7 +104,6 @@ export class SqliteThread {
     throw cause;
   }
 
-  /** Lets the statements under way end, then closes the file and the thread. */
   async close(): Promise<void> {
     this.#worker.ref();
     this.#worker.postMessage('close');

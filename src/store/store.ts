@@ -10,7 +10,7 @@ import { migrate } from './migrate.ts';
 import { MIGRATIONS } from './migrations.ts';
 import { SqlObjectRepository } from './object-repository.ts';
 import { sqliteThreadDialect } from './sqlite-dialect.ts';
-import { SqliteThread } from './sqlite-thread.ts';
+import { SqliteThread, type StatementRunner } from './sqlite-thread.ts';
 import type { Tables } from './tables.ts';
 
 const OWNER_ONLY_FILE = 0o600;
@@ -39,8 +39,9 @@ export async function openStore({ path, log }: { path: string; log?: StoreLog })
   return storeOver(thread);
 }
 
-function storeOver(thread: SqliteThread): Store {
-  const db = new Kysely<Tables>({ dialect: sqliteThreadDialect(thread), plugins: [new CamelCasePlugin()] });
+/** The store over a database that is up to date; disposing it closes the database. */
+export function storeOver(statements: StatementRunner): Store {
+  const db = new Kysely<Tables>({ dialect: sqliteThreadDialect(statements), plugins: [new CamelCasePlugin()] });
   return {
     microvms: new SqlMicrovmRepository(db),
     images: new SqlImageRepository(db),
@@ -49,7 +50,7 @@ function storeOver(thread: SqliteThread): Store {
     objects: new SqlObjectRepository(db),
     async [Symbol.asyncDispose]() {
       await db.destroy();
-      await thread.close();
+      await statements.close();
     },
   };
 }

@@ -1,0 +1,47 @@
+/** What every {@link Store} must do, whatever it is made of. */
+import assert from 'node:assert/strict';
+import { suite, test } from 'node:test';
+import type { Store } from '../../src/domain/ports.ts';
+import { imageContract } from './store-images.ts';
+import { microvmContract } from './store-microvms.ts';
+import { objectContract } from './store-objects.ts';
+
+/**
+ * Runs the contract.
+ * @param open makes an empty store; the test disposes of it
+ */
+export function storeContract(name: string, open: () => Promise<Store>): void {
+  suite(`store over ${name}`, () => {
+    suite('microvms', () => microvmContract(open));
+    suite('images', () => imageContract(open));
+    suite('objects', () => objectContract(open));
+
+    test('access keys: kept, listed newest first, never replaced', async () => {
+      await using store = await open();
+      const first = { accessKeyId: 'AKIA1', secretAccessKey: 'secret', createdAtMs: 1 };
+      const second = { accessKeyId: 'AKIA2', secretAccessKey: 'other', createdAtMs: 1 };
+      await store.accessKeys.insert(first);
+      await store.accessKeys.insert(second);
+      assert.deepEqual(await store.accessKeys.get('AKIA1'), first);
+      assert.equal(await store.accessKeys.get('AKIA3'), undefined);
+      assert.deepEqual(await store.accessKeys.list(), [second, first]);
+      await assert.rejects(store.accessKeys.insert({ ...second, accessKeyId: 'AKIA1' }), { kind: 'conflict' });
+      assert.deepEqual(await store.accessKeys.get('AKIA1'), first);
+    });
+
+    test('token keys: their bytes come back, newest first', async () => {
+      await using store = await open();
+      const keys = [1, 2].map((fill) => ({ kid: `key-${fill}`, key: Buffer.alloc(32, fill), createdAtMs: fill }));
+      for (const key of keys) await store.tokenKeys.insert(key);
+      assert.deepEqual(await store.tokenKeys.list(), keys.toReversed());
+      await assert.rejects(store.tokenKeys.insert(keys[0]!), { kind: 'conflict' });
+      await assert.rejects(store.tokenKeys.insert({ kid: 'short', key: Buffer.alloc(16), createdAtMs: 3 }));
+    });
+
+    test('a closed store says so', async () => {
+      const store = await open();
+      await store[Symbol.asyncDispose]();
+      await assert.rejects(store.microvms.get('microvm-a'), /closed|destroyed/);
+    });
+  });
+}

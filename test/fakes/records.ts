@@ -1,0 +1,91 @@
+/** Records with nothing special about them, for tests that care about one field or two. */
+import { DEFAULT_REALM, imageArn } from '../../src/domain/ids.ts';
+import type { Image, ImageConfig, ImageVersion } from '../../src/domain/image.ts';
+import type { Microvm } from '../../src/domain/microvm.ts';
+import type { StoredObject } from '../../src/domain/ports.ts';
+
+const AT_MS = 1_785_391_234_567;
+
+export const imageConfig = (fields: Partial<ImageConfig> = {}): ImageConfig => ({
+  baseImageArn: 'arn:aws:lambda:us-east-1:aws:microvm-image:al2023-1',
+  baseImageVersion: '1.0',
+  buildRoleArn: 'arn:aws:iam::000000000000:role/build',
+  codeArtifactUri: 's3://artifacts/app.zip',
+  description: null,
+  logging: null,
+  egressConnectors: ['arn:aws:lambda:us-east-1:aws:network-connector:aws-network-connector:INTERNET_EGRESS'],
+  cpuArchitectures: null,
+  minimumMemoryMib: 512,
+  additionalOsCapabilities: null,
+  hooks: null,
+  environmentVariables: null,
+  ...fields,
+});
+
+export const imageRecord = (name: string, fields: Partial<Image> = {}): Image => ({
+  id: `id-of-${name}`,
+  name,
+  imageArn: imageArn(DEFAULT_REALM, name),
+  state: 'CREATING',
+  createdAtMs: AT_MS,
+  updatedAtMs: AT_MS,
+  latestActiveVersion: null,
+  latestFailedVersion: null,
+  tags: {},
+  clientToken: null,
+  ...fields,
+});
+
+export const versionRecord = (imageName: string, version = '1.0', fields: Partial<ImageVersion> = {}): ImageVersion => ({
+  imageName,
+  version,
+  snapshotId: `snapshot-${imageName}-${version}`,
+  state: 'PENDING',
+  status: 'INACTIVE',
+  config: imageConfig(),
+  createdAtMs: AT_MS,
+  updatedAtMs: AT_MS,
+  build: { buildId: `build-${imageName}-${version}`, state: 'PENDING', stateReason: null, sizes: null, createdAtMs: AT_MS },
+  ...fields,
+});
+
+/** @param name tells the records of a test apart; its id is `microvm-<name>` */
+export const microvmRecord = (name: string, fields: Partial<Microvm> = {}): Microvm => ({
+  microvmId: `microvm-${name}`,
+  endpointId: `endpoint-${name}`,
+  state: 'PENDING',
+  stateReason: null,
+  imageName: 'app',
+  imageArn: imageArn(DEFAULT_REALM, 'app'),
+  imageVersion: '1.0',
+  snapshotId: 'snapshot-app-1.0',
+  baselineMib: 512,
+  executionRoleArn: null,
+  idlePolicy: null,
+  maximumDurationSeconds: 28_800,
+  ingressConnectors: [],
+  egressConnectors: [],
+  logging: null,
+  runHookPayload: null,
+  clientToken: null,
+  startedAtMs: AT_MS,
+  suspendedAtMs: null,
+  terminatedAtMs: null,
+  generation: 0,
+  lastGeneration: 0,
+  process: null,
+  ...fields,
+});
+
+export const objectRecord = (bucket: string, key: string, fields: Partial<StoredObject> = {}): StoredObject => ({
+  bucket,
+  key,
+  blobId: `blob-${bucket}-${key}`,
+  size: 3,
+  etag: '900150983cd24fb0d6963f7d28e17f72',
+  contentType: 'application/zip',
+  metadata: {},
+  checksums: {},
+  modifiedAtMs: AT_MS,
+  ...fields,
+});
