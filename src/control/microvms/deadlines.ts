@@ -1,0 +1,72 @@
+/** What time alone does to microVMs: sleep after idleness, the end of a sleep, the end of a life (sections 3.2, 3.3). */
+import { nextDeadline, type Deadline, type Microvm } from '../../domain/microvm.ts';
+import type { Clock } from '../../domain/ports.ts';
+import type { Log } from '../../lib/log.ts';
+
+interface Watched {
+  readonly microvm: Microvm;
+  readonly timer: Disposable;
+}
+
+/** How soon a deadline that could not be carried out is tried again. */
+const RETRY_MS = 5000;
+
+/** One timer for each microVM that time can do something to. */
+export class Deadlines implements Disposable {
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #act: (microvmId: string, deadline: Deadline) => Promise<void>;
+  readonly #watched = new Map<string, Watched>();
+  readonly #lastActivityMs = new Map<string, number>();
+
+  /** @param act carries a deadline out */
+  constructor(parts: { clock: Clock; log: Log; act: (microvmId: string, deadline: Deadline) => Promise<void> }) {
+    this.#clock = parts.clock;
+    this.#log = parts.log;
+    this.#act = parts.act;
+  }
+
+  /** Bytes have crossed the microVM's endpoint. */
+  touched(microvmId: string): void {
+    if (this.#watched.has(microvmId)) this.#lastActivityMs.set(microvmId, this.#clock.nowMs());
+  }
+
+  /** Takes note of a microVM's new state; one that has just begun to run is not idle yet. */
+  watch(microvm: Microvm): void {
+    const { microvmId } = microvm;
+    this.#watched.get(microvmId)?.timer[Symbol.dispose]();
+    if (microvm.state === 'RUNNING') this.#lastActivityMs.set(microvmId, this.#clock.nowMs());
+    const deadline = this.#deadline(microvm);
+    if (deadline === null) {
+      this.#watched.delete(microvmId);
+      this.#lastActivityMs.delete(microvmId);
+    } else {
+      this.#arm(microvm, deadline.atMs);
+    }
+  }
+
+  [Symbol.dispose](): void {
+    for (const { timer } of this.#watched.values()) timer[Symbol.dispose]();
+    this.#watched.clear();
+  }
+
+  #deadline(microvm: Microvm): Deadline | null {
+    return nextDeadline(microvm, this.#lastActivityMs.get(microvm.microvmId) ?? this.#clock.nowMs());
+  }
+
+  #arm(microvm: Microvm, atMs: number): void {
+    const timer = this.#clock.at(atMs, () => this.#fire(microvm));
+    this.#watched.set(microvm.microvmId, { microvm, timer });
+  }
+
+  /** Traffic only moves a deadline back, so the timer is left alone until it fires. */
+  #fire(microvm: Microvm): void {
+    const deadline = this.#deadline(microvm);
+    if (deadline === null) return;
+    if (deadline.atMs > this.#clock.nowMs()) return this.#arm(microvm, deadline.atMs);
+    this.#arm(microvm, this.#clock.nowMs() + RETRY_MS);
+    this.#act(microvm.microvmId, deadline).catch((error: unknown) => {
+      this.#log.warn({ microvmId: microvm.microvmId, action: deadline.action, err: error }, 'a deadline could not be carried out yet');
+    });
+  }
+}

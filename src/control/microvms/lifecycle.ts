@@ -1,0 +1,305 @@
+/**
+ * The life of each microVM: launch, suspend, wake, end. One thing at a time for each (a queue by id); before every step that
+ * leaves a mark the intent is committed, after it the outcome, by the table of states in `src/domain/microvm.ts`.
+ */
+import { isLullError, LullError } from '../../domain/errors.ts';
+import { MICROVM_STATE_RULES, STATE_REASONS, type Microvm } from '../../domain/microvm.ts';
+import type { Clock, MicrovmRuntime, Store } from '../../domain/ports.ts';
+import { microvmNotFound, microvmTerminated } from '../../domain/refusals.ts';
+import { KeyedQueue } from '../../lib/keyed-queue.ts';
+import type { Log } from '../../lib/log.ts';
+import type { MicrovmReport } from '../control-plane.ts';
+import type { RuntimeHooks } from './hooks.ts';
+
+export interface LifecycleParts {
+  readonly store: Store;
+  readonly runtime: MicrovmRuntime;
+  readonly hooks: RuntimeHooks;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+const NO_REPORT: MicrovmReport = { launch: null, suspend: null, wake: null };
+
+export class Lifecycle {
+  readonly #store: Store;
+  readonly #runtime: MicrovmRuntime;
+  readonly #hooks: RuntimeHooks;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #queue = new KeyedQueue();
+  /** Those that take traffic right now: known without asking the store. */
+  readonly #running = new Set<string>();
+  readonly #reports = new Map<string, MicrovmReport>();
+  readonly #listeners = new Set<(microvm: Microvm) => void>();
+
+  constructor(parts: LifecycleParts) {
+    this.#store = parts.store;
+    this.#runtime = parts.runtime;
+    this.#hooks = parts.hooks;
+    this.#clock = parts.clock;
+    this.#log = parts.log;
+  }
+
+  /** Calls back after every committed change of state. */
+  onChange(listener: (microvm: Microvm) => void): void {
+    this.#listeners.add(listener);
+  }
+
+  isRunning(microvmId: string): boolean {
+    return this.#running.has(microvmId);
+  }
+
+  report(microvmId: string): MicrovmReport {
+    return this.#reports.get(microvmId) ?? NO_REPORT;
+  }
+
+  /** Resolves when what is under way for this microVM has ended. */
+  settled(microvmId: string): Promise<void> {
+    return this.#queue.run(microvmId, async () => undefined);
+  }
+
+  /** Resolves when nothing is under way. */
+  idle(): Promise<void> {
+    return this.#queue.idle();
+  }
+
+  /** @throws LullError not-found */
+  async get(microvmId: string): Promise<Microvm> {
+    const microvm = await this.#store.microvms.get(microvmId);
+    if (microvm === undefined) throw microvmNotFound(microvmId);
+    return microvm;
+  }
+
+  /** PENDING to RUNNING, or to TERMINATED with the reason. Never throws. */
+  launch(microvmId: string): Promise<void> {
+    return this.#queue.run(microvmId, async () => {
+      const microvm = await this.get(microvmId);
+      if (microvm.state !== 'PENDING') return;
+      try {
+        const { snapshotId } = microvm;
+        const process = await this.#runtime.prepareLaunch({ microvmId, snapshotId });
+        await this.#store.microvms.patch(microvmId, { process });
+        const launch = await this.#runtime.continue(microvmId);
+        await this.#hooks.run(microvm);
+        this.#note(await this.#store.microvms.apply(microvmId, 'launched'), { launch });
+      } catch (error) {
+        this.#log.error({ microvmId, err: error }, 'launch failed');
+        await this.#destroy(microvmId);
+        const stateReason = reasonOf(error, (detail) => STATE_REASONS.launchFailed('restore', detail));
+        this.#note(await this.#store.microvms.apply(microvmId, 'launchFailed', { stateReason, ...this.#end() }));
+      }
+    });
+  }
+
+  /**
+   * RUNNING to SUSPENDED; nothing where it sleeps already.
+   * @throws LullError where it has ended, or the suspend failed and was undone
+   */
+  suspend(microvmId: string): Promise<void> {
+    return this.#queue.run(microvmId, async () => {
+      const microvm = await this.#changeable(microvmId);
+      if (microvm.state === 'SUSPENDED') return;
+      if (microvm.state !== 'RUNNING') throw new LullError('conflict', `The MicroVM ${microvmId} is ${microvm.state}.`);
+      await this.#hooks.suspend(microvm);
+      const generation = microvm.lastGeneration + 1;
+      this.#note(await this.#store.microvms.apply(microvmId, 'suspend', { lastGeneration: generation }));
+      await this.#saveOrUndo(microvmId, generation);
+      await this.#runtime.release(microvmId, generation);
+    });
+  }
+
+  /**
+   * SUSPENDED to RUNNING; nothing where it runs already.
+   * @throws LullError where it has ended, or could not be woken
+   */
+  wake(microvmId: string): Promise<void> {
+    return this.#queue.run(microvmId, async () => {
+      const microvm = await this.#changeable(microvmId);
+      if (microvm.state === 'RUNNING') return;
+      if (microvm.state !== 'SUSPENDED') throw new LullError('conflict', `The MicroVM ${microvmId} is ${microvm.state}.`);
+      await this.#prepareWake(microvm);
+      await this.#finishWake(microvm);
+    });
+  }
+
+  /** To TERMINATED from any state; nothing where it has ended. @param reason becomes `stateReason` */
+  terminate(microvmId: string, reason: string = STATE_REASONS.success): Promise<void> {
+    return this.#queue.run(microvmId, async () => {
+      const microvm = await this.get(microvmId);
+      if (microvm.state === 'TERMINATED') return;
+      if (microvm.state === 'RUNNING') await this.#hooks.terminate(microvm);
+      if (microvm.state !== 'TERMINATING') {
+        this.#note(await this.#store.microvms.apply(microvmId, 'terminate', { stateReason: reason }));
+      }
+      await this.#runtime.destroy(microvmId);
+      const stateReason = microvm.state === 'TERMINATING' ? microvm.stateReason : reason;
+      this.#note(await this.#store.microvms.apply(microvmId, 'terminated', { stateReason, ...this.#end() }));
+    });
+  }
+
+  /** Its VMM process ended by itself: what was only in its memory is lost. */
+  vmmDied(microvmId: string): Promise<void> {
+    return this.#queue.run(microvmId, async () => {
+      const microvm = await this.#store.microvms.get(microvmId);
+      // What was under way has noticed by itself; only a running microVM is left to this.
+      if (microvm?.state !== 'RUNNING') return;
+      await this.#lost(microvmId, STATE_REASONS.vmmDied('the MicroVM was running'));
+    });
+  }
+
+  /** Finishes or undoes what an earlier server left in the middle. Never throws. */
+  recover(microvm: Microvm): Promise<void> {
+    return this.#queue.run(microvm.microvmId, async () => {
+      try {
+        await this.#recover(microvm);
+      } catch (error) {
+        this.#log.error({ microvmId: microvm.microvmId, state: microvm.state, err: error }, 'recovery failed');
+      }
+    });
+  }
+
+  async #recover(microvm: Microvm): Promise<void> {
+    const { microvmId, snapshotId, process } = microvm;
+    const alive = process !== null && (await this.#runtime.adopt({ microvmId, snapshotId, process }));
+    switch (microvm.state) {
+      case 'PENDING':
+        // Nobody has been promised more than a launch: it starts over.
+        await this.#runtime.destroy(microvmId);
+        void this.launch(microvmId);
+        return;
+      case 'RUNNING':
+        if (!alive) return this.#lost(microvmId, STATE_REASONS.vmmDied('no server was there'));
+        await this.#runtime.continue(microvmId);
+        return this.#note(microvm);
+      case 'SUSPENDING':
+        return this.#recoverSuspending(microvm, alive);
+      case 'SUSPENDED':
+        if (alive) await this.#runtime.release(microvmId, microvm.generation);
+        return this.#note(microvm);
+      case 'WAKING':
+        if (alive) return this.#finishWake(microvm);
+        return this.#wakeFailed(microvm, new Error('its process is gone'));
+      case 'TERMINATING':
+        await this.#runtime.destroy(microvmId);
+        return this.#note(await this.#store.microvms.apply(microvmId, 'terminated', this.#end()));
+      case 'TERMINATED':
+        return;
+    }
+    microvm.state satisfies never;
+  }
+
+  async #recoverSuspending(microvm: Microvm, alive: boolean): Promise<void> {
+    const { microvmId, lastGeneration } = microvm;
+    if (alive) return this.#undoSuspend(microvmId, lastGeneration);
+    if (!(await this.#runtime.verifyGeneration(microvmId, lastGeneration))) {
+      return this.#lost(microvmId, STATE_REASONS.vmmDied('the MicroVM was being suspended'));
+    }
+    await this.#commitSuspended(microvmId, lastGeneration);
+    await this.#runtime.release(microvmId, lastGeneration);
+  }
+
+  async #saveOrUndo(microvmId: string, generation: number): Promise<void> {
+    try {
+      const suspend = await this.#runtime.saveGeneration(microvmId, generation);
+      await this.#commitSuspended(microvmId, generation);
+      this.#reports.set(microvmId, { ...this.report(microvmId), suspend });
+    } catch (error) {
+      this.#log.error({ microvmId, generation, err: error }, 'suspend failed');
+      await this.#undoSuspend(microvmId, generation);
+      throw new LullError('internal', `The MicroVM ${microvmId} could not be suspended: ${messageOf(error)}`, { cause: error });
+    }
+  }
+
+  async #commitSuspended(microvmId: string, generation: number): Promise<void> {
+    const suspendedAtMs = this.#clock.nowMs();
+    this.#note(await this.#store.microvms.apply(microvmId, 'suspended', { generation, suspendedAtMs }));
+  }
+
+  async #undoSuspend(microvmId: string, generation: number): Promise<void> {
+    try {
+      await this.#runtime.undoSuspend(microvmId, generation);
+      this.#note(await this.#store.microvms.apply(microvmId, 'suspendUndone'));
+    } catch (error) {
+      this.#log.error({ microvmId, err: error }, 'suspend could not be undone');
+      await this.#lost(microvmId, STATE_REASONS.vmmDied('the MicroVM was being suspended'));
+    }
+  }
+
+  async #prepareWake(microvm: Microvm): Promise<void> {
+    const { microvmId, snapshotId, generation } = microvm;
+    try {
+      const process = await this.#runtime.prepareWake({ microvmId, snapshotId, generation });
+      // Committed before anything of it runs: from here on the disk may move.
+      this.#note(await this.#store.microvms.apply(microvmId, 'wake', { process }));
+    } catch (error) {
+      await this.#runtime.abandonPrepared(microvmId);
+      throw new LullError('internal', `The MicroVM ${microvmId} could not be woken: ${messageOf(error)}`, { cause: error });
+    }
+  }
+
+  async #finishWake(microvm: Microvm): Promise<void> {
+    const { microvmId } = microvm;
+    try {
+      const wake = await this.#runtime.continue(microvmId);
+      await this.#hooks.resume(microvm);
+      this.#note(await this.#store.microvms.apply(microvmId, 'woken', { suspendedAtMs: null }), { wake });
+    } catch (error) {
+      await this.#wakeFailed(microvm, error);
+    }
+  }
+
+  /** Back to sleep where nothing can have run, else the end: an older memory over a newer disk is corruption. */
+  async #wakeFailed(microvm: Microvm, error: unknown): Promise<never> {
+    const { microvmId, generation } = microvm;
+    this.#log.error({ microvmId, generation, err: error }, 'wake failed');
+    await this.#runtime.abandonPrepared(microvmId);
+    if (await this.#runtime.untouchedSince(microvmId, generation)) {
+      this.#note(await this.#store.microvms.apply(microvmId, 'wakeUndone'));
+    } else {
+      await this.#destroy(microvmId);
+      const stateReason = STATE_REASONS.vmmDied('the MicroVM was being resumed');
+      this.#note(await this.#store.microvms.apply(microvmId, 'wakeLost', { stateReason, ...this.#end() }));
+    }
+    throw new LullError('internal', `The MicroVM ${microvmId} could not be woken: ${messageOf(error)}`, { cause: error });
+  }
+
+  async #lost(microvmId: string, stateReason: string): Promise<void> {
+    await this.#destroy(microvmId);
+    this.#note(await this.#store.microvms.apply(microvmId, 'died', { stateReason, ...this.#end() }));
+  }
+
+  /** Removes what is left, as far as it goes: the reconciler takes the rest. */
+  async #destroy(microvmId: string): Promise<void> {
+    await this.#runtime.destroy(microvmId).catch((error: unknown) => {
+      this.#log.warn({ microvmId, err: error }, 'remains of a microVM could not be removed yet');
+    });
+  }
+
+  async #changeable(microvmId: string): Promise<Microvm> {
+    const microvm = await this.get(microvmId);
+    if (!MICROVM_STATE_RULES[microvm.state].countsMemory) throw microvmTerminated(microvmId);
+    return microvm;
+  }
+
+  #end(): { terminatedAtMs: number; process: null } {
+    return { terminatedAtMs: this.#clock.nowMs(), process: null };
+  }
+
+  #note(microvm: Microvm, report: Partial<MicrovmReport> = {}): void {
+    const { microvmId, state } = microvm;
+    if (state === 'RUNNING') this.#running.add(microvmId);
+    else this.#running.delete(microvmId);
+    if (state === 'TERMINATED') this.#reports.delete(microvmId);
+    else this.#reports.set(microvmId, { ...this.report(microvmId), ...report });
+    this.#log.info({ microvmId, state, reason: microvm.stateReason ?? undefined }, 'microVM changed state');
+    for (const listener of this.#listeners) listener(microvm);
+  }
+}
+
+const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error));
+
+/** A hook's own words are AWS's `stateReason`; everything else is wrapped. */
+function reasonOf(error: unknown, wrap: (detail: string) => string): string {
+  return isLullError(error, 'validation') ? error.message : wrap(messageOf(error));
+}

@@ -1,0 +1,140 @@
+/** RunMicrovm: contract reference, sections 1.3, 1.6 and 1.8. */
+import { isDeepStrictEqual } from 'node:util';
+import { LullError } from '../../domain/errors.ts';
+import { imageArn, imageNameOf, managedConnectorArn, managedConnectorOf, microvmId, type Realm } from '../../domain/ids.ts';
+import type { ImageVersion } from '../../domain/image.ts';
+import type { Microvm } from '../../domain/microvm.ts';
+import type { Clock, Random, Store } from '../../domain/ports.ts';
+import {
+  clientTokenReused,
+  connectorMalformed,
+  connectorUnknown,
+  hostFull,
+  memoryQuotaReached,
+  noActiveVersion,
+  runHookRequired,
+} from '../../domain/refusals.ts';
+import { KeyedQueue } from '../../lib/keyed-queue.ts';
+import type { RunMicrovmInput } from '../control-plane.ts';
+
+/** What the host has left. */
+export interface HostCapacity {
+  /** MiB of memory that can be given out before the host itself suffers. */
+  availableMib(): number;
+}
+
+export interface AdmissionParts {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly realm: Realm;
+  readonly capacity: HostCapacity;
+  /** Sum of the baselines of RUNNING and SUSPENDED microVMs, in MiB (section 7.2). */
+  readonly memoryQuotaMib: number;
+}
+
+/** Decides whether a microVM may be launched, and writes its record. */
+export class Admission {
+  readonly #parts: AdmissionParts;
+  /** Quota and idempotency are read and then written: one at a time. */
+  readonly #queue = new KeyedQueue();
+
+  constructor(parts: AdmissionParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * @returns the PENDING record, or the earlier one of the same client token
+   * @throws LullError in AWS's words
+   */
+  admit(input: RunMicrovmInput): Promise<{ microvm: Microvm; isNew: boolean }> {
+    return this.#queue.run('admission', async () => {
+      const earlier = await this.#replayed(input);
+      if (earlier !== undefined) return { microvm: earlier, isNew: false };
+      const version = await this.#launchable(input);
+      await this.#checkRoom(version.config.minimumMemoryMib);
+      const microvm = this.#record(input, version);
+      await this.#parts.store.microvms.insert(microvm);
+      return { microvm, isNew: true };
+    });
+  }
+
+  async #replayed(input: RunMicrovmInput): Promise<Microvm | undefined> {
+    if (input.clientToken === null) return undefined;
+    const earlier = await this.#parts.store.microvms.byClientToken(input.clientToken);
+    if (earlier === undefined) return undefined;
+    const name = imageNameOf(input.imageIdentifier);
+    const same =
+      earlier.imageName === name &&
+      (input.imageVersion === null || earlier.imageVersion === input.imageVersion) &&
+      earlier.executionRoleArn === input.executionRoleArn &&
+      earlier.runHookPayload === input.runHookPayload &&
+      earlier.maximumDurationSeconds === input.maximumDurationSeconds &&
+      isDeepStrictEqual(earlier.idlePolicy, input.idlePolicy) &&
+      isDeepStrictEqual(earlier.logging, input.logging);
+    if (!same) throw clientTokenReused(input.clientToken);
+    return earlier;
+  }
+
+  async #launchable(input: RunMicrovmInput): Promise<ImageVersion> {
+    if (input.imageIdentifier.includes(':') && !input.imageIdentifier.startsWith('arn:')) {
+      throw new LullError('validation', "Malformed ARN - doesn't start with 'arn:'");
+    }
+    const { images } = this.#parts.store;
+    const name = imageNameOf(input.imageIdentifier);
+    const version = input.imageVersion === null ? await images.newestActive(name) : await images.version(name, input.imageVersion);
+    if (version === undefined || version.state !== 'SUCCESSFUL' || version.status !== 'ACTIVE') {
+      throw noActiveVersion(imageArn(this.#parts.realm, name), input.imageVersion ?? undefined);
+    }
+    if (input.runHookPayload !== null && version.config.hooks?.microvmHooks?.run !== 'ENABLED') throw runHookRequired();
+    return version;
+  }
+
+  async #checkRoom(baselineMib: number): Promise<void> {
+    const { store, memoryQuotaMib, capacity } = this.#parts;
+    if ((await store.microvms.allocatedMib()) + baselineMib > memoryQuotaMib) throw memoryQuotaReached();
+    const availableMib = capacity.availableMib();
+    if (availableMib < baselineMib) {
+      throw hostFull(`The host has ${availableMib} MiB of memory left and the MicroVM needs ${baselineMib} MiB; suspend or terminate others.`);
+    }
+  }
+
+  #record(input: RunMicrovmInput, version: ImageVersion): Microvm {
+    const { random, clock, realm } = this.#parts;
+    const ingress = input.ingressConnectors ?? [];
+    const egress = input.egressConnectors ?? [];
+    return {
+      microvmId: microvmId(random.uuid()),
+      endpointId: random.uuid(),
+      state: 'PENDING',
+      stateReason: null,
+      imageName: version.imageName,
+      imageArn: imageArn(realm, version.imageName),
+      imageVersion: version.version,
+      snapshotId: version.snapshotId,
+      baselineMib: version.config.minimumMemoryMib,
+      executionRoleArn: input.executionRoleArn,
+      idlePolicy: input.idlePolicy,
+      maximumDurationSeconds: input.maximumDurationSeconds,
+      ingressConnectors: ingress.length === 0 ? [managedConnectorArn(realm, 'HTTP_INGRESS')] : checkedConnectors(ingress),
+      egressConnectors: egress.length === 0 ? version.config.egressConnectors : checkedConnectors(egress),
+      logging: input.logging,
+      runHookPayload: input.runHookPayload,
+      clientToken: input.clientToken,
+      startedAtMs: clock.nowMs(),
+      suspendedAtMs: null,
+      terminatedAtMs: null,
+      generation: 0,
+      lastGeneration: 0,
+      process: null,
+    };
+  }
+}
+
+function checkedConnectors(arns: readonly string[]): readonly string[] {
+  for (const arn of arns) {
+    if (!arn.startsWith('arn:')) throw connectorMalformed();
+    if (managedConnectorOf(arn) === undefined) throw connectorUnknown(arn);
+  }
+  return arns;
+}

@@ -1,0 +1,141 @@
+/** The microVM operations of the API, and what runs behind them. */
+import { STATE_REASONS, type Microvm } from '../../domain/microvm.ts';
+import { microvmTerminated, tokenTooLong } from '../../domain/refusals.ts';
+import type { Clock, EndpointTokens, MicrovmRuntime, Store } from '../../domain/ports.ts';
+import type { Log } from '../../lib/log.ts';
+import type { MicrovmUseCases } from '../control-plane.ts';
+import { Deadlines } from './deadlines.ts';
+import { RuntimeHooks } from './hooks.ts';
+import { Lifecycle } from './lifecycle.ts';
+import { Admission, type AdmissionParts } from './run.ts';
+import { Traffic } from './traffic.ts';
+
+export interface MicrovmParts extends AdmissionParts {
+  readonly store: Store;
+  readonly runtime: MicrovmRuntime;
+  readonly tokens: EndpointTokens;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly hookTimeoutScale: number;
+}
+
+/** Section 6.1. */
+const MAX_TOKEN_MINUTES = 60;
+
+/** How many microVMs `lull down` puts to sleep at once. */
+const SUSPENDS_AT_ONCE = 2;
+
+/** Microvms: the use-cases, the traffic behind the endpoints, and the server's own start and end. */
+export class Microvms implements Disposable {
+  readonly useCases: MicrovmUseCases;
+  readonly traffic: Traffic;
+  readonly #store: Store;
+  readonly #runtime: MicrovmRuntime;
+  readonly #lifecycle: Lifecycle;
+  readonly #deadlines: Deadlines;
+  readonly #log: Log;
+
+  constructor(parts: MicrovmParts) {
+    const { store, runtime, clock, log } = parts;
+    this.#store = store;
+    this.#runtime = runtime;
+    this.#log = log;
+    const hooks = new RuntimeHooks(store.images, runtime, parts.hookTimeoutScale);
+    const lifecycle = new Lifecycle({ store, runtime, hooks, clock, log });
+    this.#lifecycle = lifecycle;
+    this.#deadlines = new Deadlines({
+      clock,
+      log,
+      act: (microvmId, deadline) =>
+        deadline.action === 'suspend' ? lifecycle.suspend(microvmId) : lifecycle.terminate(microvmId, deadline.reason),
+    });
+    lifecycle.onChange((microvm) => this.#deadlines.watch(microvm));
+    this.traffic = new Traffic({ microvms: store.microvms, runtime, lifecycle, deadlines: this.#deadlines });
+    this.useCases = useCasesOf(parts, lifecycle);
+  }
+
+  /** Called by the runtime's observer. */
+  vmmDied(microvmId: string): void {
+    void this.#lifecycle.vmmDied(microvmId);
+  }
+
+  /** Called by the runtime's observer: the end of the application is the end of its microVM (section 3.1). */
+  applicationExited(microvmId: string, exitCode: number): void {
+    this.#lifecycle.terminate(microvmId, STATE_REASONS.containerExited(exitCode)).catch((error: unknown) => {
+      this.#log.error({ microvmId, err: error }, 'a microVM whose application ended could not be terminated');
+    });
+  }
+
+  /** Brings the store and the world together after a start: finishes, undoes, adopts, sweeps. */
+  async recover(): Promise<void> {
+    const unfinished = await this.#store.microvms.inStates([
+      'PENDING',
+      'RUNNING',
+      'SUSPENDING',
+      'SUSPENDED',
+      'WAKING',
+      'TERMINATING',
+    ]);
+    await Promise.all(unfinished.map((microvm) => this.#lifecycle.recover(microvm)));
+    const swept = await this.#runtime.sweep(new Set(unfinished.map((microvm) => microvm.microvmId)));
+    if (swept.length > 0) this.#log.warn({ microvmIds: swept }, 'removed what belonged to no microVM');
+  }
+
+  /** Puts every running microVM to sleep. @returns how many there were */
+  async suspendAll(): Promise<number> {
+    await this.#lifecycle.idle();
+    const running = [...(await this.#store.microvms.inStates(['RUNNING']))];
+    const suspended = running.length;
+    const worker = async () => {
+      for (let microvm = running.pop(); microvm !== undefined; microvm = running.pop()) {
+        await this.#lifecycle.suspend(microvm.microvmId);
+      }
+    };
+    await Promise.all(Array.from({ length: SUSPENDS_AT_ONCE }, worker));
+    return suspended;
+  }
+
+  /** Resolves when no operation is under way. */
+  idle(): Promise<void> {
+    return this.#lifecycle.idle();
+  }
+
+  [Symbol.dispose](): void {
+    this.#deadlines[Symbol.dispose]();
+  }
+}
+
+function useCasesOf(parts: MicrovmParts, lifecycle: Lifecycle): MicrovmUseCases {
+  const { store, runtime, tokens, clock } = parts;
+  const admission = new Admission(parts);
+  const usable = async (microvmId: string): Promise<Microvm> => {
+    const microvm = await lifecycle.get(microvmId);
+    if (microvm.state === 'TERMINATED') throw microvmTerminated(microvmId);
+    return microvm;
+  };
+  return {
+    run: async (input) => {
+      const { microvm, isNew } = await admission.admit(input);
+      if (isNew) void lifecycle.launch(microvm.microvmId);
+      return microvm;
+    },
+    get: (microvmId) => lifecycle.get(microvmId),
+    list: (filter, page) => store.microvms.list(filter, page),
+    suspend: (microvmId) => lifecycle.suspend(microvmId),
+    resume: (microvmId) => lifecycle.wake(microvmId),
+    terminate: (microvmId) => lifecycle.terminate(microvmId),
+    createAuthToken: async ({ microvmId, expirationMinutes, ports }) => {
+      if (expirationMinutes > MAX_TOKEN_MINUTES) throw tokenTooLong(expirationMinutes);
+      await usable(microvmId);
+      return tokens.issue({ microvmId, purpose: 'http', ports, expiresAtMs: clock.nowMs() + expirationMinutes * 60_000 });
+    },
+    report: async (microvmId) => {
+      await lifecycle.get(microvmId);
+      return lifecycle.report(microvmId);
+    },
+    logs: async (microvmId, options) => {
+      await lifecycle.get(microvmId);
+      return runtime.logs(microvmId, options);
+    },
+  };
+}

@@ -1,0 +1,84 @@
+/** Where the runtime keeps what, below the data folder and the (short) runtime folder. */
+import { join } from 'node:path';
+
+/** The files of an image version's snapshot. All immutable once the manifest is there. */
+export interface SnapshotFiles {
+  readonly dir: string;
+  readonly memory: string;
+  readonly deviceState: string;
+  readonly rootDisk: string;
+  readonly scratch: string;
+  readonly manifest: string;
+}
+
+/** The files of one microVM. */
+export interface MicrovmFiles {
+  readonly dir: string;
+  readonly scratch: string;
+  /** The agent's secret, 0600: what the running agent knows, and what it knew before. */
+  readonly secret: string;
+  readonly log: string;
+  /** Sockets; the path is short because a Unix socket's may have only 107 bytes. */
+  readonly runDir: string;
+}
+
+/** One generation of a suspended microVM: complete where its manifest is there. */
+export interface GenerationFiles {
+  readonly dir: string;
+  readonly deviceState: string;
+  readonly memoryDiff: string;
+  readonly manifest: string;
+}
+
+/** Paths below one data folder. */
+export class DataLayout {
+  readonly #data: string;
+  readonly #run: string;
+
+  /** @param runtimeFolder a folder with a short path, private to this user */
+  constructor(dataFolder: string, runtimeFolder: string) {
+    this.#data = dataFolder;
+    this.#run = runtimeFolder;
+  }
+
+  get microvmsDir(): string {
+    return join(this.#data, 'microvms');
+  }
+
+  get runtimeFolder(): string {
+    return this.#run;
+  }
+
+  snapshot(snapshotId: string): SnapshotFiles {
+    const dir = join(this.#data, 'images', snapshotId);
+    return {
+      dir,
+      memory: join(dir, 'memory'),
+      deviceState: join(dir, 'device-state'),
+      rootDisk: join(dir, 'root.erofs'),
+      scratch: join(dir, 'scratch.ext4'),
+      manifest: join(dir, 'manifest.json'),
+    };
+  }
+
+  microvm(microvmId: string): MicrovmFiles {
+    const dir = join(this.microvmsDir, microvmId);
+    return {
+      dir,
+      scratch: join(dir, 'scratch.ext4'),
+      secret: join(dir, 'agent-secret.json'),
+      log: join(dir, 'application.log'),
+      runDir: join(this.#run, microvmId.replace(/^microvm-/, '')),
+    };
+  }
+
+  generation(microvmId: string, generation: number): GenerationFiles {
+    const dir = join(this.microvm(microvmId).dir, `gen-${generation}`);
+    return {
+      dir,
+      deviceState: join(dir, 'device-state'),
+      memoryDiff: join(dir, 'memory.diff'),
+      manifest: join(dir, 'manifest.json'),
+    };
+  }
+}

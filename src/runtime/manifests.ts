@@ -1,0 +1,82 @@
+/** The manifests of snapshots and generations: written last, so where one is there everything it names is on the disk. */
+import { readFile, stat } from 'node:fs/promises';
+import { z } from 'zod';
+import { LullError } from '../domain/errors.ts';
+import { writeFileAtomic } from '../lib/atomic-file.ts';
+import type { PlacementKey } from '../vmm/driver.ts';
+
+const MANIFEST_VERSION = 1;
+
+const placementKey = z.object({
+  architecture: z.string(),
+  driver: z.string(),
+  accelerator: z.string(),
+  cpu: z.string(),
+  vmm: z.string(),
+  machine: z.string(),
+  tscKhz: z.number(),
+});
+
+const fileEntry = z.object({ sizeBytes: z.number(), sha256: z.string() });
+
+const snapshotManifest = z.object({
+  version: z.literal(MANIFEST_VERSION),
+  placement: placementKey,
+  guestMemoryMib: z.number(),
+  vcpus: z.number(),
+  /** What the frozen agent in the snapshot knows. */
+  agentSecret: z.string(),
+  /** What of `memory` is not a hole. */
+  memoryExtents: z.array(z.tuple([z.number(), z.number()])),
+  files: z.object({ memory: fileEntry, deviceState: fileEntry, rootDisk: fileEntry, scratch: fileEntry }),
+  createdAtMs: z.number(),
+});
+export type SnapshotManifest = z.infer<typeof snapshotManifest>;
+
+const generationManifest = z.object({
+  version: z.literal(MANIFEST_VERSION),
+  snapshotId: z.string(),
+  placement: placementKey,
+  agentSecret: z.string(),
+  files: z.object({ deviceState: fileEntry, memoryDiff: fileEntry }),
+  /** The state of the scratch disk that this memory belongs to. */
+  scratch: z.object({ sizeBytes: z.number(), modifiedNs: z.string() }),
+  hostBootId: z.string(),
+});
+export type GenerationManifest = z.infer<typeof generationManifest>;
+
+/** Writes a manifest: the last step of a snapshot or a generation. */
+export async function writeManifest(path: string, manifest: Omit<SnapshotManifest, 'version'> | Omit<GenerationManifest, 'version'>): Promise<void> {
+  await writeFileAtomic(path, `${JSON.stringify({ version: MANIFEST_VERSION, ...manifest }, null, 2)}\n`);
+}
+
+/** @throws LullError internal where it is missing or not what Lull wrote */
+export const readSnapshotManifest = (path: string) => readManifest(path, snapshotManifest);
+
+/** @throws LullError internal where it is missing or not what Lull wrote */
+export const readGenerationManifest = (path: string) => readManifest(path, generationManifest);
+
+async function readManifest<T>(path: string, schema: z.ZodType<T>): Promise<T> {
+  try {
+    return schema.parse(JSON.parse(await readFile(path, 'utf8')));
+  } catch (error) {
+    throw new LullError('internal', `${path} is missing or damaged`, { cause: error });
+  }
+}
+
+/**
+ * Refuses a snapshot that was made for another kind of machine.
+ * @throws LullError internal that names what differs
+ */
+export function checkPlacement(made: PlacementKey, here: PlacementKey): void {
+  const differing = (Object.keys(here) as (keyof PlacementKey)[]).filter((key) => made[key] !== here[key]);
+  if (differing.length === 0) return;
+  const list = differing.map((key) => `${key} ${made[key]}, here ${here[key]}`).join('; ');
+  throw new LullError('internal', `The snapshot was made for another machine (${list}); rebuild the image here.`);
+}
+
+/** Size and modification time of the scratch disk: equal exactly where nothing has written to it. */
+export async function scratchFingerprint(path: string): Promise<GenerationManifest['scratch']> {
+  const { size, mtimeNs } = await stat(path, { bigint: true });
+  return { sizeBytes: Number(size), modifiedNs: `${mtimeNs}` };
+}

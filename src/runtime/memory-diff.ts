@@ -1,0 +1,227 @@
+/**
+ * The memory of a suspended microVM: what differs from its image, and nothing else. The functions here are synchronous and
+ * run on a worker thread (`memory-worker.ts`).
+ *
+ * File format, version 1, little endian: the kept pages one after the other; an index of runs, 12 bytes each (u32 first guest
+ * page, u32 number of pages, u32 kind: 0 zeros, 1 the next kept pages); a trailer of 32 bytes (8 bytes `LULLDIF1`, u32 number of runs,
+ * u32 number of kept pages, 16 bytes zero). A page that is in no run is the image's.
+ */
+import { createHash, type Hash } from 'node:crypto';
+import { closeSync, fstatSync, fsyncSync, openSync, readSync, writeSync } from 'node:fs';
+import { addressOf, PAGE_BYTES, privateRuns, type MemoryMapping, type PageRun } from '../host/memory.ts';
+
+const CHUNK_PAGES = 256;
+const RUN_BYTES = 12;
+const TRAILER_BYTES = 32;
+const MAGIC = Buffer.from('LULLDIF1');
+const ZEROS = Buffer.alloc(CHUNK_PAGES * PAGE_BYTES);
+
+const KIND_ZEROS = 0;
+const KIND_KEPT = 1;
+
+/** Bytes `[offset, offset + length)` of the image's memory file that are not a hole. */
+export type Extent = readonly [offset: number, length: number];
+
+export interface CaptureJob {
+  readonly pid: number;
+  readonly mappings: readonly MemoryMapping[];
+  readonly imagePath: string;
+  readonly imageExtents: readonly Extent[];
+  readonly outPath: string;
+}
+
+export interface CaptureResult {
+  readonly sizeBytes: number;
+  readonly sha256: string;
+  /** Pages the process held privately: what had to be looked at. */
+  readonly scannedPages: number;
+  readonly keptPages: number;
+  readonly zeroPages: number;
+}
+
+export interface ApplyJob {
+  readonly pid: number;
+  readonly mappings: readonly MemoryMapping[];
+  readonly path: string;
+  readonly sha256: string;
+}
+
+interface Run extends PageRun {
+  readonly kind: typeof KIND_ZEROS | typeof KIND_KEPT;
+}
+
+/** Writes what a paused process's memory differs from its image, durably. */
+export function captureDiff(job: CaptureJob): CaptureResult {
+  const memory = openSync(`/proc/${job.pid}/mem`, 'r');
+  const image = openSync(job.imagePath, 'r');
+  const out = openSync(job.outPath, 'wx', 0o600);
+  try {
+    const writer = new DiffWriter(out);
+    const isHole = holesOf(job.imageExtents);
+    const own = Buffer.allocUnsafe(CHUNK_PAGES * PAGE_BYTES);
+    const theirs = Buffer.allocUnsafe(CHUNK_PAGES * PAGE_BYTES);
+    let scannedPages = 0;
+    for (const chunk of chunksOf(privateRuns(job.pid, job.mappings))) {
+      const bytes = chunk.count * PAGE_BYTES;
+      readFully(memory, own, bytes, addressOf(job.mappings, chunk.first));
+      const hole = isHole(chunk.first * PAGE_BYTES, bytes);
+      if (!hole) readFully(image, theirs, bytes, chunk.first * PAGE_BYTES);
+      writer.add(chunk, own, hole ? ZEROS : theirs);
+      scannedPages += chunk.count;
+    }
+    return { ...writer.finish(), scannedPages };
+  } finally {
+    closeSync(memory);
+    closeSync(image);
+    closeSync(out);
+  }
+}
+
+/**
+ * Writes a diff's pages into a fresh process's private mapping of the image.
+ * @throws Error where the file is damaged; the process must then be abandoned, it may hold part of it
+ */
+export function applyDiff(job: ApplyJob): void {
+  const memory = openSync(`/proc/${job.pid}/mem`, 'r+');
+  const diff = openSync(job.path, 'r');
+  try {
+    const { runs, keptPages, tail } = readIndex(diff, job);
+    const hash = createHash('sha256');
+    const buffer = Buffer.allocUnsafe(CHUNK_PAGES * PAGE_BYTES);
+    let position = 0;
+    for (const run of runs) {
+      for (const chunk of chunksOf([run])) {
+        const bytes = chunk.count * PAGE_BYTES;
+        const source = run.kind === KIND_ZEROS ? ZEROS : buffer;
+        if (run.kind === KIND_KEPT) {
+          readFully(diff, buffer, bytes, position);
+          hash.update(buffer.subarray(0, bytes));
+          position += bytes;
+        }
+        writeFully(memory, source, bytes, addressOf(job.mappings, chunk.first));
+      }
+    }
+    if (position !== keptPages * PAGE_BYTES || hash.update(tail).digest('hex') !== job.sha256) throw damaged(job.path);
+  } finally {
+    closeSync(memory);
+    closeSync(diff);
+  }
+}
+
+/** Classifies pages and streams the kept ones to the file. */
+class DiffWriter {
+  readonly #out: number;
+  readonly #hash: Hash = createHash('sha256');
+  readonly #runs: { first: number; count: number; kind: Run['kind'] }[] = [];
+  #keptPages = 0;
+  #zeroPages = 0;
+  #sizeBytes = 0;
+
+  constructor(out: number) {
+    this.#out = out;
+  }
+
+  /** Takes the pages of one chunk; `image` holds the image's bytes of the same pages. */
+  add(chunk: PageRun, own: Buffer, image: Buffer): void {
+    let keptFrom = -1;
+    for (let index = 0; index <= chunk.count; index += 1) {
+      const kind = index === chunk.count ? undefined : kindOf(own, image, index * PAGE_BYTES);
+      if (kind !== undefined) this.#note(chunk.first + index, kind);
+      if (kind === KIND_KEPT && keptFrom < 0) keptFrom = index;
+      if (kind !== KIND_KEPT && keptFrom >= 0) {
+        this.#write(own.subarray(keptFrom * PAGE_BYTES, index * PAGE_BYTES));
+        keptFrom = -1;
+      }
+    }
+  }
+
+  finish(): Omit<CaptureResult, 'scannedPages'> {
+    const index = Buffer.alloc(this.#runs.length * RUN_BYTES + TRAILER_BYTES);
+    this.#runs.forEach((run, position) => {
+      index.writeUInt32LE(run.first, position * RUN_BYTES);
+      index.writeUInt32LE(run.count, position * RUN_BYTES + 4);
+      index.writeUInt32LE(run.kind, position * RUN_BYTES + 8);
+    });
+    const trailer = index.length - TRAILER_BYTES;
+    MAGIC.copy(index, trailer);
+    index.writeUInt32LE(this.#runs.length, trailer + 8);
+    index.writeUInt32LE(this.#keptPages, trailer + 12);
+    this.#write(index);
+    fsyncSync(this.#out);
+    const { keptPages, zeroPages, sizeBytes } = { keptPages: this.#keptPages, zeroPages: this.#zeroPages, sizeBytes: this.#sizeBytes };
+    return { keptPages, zeroPages, sizeBytes, sha256: this.#hash.digest('hex') };
+  }
+
+  #note(page: number, kind: Run['kind']): void {
+    if (kind === KIND_KEPT) this.#keptPages += 1;
+    else this.#zeroPages += 1;
+    const last = this.#runs.at(-1);
+    if (last !== undefined && last.kind === kind && last.first + last.count === page) last.count += 1;
+    else this.#runs.push({ first: page, count: 1, kind });
+  }
+
+  #write(bytes: Buffer): void {
+    this.#hash.update(bytes);
+    writeFully(this.#out, bytes, bytes.length, this.#sizeBytes);
+    this.#sizeBytes += bytes.length;
+  }
+}
+
+/** What to do with the page at `offset`: nothing where it is the image's. */
+function kindOf(own: Buffer, image: Buffer, offset: number): Run['kind'] | undefined {
+  const end = offset + PAGE_BYTES;
+  if (image.compare(own, offset, end, offset, end) === 0) return undefined;
+  return ZEROS.compare(own, offset, end, 0, PAGE_BYTES) === 0 ? KIND_ZEROS : KIND_KEPT;
+}
+
+function* chunksOf(runs: Iterable<PageRun>): Generator<PageRun> {
+  for (const run of runs) {
+    for (let done = 0; done < run.count; done += CHUNK_PAGES) {
+      yield { first: run.first + done, count: Math.min(CHUNK_PAGES, run.count - done) };
+    }
+  }
+}
+
+/** Whether a stretch of the image's memory is all hole. Asked in ascending order, so one cursor is enough. */
+function holesOf(extents: readonly Extent[]): (offset: number, length: number) => boolean {
+  let cursor = 0;
+  return (offset, length) => {
+    while (cursor < extents.length && extents[cursor]![0] + extents[cursor]![1] <= offset) cursor += 1;
+    const next = extents[cursor];
+    return next === undefined || next[0] >= offset + length;
+  };
+}
+
+function readIndex(diff: number, job: ApplyJob): { runs: Run[]; keptPages: number; tail: Buffer } {
+  const size = fstatSync(diff).size;
+  if (size < TRAILER_BYTES) throw damaged(job.path);
+  const trailer = Buffer.alloc(TRAILER_BYTES);
+  readFully(diff, trailer, TRAILER_BYTES, size - TRAILER_BYTES);
+  const runCount = trailer.readUInt32LE(8);
+  const keptPages = trailer.readUInt32LE(12);
+  const wellFormed = trailer.subarray(0, 8).equals(MAGIC) && size === keptPages * PAGE_BYTES + runCount * RUN_BYTES + TRAILER_BYTES;
+  if (!wellFormed) throw damaged(job.path);
+  const tail = Buffer.alloc(runCount * RUN_BYTES + TRAILER_BYTES);
+  readFully(diff, tail, tail.length, keptPages * PAGE_BYTES);
+  const guestPages = job.mappings.reduce((pages, mapping) => pages + mapping.length / PAGE_BYTES, 0);
+  const runs = Array.from({ length: runCount }, (_, index): Run => {
+    const [first, count, kind] = [0, 4, 8].map((at) => tail.readUInt32LE(index * RUN_BYTES + at)) as [number, number, number];
+    if (count === 0 || first + count > guestPages || (kind !== KIND_ZEROS && kind !== KIND_KEPT)) throw damaged(job.path);
+    return { first, count, kind };
+  });
+  return { runs, keptPages, tail };
+}
+
+const damaged = (path: string) => new Error(`${path} is damaged: its contents are not what was written`);
+
+function readFully(file: number, into: Buffer, length: number, position: number): void {
+  for (let done = 0; done < length; ) {
+    const got = readSync(file, into, done, length - done, position + done);
+    if (got === 0) throw new Error(`unexpected end of file at ${position + done}`);
+    done += got;
+  }
+}
+
+function writeFully(file: number, from: Buffer, length: number, position: number): void {
+  for (let done = 0; done < length; ) done += writeSync(file, from, done, length - done, position + done);
+}

@@ -1,0 +1,136 @@
+/** QEMU's command line. The recipes were tried by hand; why each option is there stands beside it. */
+import type { BootSpec, MachineSpec, NetworkAttachment } from '../driver.ts';
+
+/** Name of the virtio-serial port that the agent looks for (docs/agent-protocol.md). */
+const AGENT_PORT = 'lull.agent';
+
+/** Offloads negotiated with one backend break under another, so the card has none and the snapshot fits them all. */
+const NIC_WITHOUT_OFFLOADS = [
+  'csum',
+  'guest_csum',
+  'gso',
+  'guest_tso4',
+  'guest_tso6',
+  'guest_ecn',
+  'guest_ufo',
+  'host_tso4',
+  'host_tso6',
+  'host_ecn',
+  'host_ufo',
+].map((offload) => `${offload}=off`);
+
+/** The same in every microVM: each has a network of its own. */
+const GUEST_MAC = '52:54:00:4c:55:4c';
+
+/** What does not change the guest's view of the machine, or changes it in the same way for boot and restore. */
+export interface QemuTarget {
+  readonly accelerator: 'kvm' | 'tcg';
+  /** Host TSC frequency; used under TCG. */
+  readonly tscKhz: number;
+}
+
+/** Socket on which the agent's channel is dialled. */
+export const agentSocketPath = (runDir: string) => `${runDir}/agent.sock`;
+
+/** Socket of the second control connection, for a server that comes later. */
+export const controlSocketPath = (runDir: string) => `${runDir}/qmp.sock`;
+
+/** File descriptor of the control connection that the starting server holds. */
+export const CONTROL_FD = 3;
+
+/** Arguments that boot an image's guest: memory shared with its file, kernel and initramfs. */
+export function bootArguments(spec: BootSpec, target: QemuTarget): string[] {
+  return [
+    ...machineArguments(spec, target, 'on'),
+    '-chardev',
+    `file,id=console,path=${escaped(spec.consolePath)}`,
+    '-kernel',
+    spec.kernelPath,
+    '-initrd',
+    spec.initramfsPath,
+    '-append',
+    kernelCommandLine(target),
+  ];
+}
+
+/** File descriptor of the device state that a prepared process loads. */
+export const STATE_FD = 4;
+
+/** Arguments of a paused process that waits for device state, memory mapped copy-on-write. */
+export function restoreArguments(spec: MachineSpec, target: QemuTarget): string[] {
+  return [
+    ...machineArguments(spec, target, 'off'),
+    // The console is part of the machine; what a restored guest writes to it is nobody's.
+    '-chardev',
+    'null,id=console',
+    '-S',
+    '-incoming',
+    'defer',
+    // Device state comes from xen-save-devices-state, which writes no configuration section.
+    '-global',
+    'migration.send-configuration=off',
+  ];
+}
+
+function kernelCommandLine(target: QemuTarget): string {
+  const words = ['console=ttyS0', 'quiet', 'panic=-1', 'reboot=t', 'random.trust_cpu=off'];
+  // Freed pages become zeros, which a suspend need not write (docs/performance.md).
+  words.push('init_on_free=1');
+  // Without it three boots in ten hang: the machine has no reference clock to calibrate the TSC against.
+  if (target.accelerator === 'tcg') words.push(`tsc_early_khz=${target.tscKhz}`);
+  return words.join(' ');
+}
+
+function machineArguments(spec: MachineSpec, target: QemuTarget, share: 'on' | 'off'): string[] {
+  const accelerator = target.accelerator === 'kvm' ? 'kvm' : 'tcg,thread=multi,tb-size=64';
+  return [
+    ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot', '-sandbox', 'on,spawn=deny'],
+    ...['-M', 'microvm,memory-backend=mem,rtc=on,pit=on,pic=on,isa-serial=on'],
+    ...['-accel', accelerator, '-cpu', target.accelerator === 'kvm' ? 'host' : 'max'],
+    ...['-m', `${spec.guestMemoryMib}M`, '-smp', `${spec.vcpus}`],
+    '-object',
+    // reserve=off: a mapping larger than the host's free memory is promised, and only touched pages are held.
+    `memory-backend-file,id=mem,size=${spec.guestMemoryMib}M,mem-path=${escaped(spec.memoryPath)},share=${share},reserve=off,merge=off`,
+    ...['-serial', 'chardev:console'],
+    ...['-chardev', `socket,id=control,fd=${CONTROL_FD}`, '-mon', 'chardev=control,mode=control'],
+    '-chardev',
+    `socket,id=control2,path=${escaped(controlSocketPath(spec.runDir))},server=on,wait=off`,
+    ...['-mon', 'chardev=control2,mode=control'],
+    ...['-device', 'virtio-serial-device,max_ports=2'],
+    '-chardev',
+    `socket,id=agent,path=${escaped(agentSocketPath(spec.runDir))},server=on,wait=off`,
+    ...['-device', `virtserialport,chardev=agent,name=${AGENT_PORT}`],
+    '-drive',
+    `if=none,id=root,format=raw,readonly=on,file.locking=off,file=${escaped(spec.rootDiskPath)}`,
+    ...['-device', 'virtio-blk-device,drive=root,serial=lull-root'],
+    '-drive',
+    // werror=stop would hide a full disk from the guest as a hang: let it see the error.
+    `if=none,id=scratch,format=raw,discard=unmap,detect-zeroes=unmap,file=${escaped(spec.scratchPath)}`,
+    ...['-device', 'virtio-blk-device,drive=scratch,serial=lull-scratch'],
+    ...networkArguments(spec.network),
+  ];
+}
+
+function networkArguments(network: NetworkAttachment): string[] {
+  const nic = ['virtio-net-device', `mac=${GUEST_MAC}`, ...NIC_WITHOUT_OFFLOADS];
+  const backend = networkBackend(network);
+  if (backend === undefined) return ['-device', nic.join(',')];
+  return ['-netdev', backend, '-device', [...nic, 'netdev=net'].join(',')];
+}
+
+function networkBackend(network: NetworkAttachment): string | undefined {
+  switch (network.kind) {
+    case 'none':
+      return undefined;
+    case 'user-restricted':
+      return 'user,id=net,restrict=on';
+    case 'tap':
+      return `tap,id=net,ifname=${network.device},script=no,downscript=no,vnet_hdr=off`;
+    case 'passt':
+      return `stream,id=net,server=off,addr.type=unix,addr.path=${escaped(network.socketPath)}`;
+  }
+  return network satisfies never;
+}
+
+/** A comma ends a value in QEMU's option syntax; two of them stand for one. */
+const escaped = (path: string) => path.replaceAll(',', ',,');

@@ -1,0 +1,88 @@
+/** QEMU as a {@link Driver}: recipes of docs/architecture, "QEMU", with software emulation or KVM. */
+import { open } from 'node:fs/promises';
+import { connect } from 'node:net';
+import type { Duplex } from 'node:stream';
+import type { ProcessIdentity } from '../../domain/microvm.ts';
+import { isRunning, startDetached } from '../../host/process.ts';
+import type { BootSpec, Driver, Machine, MachineSpec, PlacementKey, RestoreSpec } from '../driver.ts';
+import { bootArguments, CONTROL_FD, controlSocketPath, restoreArguments, type QemuTarget } from './command-line.ts';
+import { QemuMachine } from './qemu-machine.ts';
+import { QmpClient } from './qmp.ts';
+
+export interface QemuOptions {
+  /** How QEMU is started: the private copy that set-up made (a loader, its library path, the program). */
+  readonly command: readonly [string, ...string[]];
+  /** Content hash of that copy. */
+  readonly vmmId: string;
+  /** The host-side aid `lull-host`, which starts QEMU so that a later server may read its memory. */
+  readonly hostTool: string;
+  readonly accelerator: 'kvm' | 'tcg';
+  readonly tscKhz: number;
+  /** Model and feature flags of the host's CPU, hashed: matters to KVM guests. */
+  readonly cpu: string;
+  readonly architecture: string;
+}
+
+/** Above the server's, so that a host short of memory ends a microVM and not everybody's server. */
+const OOM_SCORE_ADJUST = 500;
+
+/** Bumped when the command line changes what the guest sees: older snapshots are then refused. */
+const MACHINE_REVISION = 'qemu-microvm-1';
+
+export function createQemuDriver(options: QemuOptions): Driver {
+  const target: QemuTarget = { accelerator: options.accelerator, tscKhz: options.tscKhz };
+  return {
+    name: 'qemu',
+    accelerator: options.accelerator,
+    placement: placementOf(options),
+    boot: async (spec: BootSpec) => {
+      await makeSparse(spec.memoryPath, spec.guestMemoryMib * 1024 * 1024);
+      return start({ options, spec, args: bootArguments(spec, target) });
+    },
+    prepare: async (spec: RestoreSpec) => {
+      await using deviceState = await open(spec.deviceStatePath, 'r');
+      return await start({ options, spec, args: restoreArguments(spec, target), stateFd: deviceState.fd });
+    },
+    adopt,
+  };
+}
+
+/** Starts QEMU through the host tool, with the control connection (and the device state) as open files. */
+async function start(what: { options: QemuOptions; spec: MachineSpec; args: string[]; stateFd?: number }): Promise<Machine> {
+  const { options, spec, args, stateFd } = what;
+  const shim = [options.hostTool, 'exec', '--oom-score-adj', `${OOM_SCORE_ADJUST}`, '--'] as const;
+  const stdio = ['ignore', 'ignore', 'pipe', 'pipe', ...(stateFd === undefined ? [] : [stateFd])] as const;
+  const child = await startDetached([...shim, ...options.command, ...args], [...stdio]);
+  return QemuMachine.started(child, child.stdio[CONTROL_FD] as Duplex, spec);
+}
+
+function placementOf(options: QemuOptions): PlacementKey {
+  return {
+    architecture: options.architecture,
+    driver: 'qemu',
+    accelerator: options.accelerator,
+    cpu: options.accelerator === 'kvm' ? options.cpu : 'max',
+    vmm: options.vmmId,
+    machine: MACHINE_REVISION,
+    tscKhz: options.accelerator === 'tcg' ? Math.round(options.tscKhz / 10_000) * 10_000 : 0,
+  };
+}
+
+async function adopt(spec: MachineSpec, identity: ProcessIdentity): Promise<Machine | undefined> {
+  if (!(await isRunning(identity))) return undefined;
+  const stream = connect(controlSocketPath(spec.runDir));
+  const qmp = new QmpClient(stream);
+  try {
+    await qmp.negotiate();
+  } catch {
+    qmp.close();
+    return undefined;
+  }
+  return QemuMachine.adopted(identity, qmp, spec);
+}
+
+/** A file of that length that takes no room yet. @throws where it exists already */
+async function makeSparse(path: string, bytes: number): Promise<void> {
+  await using file = await open(path, 'wx', 0o600);
+  await file.truncate(bytes);
+}

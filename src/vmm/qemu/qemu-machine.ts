@@ -1,0 +1,114 @@
+/** One QEMU process. */
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import type { Duplex } from 'node:stream';
+import type { ProcessIdentity } from '../../domain/microvm.ts';
+import { mappingsOf, type MemoryMapping } from '../../host/memory.ts';
+import { endProcess, identityOf, tailOf } from '../../host/process.ts';
+import { within } from '../../lib/deadline.ts';
+import { VmmError, type Machine, type MachineSpec } from '../driver.ts';
+import { agentSocketPath, STATE_FD } from './command-line.ts';
+import { QmpClient, type QmpEvent } from './qmp.ts';
+
+const STATE_LIMIT_MS = 30_000;
+const DIAL_LIMIT_MS = 10_000;
+
+/** The harmless words of every restore: the state has no vmdescription section, which nothing needs. */
+const EXPECTED_NOISE = /Expected vmdescription section/;
+
+interface Parts {
+  readonly identity: ProcessIdentity;
+  readonly qmp: QmpClient;
+  readonly spec: MachineSpec;
+  /** The end of what the process said on standard error. */
+  readonly said: () => string;
+}
+
+/** See {@link Machine}. */
+export class QemuMachine implements Machine {
+  readonly identity: ProcessIdentity;
+  readonly exited: Promise<string>;
+  readonly #qmp: QmpClient;
+  readonly #spec: MachineSpec;
+
+  private constructor(parts: Parts) {
+    this.identity = parts.identity;
+    this.#qmp = parts.qmp;
+    this.#spec = parts.spec;
+    this.exited = parts.qmp.closed.then(() => parts.said());
+  }
+
+  /**
+   * A process that was just started and inherited the other end of `control`.
+   * @throws VmmError with QEMU's words where it ends instead of greeting
+   */
+  static async started(child: ChildProcess, control: Duplex, spec: MachineSpec): Promise<QemuMachine> {
+    const tail = tailOf(child.stderr!);
+    const said = () => tail().split('\n').filter((line) => !EXPECTED_NOISE.test(line)).join('\n').trim();
+    const exit = once(child, 'exit').catch(() => undefined);
+    const qmp = new QmpClient(control);
+    try {
+      await qmp.negotiate();
+      const identity = await identityOf(child.pid!);
+      if (identity === undefined) throw new VmmError('QEMU ended at once');
+      return new QemuMachine({ identity, qmp, spec, said });
+    } catch (error) {
+      child.kill('SIGKILL');
+      await exit;
+      throw new VmmError(`QEMU did not start: ${said() || String(error)}`, { cause: error });
+    }
+  }
+
+  /** A process that an earlier server started. */
+  static adopted(identity: ProcessIdentity, qmp: QmpClient, spec: MachineSpec): QemuMachine {
+    return new QemuMachine({ identity, qmp, spec, said: () => '' });
+  }
+
+  mappings(): MemoryMapping[] {
+    const mappings = mappingsOf(this.identity.pid, this.#spec.memoryPath);
+    const mapped = mappings.reduce((sum, mapping) => sum + mapping.length, 0);
+    const expected = this.#spec.guestMemoryMib * 1024 * 1024;
+    if (mapped !== expected) throw new VmmError(`QEMU maps ${mapped} bytes of guest memory privately, not ${expected}`);
+    return mappings;
+  }
+
+  async loadDeviceState(): Promise<void> {
+    await this.#qmp.execute('migrate-set-capabilities', { capabilities: [{ capability: 'events', state: true }] });
+    const settled = this.#qmp.event('device state load', STATE_LIMIT_MS, isMigrationEnd);
+    settled.catch(() => undefined);
+    await this.#qmp.execute('migrate-incoming', { uri: `fd:${STATE_FD}` });
+    const { data } = await settled;
+    if (data['status'] !== 'completed') throw new VmmError('QEMU refused the device state');
+  }
+
+  async saveDeviceState(path: string): Promise<void> {
+    await this.#qmp.execute('xen-save-devices-state', { filename: path, live: true });
+  }
+
+  async pause(): Promise<void> {
+    await this.#qmp.execute('stop');
+  }
+
+  async resume(): Promise<void> {
+    await this.#qmp.execute('cont');
+  }
+
+  async dial(): Promise<Duplex> {
+    const socket = connect(agentSocketPath(this.#spec.runDir));
+    await within('connection to the agent', DIAL_LIMIT_MS, once(socket, 'connect'));
+    return socket;
+  }
+
+  async kill(): Promise<void> {
+    await endProcess(this.identity);
+    await this.exited;
+  }
+
+  detach(): void {
+    this.#qmp.close();
+  }
+}
+
+const isMigrationEnd = (event: QmpEvent) =>
+  event.event === 'MIGRATION' && (event.data['status'] === 'completed' || event.data['status'] === 'failed');
