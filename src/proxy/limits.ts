@@ -1,0 +1,34 @@
+/** Bounds on what one client, or all together, can make the data plane hold. Bodies and their duration have none (section 5.6). */
+export interface ProxyLimits {
+  /** Request line and headers together; the same for an application's answer. */
+  readonly headerBytes: number;
+  readonly headerCount: number;
+  /** A TLS handshake that takes longer is ended. */
+  readonly handshakeMs: number;
+  /** All headers of a request must be there by then (slow clients). */
+  readonly headersMs: number;
+  /** A connection without a request. */
+  readonly keepAliveMs: number;
+  /** An exchange without a byte in either direction. AWS's figure is not known; a silent stream lived over 180 s (section 5.6). */
+  readonly silenceMs: number;
+  /** Client connections per listener; more are closed unanswered. */
+  readonly connections: number;
+  /** What is still read of a body that nobody wants, so that the client sees the answer and not a reset. */
+  readonly unwantedBytes: number;
+  readonly unwantedMs: number;
+  /** How long `close()` lets requests end. */
+  readonly closeMs: number;
+}
+
+export const DEFAULT_LIMITS: ProxyLimits = {
+  headerBytes: 64 * 1024,
+  headerCount: 200,
+  handshakeMs: 10_000,
+  headersMs: 20_000,
+  keepAliveMs: 75_000,
+  silenceMs: 60 * 60 * 1000,
+  connections: 10_000,
+  unwantedBytes: 16 * 1024 * 1024,
+  unwantedMs: 5000,
+  closeMs: 5000,
+};

@@ -1,0 +1,142 @@
+import { createServer, type Server } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { LullError } from '../domain/errors.ts';
+import { Http1Front, type FrontOptions } from './http1-front.ts';
+import { DEFAULT_LIMITS, type ProxyLimits } from './limits.ts';
+import { REFUSALS, type Refusal } from './refusal.ts';
+import { isUpgrade } from './upgrade.ts';
+
+export interface ProxyOptions extends Omit<FrontOptions, 'limits'> {
+  /** PEM. */
+  readonly tls: { readonly cert: string | Buffer; readonly key: string | Buffer };
+  readonly limits?: Partial<ProxyLimits>;
+}
+
+export interface ListenAddress {
+  readonly host: string;
+  readonly port: number;
+  /** A host address that this machine does not have is then a warning (`::1`). */
+  readonly optional?: boolean;
+}
+
+/** The data plane's server: HTTPS endpoints of microVMs (section 5). */
+export interface Proxy extends AsyncDisposable {
+  /**
+   * Serves on a further address.
+   * @returns the port (the chosen one for port 0); undefined where an optional address is not there
+   * @throws LullError conflict where the port is taken, validation where the address cannot be used
+   */
+  listen(address: ListenAddress): Promise<number | undefined>;
+  /** Drops connections kept to a microVM; to be called before it sleeps or ends, so that no request goes to a stale one. */
+  forget(microvmId: string): void;
+  /** Stops accepting, lets requests end for a moment, then cuts them off. */
+  close(): Promise<void>;
+}
+
+/** Makes the data plane's server; it serves nothing before {@link Proxy.listen}. */
+export function createProxy(options: ProxyOptions): Proxy {
+  const limits = { ...DEFAULT_LIMITS, ...options.limits };
+  const front = new Http1Front({ ...options, limits });
+  const servers = new Set<Server>();
+  const close = async () => {
+    await Promise.all([...servers].map((server) => closeServer(server, limits.closeMs, front)));
+    front.close();
+    servers.clear();
+  };
+  return {
+    async listen(address) {
+      const server = createListener(options, limits, front);
+      try {
+        const port = await listening(server, address);
+        server.on('error', (error) => options.log.error({ err: error }, 'a listener of the endpoints failed'));
+        servers.add(server);
+        return port;
+      } catch (error) {
+        server.closeAllConnections();
+        const code = codeOf(error);
+        if (address.optional !== true || (code !== 'EADDRNOTAVAIL' && code !== 'EAFNOSUPPORT')) throw cannotListen(address, error);
+        options.log.warn({ host: address.host, code }, 'endpoints are not served on this address: the machine does not have it');
+        return undefined;
+      }
+    },
+    forget: (microvmId) => front.forget(microvmId),
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+}
+
+function createListener(options: ProxyOptions, limits: ProxyLimits, front: Http1Front): Server {
+  const server = createServer({
+    cert: options.tls.cert,
+    key: options.tls.key,
+    minVersion: 'TLSv1.2',
+    ALPNProtocols: ['http/1.1'],
+    handshakeTimeout: limits.handshakeMs,
+    maxHeaderSize: limits.headerBytes,
+    headersTimeout: limits.headersMs,
+    // Bodies may take as long as they like; silence is bounded below.
+    requestTimeout: 0,
+    connectionsCheckingInterval: Math.min(5000, limits.headersMs),
+    keepAliveTimeout: limits.keepAliveMs,
+    keepAlive: true,
+    keepAliveInitialDelay: 60_000,
+    noDelay: true,
+    shouldUpgradeCallback: isUpgrade,
+  });
+  // Node silently drops what is above its own count; ours refuses.
+  server.maxHeadersCount = 0;
+  server.maxConnections = limits.connections;
+  server.timeout = limits.silenceMs;
+  server.on('request', (request, response) => void front.handle(request, response));
+  server.on('checkContinue', (request, response) => void front.handle(request, response));
+  server.on('upgrade', (request, client, head) => void front.upgrade(request, client, head));
+  server.on('connect', (_request, client) => answerRaw(client, REFUSALS.malformed));
+  server.on('clientError', (error, client) => {
+    // Never into the middle of an answer.
+    if (front.isAnswering(client)) return void client.destroy();
+    answerRaw(client, codeOf(error) === 'ERR_HTTP_REQUEST_TIMEOUT' ? REFUSALS.tooSlow : REFUSALS.malformed);
+  });
+  // Port scanners and clients that do not know the CA: nothing to tell them, nothing for the log.
+  server.on('tlsClientError', (_error, client) => client.destroy());
+  return server;
+}
+
+/** Answers what is not HTTP as far as it can be answered, and hangs up. */
+function answerRaw(client: Duplex, refusal: Refusal): void {
+  client.on('error', () => undefined);
+  if (!client.writable) return void client.destroy();
+  const reason = { 400: 'Bad Request', 408: 'Request Timeout' }[refusal.status as number] ?? '';
+  client.end(`HTTP/1.1 ${refusal.status} ${reason}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`, () => client.destroy());
+}
+
+function listening(server: Server, address: ListenAddress): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen({ host: address.host, port: address.port, ipv6Only: address.host.includes(':') }, () => {
+      server.off('error', reject);
+      resolve((server.address() as AddressInfo).port);
+    });
+  });
+}
+
+const codeOf = (error: unknown) => (error as NodeJS.ErrnoException).code;
+
+function cannotListen(address: ListenAddress, error: unknown): LullError {
+  const at = `${address.host.includes(':') ? `[${address.host}]` : address.host}:${address.port}`;
+  const code = codeOf(error);
+  if (code === 'EADDRINUSE') return new LullError('conflict', `Cannot serve endpoints on ${at}: the port is in use`, { cause: error });
+  return new LullError('validation', `Cannot serve endpoints on ${at}: ${code ?? String(error)}`, { cause: error });
+}
+
+async function closeServer(server: Server, graceMs: number, front: Http1Front): Promise<void> {
+  const timer = setTimeout(() => {
+    server.closeAllConnections();
+    front.close();
+  }, graceMs);
+  await new Promise<void>((resolve) => {
+    server.close(() => resolve());
+    server.closeIdleConnections();
+  });
+  clearTimeout(timer);
+}
