@@ -1,8 +1,9 @@
 import { createHash, createPrivateKey, X509Certificate } from 'node:crypto';
-import { mkdir, mkdtemp, open, readFile, rename, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LullError } from '../domain/errors.ts';
 import type { Clock } from '../domain/ports.ts';
+import { writeFileAtomic } from '../lib/atomic-file.ts';
 import { openssl } from './openssl.ts';
 
 const DAY_MS = 24 * 60 * 60 * 1000;
@@ -88,7 +89,7 @@ async function readPair(certPath: string, keyPath: string): Promise<X509Certific
 async function makeCa(options: { work: string; domain: string; caPath: string; caKeyPath: string }): Promise<void> {
   const { work, domain } = options;
   const [config, key, cert] = [join(work, 'ca.cnf'), join(work, 'ca.key'), join(work, 'ca.pem')];
-  await writeDurably(
+  await writeFile(
     config,
     [
       '[req]',
@@ -110,7 +111,7 @@ async function makeCa(options: { work: string; domain: string; caPath: string; c
       'permitted;IP.1 = ::1/ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff',
       '',
     ].join('\n'),
-    0o600,
+    { mode: 0o600 },
   );
   // Without -set_serial openssl takes a random serial number.
   await openssl(['req', '-x509', '-config', config, ...newKey(key), '-sha256', '-days', `${CA_DAYS}`, '-out', cert]);
@@ -133,7 +134,7 @@ async function makeLeaf(options: LeafOptions): Promise<void> {
   const { work, domain } = options;
   const config = join(work, 'endpoint.cnf');
   const [key, request, cert] = [join(work, 'endpoint.key'), join(work, 'endpoint.csr'), join(work, 'endpoint.pem')];
-  await writeDurably(
+  await writeFile(
     config,
     [
       '[req]',
@@ -157,7 +158,7 @@ async function makeLeaf(options: LeafOptions): Promise<void> {
       'IP.1 = ::1',
       '',
     ].join('\n'),
-    0o600,
+    { mode: 0o600 },
   );
   await openssl(['req', '-new', '-config', config, ...newKey(key), '-sha256', '-out', request]);
   await openssl([
@@ -184,24 +185,12 @@ async function writeBundle(caPath: string, bundlePath: string): Promise<void> {
     break;
   }
   parts.push(await readFile(caPath));
-  const bundle = Buffer.concat(parts);
-  const temporary = `${bundlePath}.${createHash('sha256').update(bundle).digest('hex').slice(0, 16)}`;
-  await writeDurably(temporary, bundle, 0o644);
-  await rename(temporary, bundlePath);
+  await writeFileAtomic(bundlePath, Buffer.concat(parts), 0o644);
 }
 
-/** Copies rather than moves what openssl wrote, so that mode and durability are ours, then renames into place. */
+/** Copies rather than moves what openssl wrote, so that mode and durability are ours; the key goes first. */
 async function publish(files: readonly { from: string; to: string; mode: number }[]): Promise<void> {
-  for (const { from, mode } of files) await writeDurably(`${from}.final`, await readFile(from), mode);
-  for (const { from, to } of files) await rename(`${from}.final`, to);
-}
-
-async function writeDurably(path: string, content: string | Buffer, mode: number): Promise<void> {
-  await using file = await open(path, 'w', mode);
-  // The umask may have taken bits away.
-  await file.chmod(mode);
-  await file.writeFile(content);
-  await file.sync();
+  for (const { from, to, mode } of files) await writeFileAtomic(to, await readFile(from), mode);
 }
 
 /** mkdtemp makes the folder 0700. */

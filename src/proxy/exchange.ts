@@ -1,6 +1,6 @@
 import type { Clock } from '../domain/ports.ts';
 import type { Admitted } from './admission.ts';
-import type { Log } from './log.ts';
+import type { Log } from '../lib/log.ts';
 
 /** One request or stream and what is told of it: exactly one line in the log, when it is over. */
 export class Exchange {

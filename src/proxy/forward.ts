@@ -6,7 +6,7 @@ import { framingOf, requestHeaders, responseHeaders, trailersOf, type Framing } 
 import type { ProxyLimits } from './limits.ts';
 import { pump } from './pump.ts';
 import { discardBody, REFUSALS, RefusedError, sendRefusal } from './refusal.ts';
-import type { UpstreamConnection } from './upstream-pool.ts';
+import { IDLE_MS, type UpstreamConnection } from './upstream-pool.ts';
 
 /** An admitted request, the connection to its application, and the way back. */
 export interface Passage {
@@ -129,6 +129,7 @@ export function relayAnswer(passage: Passage, answer: IncomingMessage): void {
   }
   exchange.answered(status);
   activity.mark(target.microvmId);
+  if (keepsFor(answer) <= IDLE_MS) connection.reusable = false;
   pump(answer, response, (length) => {
     exchange.bytesOut += length;
     activity.mark(target.microvmId);
@@ -147,6 +148,12 @@ export function relayAnswer(passage: Passage, answer: IncomingMessage): void {
     if (exchange.bytesOut === 0 && !response.destroyed && !response.writableEnded) response.flushHeaders();
   });
 }
+
+/** How long the application says that it keeps an idle connection, in milliseconds. */
+const keepsFor = (answer: IncomingMessage) => {
+  const seconds = /(?:^|,)\s*timeout=(\d+)/.exec(answer.headers['keep-alive']?.toString() ?? '')?.[1];
+  return seconds === undefined ? Infinity : Number(seconds) * 1000;
+};
 
 /** Interim answers other than 100 (RFC 9110, 15.2): an HTTP/1.0 client knows none. */
 function passInformation(passage: Passage, status: number, rawHeaders: readonly string[]): void {

@@ -9,7 +9,7 @@ import { Exchange } from './exchange.ts';
 import { forward } from './forward.ts';
 import { valuesOf } from './headers.ts';
 import type { ProxyLimits } from './limits.ts';
-import type { Log } from './log.ts';
+import type { Log } from '../lib/log.ts';
 import { REFUSALS, RefusedError, sendRefusal } from './refusal.ts';
 import { forwardUpgrade } from './upgrade.ts';
 import { UpstreamPool, type UpstreamConnection } from './upstream-pool.ts';

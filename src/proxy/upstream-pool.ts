@@ -1,4 +1,4 @@
-import { Agent } from 'node:http';
+import { Agent, type ClientRequest } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Clock } from '../domain/ports.ts';
 import type { Destinations } from './destinations.ts';
@@ -7,13 +7,15 @@ import type { Destinations } from './destinations.ts';
  * An idle connection is given up before any common application server would close it (the shortest default is 2 s):
  * a request that meets a close on its way cannot be sent again.
  */
-const IDLE_MS = 1000;
+export const IDLE_MS = 1000;
 /** Idle connections to one port; more are closed when they become free. */
 const MAX_IDLE = 32;
 
 /** One stream to an application, and the agent through which Node's HTTP client uses it, again and again. */
 export class UpstreamConnection extends Agent {
   readonly stream: Duplex;
+  /** False once the application has announced that it will close the connection soon. */
+  reusable = true;
   readonly #onFree: (connection: UpstreamConnection) => boolean;
   #handedOut = false;
 
@@ -38,11 +40,14 @@ export class UpstreamConnection extends Agent {
 
   /** The agent's question whether to keep a free stream. */
   override keepSocketAlive(): boolean {
-    return this.#onFree(this);
+    return this.reusable && this.#onFree(this);
   }
 
-  /** Nothing to prepare: the stream need not be a socket. */
-  override reuseSocket(): void {}
+  override reuseSocket(stream: Duplex, request: ClientRequest): void {
+    // Node's own takes its guard off the stream and then refers to a socket, which this need not be.
+    if (!('ref' in stream)) Object.assign(stream, { ref: () => stream });
+    super.reuseSocket(stream, request);
+  }
 
   /** True while a further request may be sent. */
   get usable(): boolean {

@@ -1,0 +1,35 @@
+/** Microvms that are TCP ports of this machine, and can be made to misbehave. */
+import { connect as dial } from 'node:net';
+import { once } from 'node:events';
+import type { Duplex } from 'node:stream';
+import { LullError } from '../../src/domain/errors.ts';
+import type { Destination, Destinations } from '../../src/proxy/destinations.ts';
+
+export class FakeDestinations implements Destinations {
+  /** By endpoint id. */
+  readonly known = new Map<string, Destination>();
+  /** The native port behind each port of any microVM. */
+  readonly ports = new Map<number, number>();
+  readonly connects: { microvmId: string; port: number; signal: AbortSignal }[] = [];
+  readonly touches: string[] = [];
+  /** Awaited before dialling: a microVM that is not awake yet, or never will be. */
+  beforeConnect: (signal: AbortSignal) => Promise<void> = () => Promise.resolve();
+
+  lookup(endpointId: string): Promise<Destination | undefined> {
+    return Promise.resolve(this.known.get(endpointId));
+  }
+
+  async connect(microvmId: string, port: number, signal: AbortSignal): Promise<Duplex> {
+    this.connects.push({ microvmId, port, signal });
+    await this.beforeConnect(signal);
+    const native = this.ports.get(port);
+    if (native === undefined) throw new LullError('internal', `nothing listens on port ${port}`);
+    const socket = dial({ host: '127.0.0.1', port: native, allowHalfOpen: true, noDelay: true });
+    await once(socket, 'connect', { signal });
+    return socket;
+  }
+
+  touched(microvmId: string): void {
+    this.touches.push(microvmId);
+  }
+}
