@@ -39,12 +39,15 @@ ln -s /proc/self/fd/1 dev/stdout
 ln -s /proc/self/fd/2 dev/stderr
 chmod 1777 tmp
 echo 'root:x:0:0:root:/root:/bin/sh' > etc/passwd
+# buildah looks up the user that it was outside.
+[ "$_CONTAINERS_ROOTLESS_UID" = 0 ] || echo "builder:x:$_CONTAINERS_ROOTLESS_UID:0:builder:/root:/bin/sh" >> etc/passwd
 echo 'root:x:0:' > etc/group
 echo '127.0.0.1 localhost' > etc/hosts
 echo 'hosts: files dns' > etc/nsswitch.conf
 if [ -n "$LULL_NAMESERVER" ]; then echo "nameserver $LULL_NAMESERVER" > etc/resolv.conf; else : > etc/resolv.conf; fi
 echo '{"default":[{"type":"insecureAcceptAnything"}]}' > etc/containers/policy.json
 printf 'unqualified-search-registries = ["docker.io"]\\nshort-name-mode = "permissive"\\n' > etc/containers/registries.conf
+printf '[storage]\\ndriver = "%s"\\ngraphroot = "/storage"\\nrootless_storage_path = "/storage"\\nrunroot = "/run/storage"\\n' "$STORAGE_DRIVER" > etc/containers/storage.conf
 while [ "$1" != -- ]; do
   if [ -d "$1" ]; then
     mkdir -p "./$2"
@@ -83,6 +86,8 @@ export const ROOT_DISK_SCRIPT = `
 set -eu
 container=$(buildah from --pull-never "$1")
 tree=$(buildah mount "$container")
+# The storage makes the top folder 0555 where no layer says otherwise; everybody else's is 0755.
+[ "$(stat -c %a "$tree")" != 555 ] || chmod 755 "$tree"
 status=0
 mkfs.erofs --quiet --preserve-mtime -U "$2" /proc/self/fd/3 "$tree" || status=$?
 buildah rm "$container" > /dev/null
@@ -103,4 +108,16 @@ tree=$(buildah mount "$container")
 tar --extract --file "$tarball" --directory "$tree" --preserve-permissions --numeric-owner --xattrs --xattrs-include='*' --exclude='./dev/*'
 buildah config "$@" "$container"
 buildah commit --quiet --rm "$container" "$image"
+`;
+
+/**
+ * After a build: working containers of it, temporary files, and the oldest versions' images go; layers of the newest stay as
+ * the cache. Argument: how many to keep.
+ */
+export const HOUSEKEEPING_SCRIPT = `
+buildah rm --all > /dev/null
+find /var/tmp -mindepth 1 -delete
+buildah images --quiet --no-trunc --filter reference='localhost/lull-build/version' | awk -v keep="$1" '!seen[$0]++ && ++n > keep' | while read -r image; do
+  buildah rmi --force "$image" > /dev/null
+done
 `;

@@ -1,0 +1,65 @@
+/** The two disks of an image: the root, read-only EROFS, and the scratch disk that takes a microVM's writes. */
+import { createHash } from 'node:crypto';
+import { open, rm, stat } from 'node:fs/promises';
+import { run } from '../host/process.ts';
+import { ROOT_DISK_SCRIPT } from './sandbox-script.ts';
+
+/** Nobody writes to a root disk again: every microVM of the image maps it. */
+const ROOT_DISK_MODE = 0o444;
+const MKE2FS_LIMIT_MS = 60_000;
+
+/**
+ * Writes the tree of `image` as uncompressed EROFS: owners, modes, times and extended attributes (file capabilities) as they are.
+ * The server makes the file and hands it over open, so that the build's user needs no access to the folder and owns nothing of it.
+ * @param options.run runs a command in the builder's sandbox with the file as descriptor 3
+ * @returns the size in bytes
+ * @throws Error where `path` exists, or mkfs.erofs fails; the file is gone then
+ */
+export async function writeErofs(options: {
+  path: string;
+  image: string;
+  run: (argv: readonly [string, ...string[]], descriptor: number) => Promise<string>;
+}): Promise<number> {
+  const { path, image } = options;
+  await using file = await open(path, 'wx+', 0o600);
+  try {
+    // mkfs.erofs opens by name, /proc/self/fd/3, which asks for permission anew.
+    await file.chmod(0o666);
+    await options.run(['sh', '-c', ROOT_DISK_SCRIPT, 'root-disk', image, uuidOf(image)], file.fd);
+    await file.chmod(ROOT_DISK_MODE);
+    await file.sync();
+    return (await file.stat()).size;
+  } catch (error) {
+    await rm(path, { force: true });
+    throw error;
+  }
+}
+
+/** The same for the same image, so that a build can be repeated (RFC 9562, version 8: our own content). */
+function uuidOf(name: string): string {
+  const hex = createHash('sha256').update(name).digest('hex');
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-a${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
+}
+
+/**
+ * Makes an empty ext4 of `sizeBytes` in a new sparse file. No journal: what a crash of the guest loses is the guest's own, and
+ * a suspend saves memory and disk together. Nothing is left for the guest's kernel to initialise, since that would be written
+ * and count as a difference to the image.
+ * @returns the bytes that it takes on the host
+ */
+export async function makeScratchDisk(path: string, sizeBytes: number): Promise<number> {
+  await using file = await open(path, 'wx', 0o600);
+  try {
+    await file.truncate(sizeBytes);
+    const options = ['-b', '4096', '-I', '256', '-m', '0', '-O', '^has_journal,^resize_inode,sparse_super2', '-E', 'assume_storage_prezeroed=1,lazy_itable_init=0,nodiscard,root_owner=0:0'];
+    await run(['mke2fs', '-q', '-F', '-t', 'ext4', ...options, path], { timeoutMs: MKE2FS_LIMIT_MS, env: { PATH: '/usr/sbin:/sbin:/usr/bin:/bin' } });
+    await file.sync();
+    return (await stat(path)).blocks * BLOCK_BYTES;
+  } catch (error) {
+    await rm(path, { force: true });
+    throw error;
+  }
+}
+
+/** stat(2): `st_blocks` counts these, whatever the file system's own are. */
+const BLOCK_BYTES = 512;
