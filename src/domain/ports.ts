@@ -79,8 +79,8 @@ export interface ImageRepository {
   /** Changes a version, its build and its image in one transaction. */
   update(name: string, version: string, change: ImageChange): Promise<void>;
   /**
-   * Moves an image to DELETING where no build of it runs and no microVM of it lives, in one transaction: from then on
-   * `microvms.insert` refuses its name.
+   * Moves an image and its versions to DELETING where no build of it runs and no microVM of it lives, in one transaction:
+   * from then on `microvms.insert` refuses its name.
    */
   markDeleting(name: string, atMs: number): Promise<'deleting' | 'building' | 'in-use' | 'absent'>;
   /** Images in one of these states (what a crash left unfinished). */
@@ -173,6 +173,11 @@ export interface BlobStore {
   write(source: Readable): Promise<{ blobId: string; size: number; md5: string }>;
   /** Opens the bytes `[start, end]`, both included; all of them without a range. */
   read(blobId: string, range?: { start: number; end: number }): Readable;
+  /**
+   * Gives the bytes a second name, which lives on when the first is removed.
+   * @returns undefined where the blob is gone
+   */
+  retain(blobId: string): Promise<string | undefined>;
   remove(blobId: string): Promise<void>;
   /** Path of the file, for those who need one (the zip reader). */
   path(blobId: string): string;
@@ -217,9 +222,14 @@ export interface MicrovmRuntime {
   prepareWake(request: LaunchRequest & { generation: number }): Promise<ProcessIdentity>;
   /** Lets a prepared microVM run; resolves once clock, entropy and identity are right and the application runs. */
   continue(microvmId: string): Promise<StepTimes>;
+  /** Takes up the connection to an adopted microVM that ran on while no server was there. */
+  reconnect(microvmId: string): Promise<void>;
   /** Freezes, pauses and writes generation `generation` durably. The process stays, paused. */
   saveGeneration(microvmId: string, generation: number): Promise<SuspendReport>;
-  /** Removes the void generation and lets the paused process go on. */
+  /**
+   * Removes the void generation, durably, and only then lets the paused process go on: whatever crashes when, a complete
+   * generation is never found beside a disk that has moved on.
+   */
   undoSuspend(microvmId: string, generation: number): Promise<void>;
   /** Ends the process after its generation was committed, and drops the generations before it. */
   release(microvmId: string, generation: number): Promise<void>;

@@ -1,11 +1,12 @@
 /** The bytes of stored objects: one file each, named by a uuid of ours, complete or not there. */
 import { createHash, randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { link, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { LullError } from '../domain/errors.ts';
 import type { BlobStore } from '../domain/ports.ts';
+import { syncFolder } from '../lib/atomic-file.ts';
 
 const OWNER_ONLY_FILE = 0o600;
 const OWNER_ONLY_FOLDER = 0o700;
@@ -48,6 +49,17 @@ class FileBlobStore implements BlobStore {
     return createReadStream(this.path(blobId), range);
   }
 
+  async retain(blobId: string): Promise<string | undefined> {
+    const retained = randomUUID();
+    try {
+      await link(this.path(blobId), this.path(retained));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+      throw error;
+    }
+    return retained;
+  }
+
   async remove(blobId: string): Promise<void> {
     await rm(this.path(blobId), { force: true });
   }
@@ -75,13 +87,4 @@ async function writeThrough(source: Readable, path: string): Promise<{ size: num
     await file.close();
   }
   return { size, md5: md5.digest('hex') };
-}
-
-async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
 }

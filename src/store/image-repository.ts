@@ -147,7 +147,9 @@ export class SqlImageRepository implements ImageRepository {
         .limit(1)
         .executeTakeFirst();
       if (user !== undefined) return 'in-use';
-      await tx.updateTable('images').set({ state: 'DELETING', updatedAtMs: atMs }).where('name', '=', name).execute();
+      const deleting = { state: 'DELETING', updatedAtMs: atMs } as const;
+      await tx.updateTable('images').set(deleting).where('name', '=', name).execute();
+      await tx.updateTable('imageVersions').set(deleting).where('imageName', '=', name).execute();
       return 'deleting';
     });
   }

@@ -3,6 +3,8 @@ import { chmod, mkdir, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { CamelCasePlugin, Kysely } from 'kysely';
 import type { Store } from '../domain/ports.ts';
+import { syncFolder } from '../lib/atomic-file.ts';
+import type { Log } from '../lib/log.ts';
 import { SqlImageRepository } from './image-repository.ts';
 import { SqlAccessKeyRepository, SqlTokenKeyRepository } from './key-repositories.ts';
 import { SqlMicrovmRepository } from './microvm-repository.ts';
@@ -16,17 +18,12 @@ import type { Tables } from './tables.ts';
 const OWNER_ONLY_FILE = 0o600;
 const OWNER_ONLY_FOLDER = 0o700;
 
-/** The one line that the store may have to say. */
-export interface StoreLog {
-  info(fields: object, message: string): void;
-}
-
 /**
  * Opens a store, makes it where there is none, and brings its layout up to date.
  * @param options.path of the file, or `:memory:` for one that is gone when it is closed
  * @throws LullError conflict where the file is no store or a newer Lull wrote it; internal where it cannot be opened
  */
-export async function openStore({ path, log }: { path: string; log?: StoreLog }): Promise<Store> {
+export async function openStore({ path, log }: { path: string; log?: Pick<Log, 'info'> }): Promise<Store> {
   if (path !== ':memory:') await prepareFile(path);
   const thread = new SqliteThread(path);
   try {
@@ -67,10 +64,5 @@ async function prepareFile(path: string): Promise<void> {
     await chmod(path, OWNER_ONLY_FILE);
     return;
   }
-  const handle = await open(folder, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
+  await syncFolder(folder);
 }

@@ -149,6 +149,7 @@ export function imageContract(open: () => Promise<Store>): void {
     assert.equal(await store.images.markDeleting('app', 5), 'deleting');
     assert.equal(await store.images.markDeleting('app', 6), 'deleting');
     assert.equal((await store.images.get('app'))?.updatedAtMs, 5);
+    assert.equal((await store.images.version('app', '1.0'))?.state, 'DELETING');
   });
 
   test('remove takes the versions along and frees name and client token', async () => {

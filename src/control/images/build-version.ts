@@ -1,0 +1,119 @@
+/** The life of one build, from PENDING to SUCCESSFUL or FAILED: every step is in the store before it is done. */
+import { BUILD_FAILURES, BuildFailure, IMAGE_AFTER_BUILD, type Image, type ImageVersion, type SnapshotSizes } from '../../domain/image.ts';
+import type { BuildTask } from './build-queue.ts';
+import type { ImageContext } from './context.ts';
+import { parseS3Uri } from './image-config.ts';
+
+/** The step in which a build looks for its artifact. */
+const ARTIFACT_STEP = 'artifact';
+/** An object may be replaced between its look-up and the grip on its bytes; more often than this nobody does by chance. */
+const ARTIFACT_TRIES = 5;
+
+/** What a build says that the end of the server cut off. */
+export const INTERRUPTED = `${BUILD_FAILURES.INTERNAL_PLATFORM_ERROR} Lull stopped while it ran: update the image to build it again.`;
+
+/** The work of building `version`. It never rejects for a build that fails; that is an outcome. */
+export function buildTask(context: ImageContext, { imageName, version }: Pick<ImageVersion, 'imageName' | 'version'>): BuildTask {
+  return async (signal, reachedBuilder) => {
+    const { store, clock, log } = context;
+    const image = await store.images.get(imageName);
+    const record = await store.images.version(imageName, version);
+    if (image === undefined || record === undefined) return;
+    const fields = { image: imageName, version, snapshotId: record.snapshotId };
+    let built = false;
+    try {
+      await store.images.update(imageName, version, {
+        atMs: clock.nowMs(),
+        version: { state: 'IN_PROGRESS' },
+        build: { state: 'IN_PROGRESS' },
+      });
+      const sizes = await buildSnapshot(context, { image, version: record, signal, reachedBuilder });
+      built = true;
+      await succeed(context, record, sizes);
+      log.info(fields, 'image version built');
+    } catch (error) {
+      const stateReason = reasonOf(error, signal);
+      const step = error instanceof BuildFailure ? error.step : undefined;
+      log[step === undefined ? 'error' : 'info']({ ...fields, step, stateReason, err: error }, 'image version failed');
+      await failVersion(context, record, stateReason);
+      // A snapshot that could not be entered in the store: only now is it sure that no row promises it.
+      if (built) await context.builder.remove(record.snapshotId);
+    }
+  };
+}
+
+/** Writes the failure of a build at all three levels. */
+export async function failVersion({ store, clock }: ImageContext, { imageName, version }: ImageVersion, stateReason: string): Promise<void> {
+  const image = await store.images.get(imageName);
+  await store.images.update(imageName, version, {
+    atMs: clock.nowMs(),
+    image: { ...stateAfter(image, 'failed'), latestFailedVersion: version },
+    version: { state: 'FAILED', status: 'INACTIVE' },
+    build: { state: 'FAILED', stateReason },
+  });
+}
+
+async function succeed({ store, clock }: ImageContext, { imageName, version }: ImageVersion, sizes: SnapshotSizes): Promise<void> {
+  const image = await store.images.get(imageName);
+  await store.images.update(imageName, version, {
+    atMs: clock.nowMs(),
+    image: { ...stateAfter(image, 'succeeded'), latestActiveVersion: version },
+    version: { state: 'SUCCESSFUL', status: 'ACTIVE' },
+    build: { state: 'SUCCESSFUL', sizes },
+  });
+}
+
+function stateAfter(image: Image | undefined, outcome: 'succeeded' | 'failed') {
+  if (image?.state !== 'CREATING' && image?.state !== 'UPDATING') return {};
+  return { state: IMAGE_AFTER_BUILD[image.state][outcome] };
+}
+
+function reasonOf(error: unknown, signal: AbortSignal): string {
+  if (signal.aborted) return INTERRUPTED;
+  return error instanceof BuildFailure ? error.message : BUILD_FAILURES.INTERNAL_PLATFORM_ERROR;
+}
+
+interface SnapshotBuild {
+  readonly image: Image;
+  readonly version: ImageVersion;
+  readonly signal: AbortSignal;
+  readonly reachedBuilder: () => void;
+}
+
+async function buildSnapshot(context: ImageContext, { image, version, signal, reachedBuilder }: SnapshotBuild): Promise<SnapshotSizes> {
+  const { builder, blobs, realm, log } = context;
+  const artifact = await holdArtifact(context, version.config.codeArtifactUri);
+  try {
+    signal.throwIfAborted();
+    const building = builder.build(
+      {
+        imageName: image.name,
+        imageArn: image.imageArn,
+        imageVersion: version.version,
+        snapshotId: version.snapshotId,
+        config: version.config,
+        artifactPath: blobs.path(artifact),
+        region: realm.region,
+      },
+      signal,
+    );
+    reachedBuilder();
+    return await building;
+  } finally {
+    // What stays behind is an orphan that the next start removes.
+    await blobs.remove(artifact).catch((err: unknown) => log.warn({ err, blobId: artifact }, 'a held artifact could not be released'));
+  }
+}
+
+/** Takes hold of the artifact's bytes, so that a new upload or a delete does not pull them from under the build. */
+async function holdArtifact({ store, blobs }: ImageContext, uri: string): Promise<string> {
+  const address = parseS3Uri(uri);
+  if (address === undefined || !(await store.objects.hasBucket(address.bucket))) throw new BuildFailure('S3_NO_SUCH_BUCKET', ARTIFACT_STEP);
+  for (let tries = 0; tries < ARTIFACT_TRIES; tries += 1) {
+    const object = await store.objects.get(address.bucket, address.key);
+    if (object === undefined) break;
+    const held = await blobs.retain(object.blobId);
+    if (held !== undefined) return held;
+  }
+  throw new BuildFailure('S3_NO_SUCH_KEY', ARTIFACT_STEP);
+}

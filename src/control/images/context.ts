@@ -1,0 +1,63 @@
+/** What every use-case of images works with. */
+import { imageArn, imageNameOf, parseImageArn, type Realm } from '../../domain/ids.ts';
+import type { Image } from '../../domain/image.ts';
+import type { BlobStore, Clock, ImageBuilder, Random, Store } from '../../domain/ports.ts';
+import { imageNotFound } from '../../domain/refusals.ts';
+import type { KeyedQueue } from '../../lib/keyed-queue.ts';
+import type { Log } from '../../lib/log.ts';
+import type { ManagedImage } from '../control-plane.ts';
+
+/** How much building there may be. */
+export interface ImageLimits {
+  /** Builds that run at the same time: each is a `buildah` and a virtual machine. */
+  readonly buildsAtOnce: number;
+  /** Builds that wait behind them before new ones are refused. */
+  readonly buildsWaiting: number;
+}
+
+/** Two at a time keep a small host usable; a waiting build costs a row. */
+export const DEFAULT_IMAGE_LIMITS: ImageLimits = { buildsAtOnce: 2, buildsWaiting: 20 };
+
+/** The ports and settings of the image use-cases. */
+export interface ImagePorts {
+  readonly store: Pick<Store, 'images' | 'objects'>;
+  readonly builder: ImageBuilder;
+  readonly blobs: Pick<BlobStore, 'retain' | 'remove' | 'path'>;
+  readonly clock: Pick<Clock, 'nowMs'>;
+  readonly random: Pick<Random, 'uuid'>;
+  readonly realm: Realm;
+  readonly limits: ImageLimits;
+  /** The base images on offer, see {@link managedImages}. */
+  readonly managed: readonly ManagedImage[];
+  readonly log: Log;
+}
+
+/** The ports, and the queue in which changes of one image follow each other. */
+export interface ImageContext extends ImagePorts {
+  readonly changes: KeyedQueue;
+}
+
+/** The image that an identifier names, with the ARN that refusals show. */
+export interface NamedImage {
+  readonly name: string;
+  readonly arn: string;
+}
+
+/**
+ * Takes an ARN of this installation, or a bare name.
+ * @throws LullError validation `Invalid ARN format: …`; not-found for an ARN of another account or region
+ */
+export function nameImage({ realm }: Pick<ImagePorts, 'realm'>, imageIdentifier: string): NamedImage {
+  const name = imageNameOf(imageIdentifier);
+  const parts = parseImageArn(imageIdentifier);
+  if (parts === undefined) return { name, arn: imageArn(realm, name) };
+  if (parts.account !== realm.account || parts.region !== realm.region) throw imageNotFound(imageIdentifier);
+  return { name, arn: imageIdentifier };
+}
+
+/** @throws LullError not-found in AWS's words */
+export async function requireImage({ store }: Pick<ImagePorts, 'store'>, { name, arn }: NamedImage): Promise<Image> {
+  const image = await store.images.get(name);
+  if (image === undefined) throw imageNotFound(arn);
+  return image;
+}

@@ -1,0 +1,75 @@
+/** Everything that can be asked of images. */
+import type { ImageVersion } from '../../domain/image.ts';
+import type { BuildEvent } from '../../domain/ports.ts';
+import { imageVersionNotFound } from '../../domain/refusals.ts';
+import { KeyedQueue } from '../../lib/keyed-queue.ts';
+import type { ImageUseCases, ImageWithVersion } from '../control-plane.ts';
+import { BuildQueue } from './build-queue.ts';
+import { nameImage, requireImage, type ImageContext, type ImagePorts } from './context.ts';
+import { ImageDeletions } from './image-deletions.ts';
+import { createImage, updateImage } from './make-version.ts';
+import { recoverImages } from './recover.ts';
+import { setVersionStatus } from './version-status.ts';
+
+/** The use-cases, and what the wiring needs of them. */
+export interface ImageControl extends ImageUseCases, AsyncDisposable {
+  /** Finishes what an earlier server left: call once, before the first request. Resolves when the store is consistent. */
+  recover(): Promise<void>;
+  /** Resolves when no build and no deletion runs or waits. */
+  idle(): Promise<void>;
+}
+
+/** Puts the use-cases together. Disposing aborts running builds (they end FAILED); waiting ones go on at the next start. */
+export function createImageUseCases(ports: ImagePorts): ImageControl {
+  const context: ImageContext = { ...ports, changes: new KeyedQueue() };
+  const { store, builder, managed, log } = context;
+  const builds = new BuildQueue(ports.limits, (err) => log.error({ err }, 'a build could not be brought to an end'));
+  const deletions = new ImageDeletions(context);
+  const idle = async () => {
+    await context.changes.idle();
+    await builds.idle();
+    await deletions.idle();
+  };
+  return {
+    create: (input) => createImage(context, builds, input),
+    update: (input) => updateImage(context, builds, input),
+    get: async (imageIdentifier) => requireImage(context, nameImage(context, imageIdentifier)),
+    list: (filter, page) => store.images.list(filter, page),
+    delete: (imageIdentifier) => deletions.request(imageIdentifier),
+    version: (imageIdentifier, version) => findVersion(context, imageIdentifier, version),
+    versions: async (imageIdentifier, page) => {
+      const image = await requireImage(context, nameImage(context, imageIdentifier));
+      return { ...(await store.images.versions(image.name, page)), image };
+    },
+    setVersionStatus: (imageIdentifier, version, status) => setVersionStatus(context, { imageIdentifier, version, status }),
+    managed: () => managed,
+    buildEvents: async (imageIdentifier, version, options) => {
+      const found = await findVersion(context, imageIdentifier, version);
+      const events = () => builder.events(found.version.snapshotId, options);
+      return options.follow ? eventsOnceBuilding(builds, found.version, { ...options, events }) : events();
+    },
+    recover: () => recoverImages(context, builds, deletions),
+    idle,
+    async [Symbol.asyncDispose]() {
+      await builds.stop();
+      await idle();
+    },
+  };
+}
+
+async function findVersion(context: ImageContext, imageIdentifier: string, number: string): Promise<ImageWithVersion> {
+  const named = nameImage(context, imageIdentifier);
+  const image = await context.store.images.get(named.name);
+  const version = image && (await context.store.images.version(named.name, number));
+  if (image === undefined || version === undefined) throw imageVersionNotFound(named.arn, number);
+  return { image, version };
+}
+
+/** A build that waits has no events yet, and its builder does not know it: whoever follows waits with it. */
+async function* eventsOnceBuilding(
+  builds: BuildQueue,
+  { snapshotId }: ImageVersion,
+  { signal, events }: { signal: AbortSignal; events: () => AsyncIterable<BuildEvent> },
+): AsyncIterable<BuildEvent> {
+  if (await builds.reachedBuilder(snapshotId, signal)) yield* events();
+}

@@ -1,0 +1,94 @@
+/** CreateMicrovmImage and UpdateMicrovmImage: a new version is written to the store, and its build queued. */
+import { imageArn, nextImageVersion } from '../../domain/ids.ts';
+import type { ClientRequest, Image, ImageConfig, ImageVersion } from '../../domain/image.ts';
+import { imageNameTaken, imageUpdating } from '../../domain/refusals.ts';
+import type { CreateImageInput, ImageWithVersion, UpdateImageInput } from '../control-plane.ts';
+import type { BuildQueue } from './build-queue.ts';
+import { buildTask } from './build-version.ts';
+import { clientRequest, repeatedRequest } from './client-request.ts';
+import { nameImage, requireImage, type ImageContext } from './context.ts';
+import { completeImageConfig } from './image-config.ts';
+
+/**
+ * Makes an image with its first version.
+ * @throws LullError validation, conflict (client token), quota-exceeded (builds)
+ */
+export async function createImage(context: ImageContext, builds: BuildQueue, input: CreateImageInput): Promise<ImageWithVersion> {
+  const { store, clock, random, realm } = context;
+  const request = clientRequest('create', input);
+  return context.changes.run(input.name, async () => {
+    const repeated = await repeatedRequest(context, request);
+    if (repeated !== undefined) return repeated;
+    const config = completeImageConfig(input.config, context);
+    if ((await store.images.get(input.name)) !== undefined) throw imageNameTaken(input.name);
+    using _place = builds.reserve();
+    const atMs = clock.nowMs();
+    const image: Image = {
+      id: random.uuid(),
+      name: input.name,
+      imageArn: imageArn(realm, input.name),
+      state: 'CREATING',
+      createdAtMs: atMs,
+      updatedAtMs: atMs,
+      latestActiveVersion: null,
+      latestFailedVersion: null,
+      tags: input.tags,
+      clientToken: input.clientToken,
+    };
+    const version = newVersion(context, { imageName: image.name, version: nextImageVersion(0), config, atMs, request });
+    await store.images.insert(image, version);
+    builds.add(version.snapshotId, buildTask(context, version));
+    return { image, version };
+  });
+}
+
+/**
+ * Adds a version that replaces the whole configuration.
+ * @throws LullError not-found, validation, conflict (a build or a deletion is under way; client token), quota-exceeded (builds)
+ */
+export async function updateImage(context: ImageContext, builds: BuildQueue, input: UpdateImageInput): Promise<ImageWithVersion> {
+  const { store, clock } = context;
+  const named = nameImage(context, input.imageIdentifier);
+  const request = clientRequest('update', input);
+  return context.changes.run(named.name, async () => {
+    const repeated = await repeatedRequest(context, request);
+    if (repeated !== undefined) return repeated;
+    const image = await requireImage(context, named);
+    const config = completeImageConfig(input.config, context);
+    if (!canChange(image)) throw imageUpdating(image.state);
+    using _place = builds.reserve();
+    const number = nextImageVersion(await store.images.versionCount(image.name));
+    const version = newVersion(context, { imageName: image.name, version: number, config, atMs: clock.nowMs(), request });
+    await store.images.addVersion(version, 'UPDATING');
+    builds.add(version.snapshotId, buildTask(context, version));
+    return { image: { ...image, state: 'UPDATING', updatedAtMs: version.createdAtMs }, version };
+  });
+}
+
+/** No build and no deletion is under way, and none broke off half-way. */
+export function canChange({ state }: Image): boolean {
+  return state === 'CREATED' || state === 'CREATE_FAILED' || state === 'UPDATED' || state === 'UPDATE_FAILED';
+}
+
+interface NewVersion {
+  readonly imageName: string;
+  readonly version: string;
+  readonly config: ImageConfig;
+  readonly atMs: number;
+  readonly request: ClientRequest | undefined;
+}
+
+function newVersion({ random }: ImageContext, { imageName, version, config, atMs, request }: NewVersion): ImageVersion {
+  return {
+    imageName,
+    version,
+    snapshotId: random.uuid(),
+    state: 'PENDING',
+    status: 'INACTIVE',
+    config,
+    createdAtMs: atMs,
+    updatedAtMs: atMs,
+    build: { buildId: random.uuid(), state: 'PENDING', stateReason: null, sizes: null, createdAtMs: atMs },
+    ...(request === undefined ? {} : { request }),
+  };
+}
