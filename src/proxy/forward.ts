@@ -19,6 +19,7 @@ export interface Passage {
   readonly limits: ProxyLimits;
 }
 
+const NOTHING = Buffer.alloc(0);
 /** Methods for which Node states a chunked body unless told that there is none. */
 const BODILESS_METHODS = new Set(['GET', 'HEAD', 'DELETE', 'OPTIONS', 'TRACE', 'CONNECT']);
 
@@ -107,7 +108,7 @@ function relayBody(passage: Passage, upstream: ClientRequest, framing: Framing):
   });
   // Head and first bytes go together where they are there together; a body that comes later does not hold the head back.
   setImmediate(() => {
-    if (exchange.bytesIn === 0 && !upstream.destroyed && !upstream.writableEnded) upstream.flushHeaders();
+    if (exchange.bytesIn === 0) flushHead(upstream);
   });
 }
 
@@ -145,8 +146,13 @@ export function relayAnswer(passage: Passage, answer: IncomingMessage): void {
     response.destroy();
   });
   setImmediate(() => {
-    if (exchange.bytesOut === 0 && !response.destroyed && !response.writableEnded) response.flushHeaders();
+    if (exchange.bytesOut === 0) flushHead(response);
   });
+}
+
+/** Sends the head alone. Node's `flushHeaders` would write it as UTF-8 and so double the bytes above 0x7f; a write does not. */
+function flushHead(message: ClientRequest | ServerResponse): void {
+  if (!message.destroyed && !message.writableEnded) message.write(NOTHING);
 }
 
 /** How long the application says that it keeps an idle connection, in milliseconds. */

@@ -82,6 +82,8 @@ function createListener(options: ProxyOptions, limits: ProxyLimits, front: Http1
     keepAlive: true,
     keepAliveInitialDelay: 60_000,
     noDelay: true,
+    // An upgraded protocol may end one direction first.
+    allowHalfOpen: true,
     shouldUpgradeCallback: isUpgrade,
   });
   // Node silently drops what is above its own count; ours refuses.
