@@ -2,6 +2,7 @@
 import { chmod, mkdir, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { CamelCasePlugin, Kysely } from 'kysely';
+import { LullError } from '../domain/errors.ts';
 import type { Store } from '../domain/ports.ts';
 import { syncFolder } from '../lib/atomic-file.ts';
 import type { Log } from '../lib/log.ts';
@@ -24,7 +25,11 @@ const OWNER_ONLY_FOLDER = 0o700;
  * @throws LullError conflict where the file is no store or a newer Lull wrote it; internal where it cannot be opened
  */
 export async function openStore({ path, log }: { path: string; log?: Pick<Log, 'info'> }): Promise<Store> {
-  if (path !== ':memory:') await prepareFile(path);
+  if (path !== ':memory:') {
+    await prepareFile(path).catch((cause: Error) => {
+      throw new LullError('internal', `The store at ${path} cannot be used: ${cause.message}`, { cause });
+    });
+  }
   const thread = new SqliteThread(path);
   try {
     const { from, to, backupPath } = await migrate(thread, path, MIGRATIONS);

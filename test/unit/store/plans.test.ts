@@ -1,0 +1,67 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { migrate } from '../../../src/store/migrate.ts';
+import { MIGRATIONS } from '../../../src/store/migrations.ts';
+import { SqliteThread, type StatementRunner } from '../../../src/store/sqlite-thread.ts';
+import { storeOver } from '../../../src/store/store.ts';
+
+const PAGE = { limit: 2 };
+const NEXT = { limit: 2, after: '9' };
+
+test('every look-up and listing is answered by an index, in its order, without a sort', async () => {
+  const thread = new SqliteThread(':memory:');
+  await migrate(thread, ':memory:', MIGRATIONS);
+  const seen = new Map<string, readonly unknown[]>();
+  const recording: StatementRunner = {
+    run: (sql, parameters = []) => {
+      if (/^select/i.test(sql)) seen.set(sql, parameters);
+      return thread.run(sql, parameters);
+    },
+    close: () => thread.close(),
+  };
+  await using store = storeOver(recording);
+  const { microvms, images, objects, accessKeys, tokenKeys } = store;
+  for (const page of [PAGE, NEXT]) {
+    await microvms.list({}, page);
+    await microvms.list({ imageArn: 'a' }, page);
+    await microvms.list({ imageVersion: '1.0' }, page);
+    await microvms.list({ imageArn: 'a', imageVersion: '1.0' }, page);
+    await images.list({}, page);
+    await images.list({ nameFilter: 'a' }, page);
+    await images.versions('a', page);
+  }
+  await microvms.get('a');
+  await microvms.byEndpoint('a');
+  await microvms.byClientToken('a');
+  await microvms.inStates(['RUNNING', 'WAKING']);
+  await microvms.allocatedMib();
+  await images.get('a');
+  await images.byClientToken('a');
+  await images.versionByClientToken('a');
+  await images.version('a', '1.0');
+  await images.newestActive('a');
+  await images.versionsInStates(['PENDING', 'IN_PROGRESS']);
+  await images.inStates(['DELETING']);
+  await images.markDeleting('a', 1);
+  await objects.list('b', { prefix: 'p/', after: '', limit: 5 });
+  await objects.list('b', { prefix: '', after: 'x', limit: 5 });
+  await objects.get('b', 'k');
+  await objects.hasBucket('b');
+  await accessKeys.get('a');
+  for (const [sql, parameters] of seen) {
+    const { rows } = await thread.run(`EXPLAIN QUERY PLAN ${sql}`, parameters);
+    for (const { detail } of rows as { detail: string }[]) assert.match(detail, /^SEARCH /, `${detail}\n${sql}`);
+  }
+  assert.ok(seen.size >= 20);
+
+  // These read a whole table because they give out the whole table; they still take its order from it.
+  seen.clear();
+  await objects.listBuckets();
+  await objects.blobIds();
+  await accessKeys.list();
+  await tokenKeys.list();
+  for (const [sql] of seen) {
+    const { rows } = await thread.run(`EXPLAIN QUERY PLAN ${sql}`);
+    for (const { detail } of rows as { detail: string }[]) assert.doesNotMatch(detail, /TEMP B-TREE/, `${detail}\n${sql}`);
+  }
+});
