@@ -1,6 +1,6 @@
 /** Child processes: short commands that are awaited, and the identity by which long-lived ones are found again. */
 import { spawn, type ChildProcess, type StdioOptions } from 'node:child_process';
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { readFileSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 import type { ProcessIdentity } from '../domain/microvm.ts';
@@ -179,4 +179,20 @@ export async function endProcess(identity: ProcessIdentity): Promise<void> {
     if (waitedMs > GONE_LIMIT_MS) throw new Error(`process ${identity.pid} does not end`);
     await new Promise((resolve) => setTimeout(resolve, GONE_POLL_MS));
   }
+}
+
+/**
+ * The processes one of whose arguments begins with these words, exactly.
+ * @param prefix specific enough that nobody else's process has it
+ */
+export async function processesWithArgument(prefix: string): Promise<readonly ProcessIdentity[]> {
+  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number);
+  const found: ProcessIdentity[] = [];
+  for (const pid of pids) {
+    const commandLine = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
+    if (!commandLine.split('\0').some((argument) => argument.startsWith(prefix))) continue;
+    const identity = await identityOf(pid);
+    if (identity !== undefined) found.push(identity);
+  }
+  return found;
 }

@@ -45,6 +45,11 @@ export class DataLayout {
     return join(this.#data, 'microvms');
   }
 
+  /** Logs outlive their microVM: they are wanted most when it has ended by itself. */
+  get logsDir(): string {
+    return join(this.#data, 'logs');
+  }
+
   get runtimeFolder(): string {
     return this.#run;
   }
@@ -67,7 +72,7 @@ export class DataLayout {
       dir,
       scratch: join(dir, 'scratch.ext4'),
       secret: join(dir, 'agent-secret.json'),
-      log: join(dir, 'application.log'),
+      log: join(this.logsDir, `${microvmId}.log`),
       runDir: join(this.#run, microvmId.replace(/^microvm-/, '')),
     };
   }

@@ -68,6 +68,8 @@ export interface Driver {
   prepare(spec: RestoreSpec): Promise<Machine>;
   /** Takes over a process that an earlier server started from the same spec; undefined where it no longer answers. */
   adopt(spec: MachineSpec, identity: ProcessIdentity): Promise<Machine | undefined>;
+  /** Every process of this driver whose sockets are below `runtimeFolder`, whoever started it. */
+  processesBelow(runtimeFolder: string): Promise<readonly ProcessIdentity[]>;
 }
 
 /** One VMM process. Every call that may hang has a limit and names itself in its error. */
@@ -85,6 +87,8 @@ export interface Machine {
   resume(): Promise<void>;
   /** Opens the agent's channel. One at a time: the previous one must be closed. */
   dial(): Promise<Duplex>;
+  /** Resolves when the process has noticed that the channel was closed: memory may be saved only then. */
+  hungUp(): Promise<void>;
   /** Ends the process at once and waits until it is gone. */
   kill(): Promise<void>;
   /** Lets go of the process without ending it. */

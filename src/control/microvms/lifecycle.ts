@@ -170,7 +170,7 @@ export class Lifecycle {
         return;
       case 'RUNNING':
         if (!alive) return this.#lost(microvmId, STATE_REASONS.vmmDied('no server was there'));
-        await this.#runtime.continue(microvmId);
+        await this.#runtime.reconnect(microvmId);
         return this.#note(microvm);
       case 'SUSPENDING':
         return this.#recoverSuspending(microvm, alive);

@@ -32,6 +32,9 @@ export interface QemuTarget {
 /** Socket on which the agent's channel is dialled. */
 export const agentSocketPath = (runDir: string) => `${runDir}/agent.sock`;
 
+/** How the argument for the agent's socket begins: by it the processes of a runtime folder are found. */
+export const agentChardev = (path: string) => `socket,id=agent,path=${escaped(path)}`;
+
 /** Socket of the second control connection, for a server that comes later. */
 export const controlSocketPath = (runDir: string) => `${runDir}/qmp.sock`;
 
@@ -98,7 +101,7 @@ function machineArguments(spec: MachineSpec, target: QemuTarget, share: 'on' | '
     ...['-mon', 'chardev=control2,mode=control'],
     ...['-device', 'virtio-serial-device,max_ports=2'],
     '-chardev',
-    `socket,id=agent,path=${escaped(agentSocketPath(spec.runDir))},server=on,wait=off`,
+    `${agentChardev(agentSocketPath(spec.runDir))},server=on,wait=off`,
     ...['-device', `virtserialport,chardev=agent,name=${AGENT_PORT}`],
     '-drive',
     `if=none,id=root,format=raw,readonly=on,file.locking=off,file=${escaped(spec.rootDiskPath)}`,

@@ -3,9 +3,9 @@ import { open } from 'node:fs/promises';
 import { connect } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { ProcessIdentity } from '../../domain/microvm.ts';
-import { isRunning, startDetached } from '../../host/process.ts';
+import { isRunning, processesWithArgument, startDetached } from '../../host/process.ts';
 import type { BootSpec, Driver, Machine, MachineSpec, PlacementKey, RestoreSpec } from '../driver.ts';
-import { bootArguments, CONTROL_FD, controlSocketPath, restoreArguments, type QemuTarget } from './command-line.ts';
+import { agentChardev, bootArguments, CONTROL_FD, controlSocketPath, restoreArguments, type QemuTarget } from './command-line.ts';
 import { QemuMachine } from './qemu-machine.ts';
 import { QmpClient } from './qmp.ts';
 
@@ -44,6 +44,7 @@ export function createQemuDriver(options: QemuOptions): Driver {
       return await start({ options, spec, args: restoreArguments(spec, target), stateFd: deviceState.fd });
     },
     adopt,
+    processesBelow: (runtimeFolder) => processesWithArgument(agentChardev(`${runtimeFolder}/`)),
   };
 }
 

@@ -3,6 +3,7 @@ import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { z } from 'zod';
 import type { ProcessIdentity } from '../../domain/microvm.ts';
 import { mappingsOf, type MemoryMapping } from '../../host/memory.ts';
 import { endProcess, identityOf, tailOf } from '../../host/process.ts';
@@ -14,8 +15,12 @@ import { QmpClient, type QmpEvent } from './qmp.ts';
 const STATE_LIMIT_MS = 30_000;
 const DIAL_LIMIT_MS = 10_000;
 
-/** The harmless words of every restore: the state has no vmdescription section, which nothing needs. */
-const EXPECTED_NOISE = /Expected vmdescription section/;
+const HANG_UP_QUESTIONS = 1000;
+
+const chardevList = z.array(z.object({ label: z.string(), filename: z.string() }));
+
+/** Harmless words: the state has no vmdescription section, which nothing needs, and the network card may have no backend. */
+const EXPECTED_NOISE = /Expected vmdescription section|nic virtio-net-device\.0 has no peer/;
 
 interface Parts {
   readonly identity: ProcessIdentity;
@@ -98,6 +103,15 @@ export class QemuMachine implements Machine {
     const socket = connect(agentSocketPath(this.#spec.runDir));
     await within('connection to the agent', DIAL_LIMIT_MS, once(socket, 'connect'));
     return socket;
+  }
+
+  async hungUp(): Promise<void> {
+    // No event tells of it, but QEMU sees the end of the connection before, or with, the next question.
+    for (let asked = 0; asked < HANG_UP_QUESTIONS; asked += 1) {
+      const chardevs = chardevList.parse(await this.#qmp.execute('query-chardev'));
+      if (chardevs.some(({ label, filename }) => label === 'agent' && filename.startsWith('disconnected:'))) return;
+    }
+    throw new VmmError('QEMU does not notice that the agent channel was closed');
   }
 
   async kill(): Promise<void> {

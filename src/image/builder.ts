@@ -1,0 +1,150 @@
+/** A version of an image, from its artifact to its snapshot: the steps in order, each with its time in the build's log. */
+import { mkdir, readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { BuildFailure, type HooksConfig, type SnapshotSizes } from '../domain/image.ts';
+import type { BuildRequest, ImageBuilder } from '../domain/ports.ts';
+import { microvmSize, type MicrovmSize } from '../domain/sizes.ts';
+import { DEFAULT_ARTIFACT_LIMITS, unpackArtifact } from './artifact.ts';
+import type { BuildLog, BuildLogs } from './build-log.ts';
+import type { ContainerBuilder } from './container-build.ts';
+import type { OciConfig } from './oci-config.ts';
+import { makeScratchDisk } from './root-disk.ts';
+
+/** Every microVM of an image has it, as on AWS (contract reference, section 8.1). */
+const HOSTNAME = 'microvm';
+const LOG_NAME = 'build.ndjson';
+
+/** Boots what was built, waits until its application is up, and saves it. */
+export interface Snapshotter {
+  make(request: {
+    snapshotId: string;
+    guestMemoryMib: number;
+    vcpus: number;
+    application: {
+      argv: readonly string[];
+      env: Readonly<Record<string, string>>;
+      cwd: string;
+      user: string;
+      hostname: string;
+      capabilities: 'default' | 'all';
+      exposedPorts: readonly number[];
+    };
+    hooks: HooksConfig | null;
+    step: <T>(name: string, work: () => Promise<T>) => Promise<T>;
+    onOutput: (bytes: Buffer) => void;
+    signal: AbortSignal;
+  }): Promise<{ memoryBytes: number; diskBytes: number }>;
+}
+
+export interface ImageBuilderParts {
+  readonly containers: Pick<ContainerBuilder, 'build'>;
+  readonly snapshotter: Snapshotter;
+  readonly logs: BuildLogs;
+  /** Folder of a version's files. */
+  readonly snapshotDir: (snapshotId: string) => string;
+  /** Folder for unpacked artifacts, which the build's user can read. */
+  readonly contextsDir: string;
+  readonly hostCores: number;
+  /** Called when a version's files are removed. */
+  readonly onRemove: (snapshotId: string) => void;
+}
+
+export function createImageBuilder(parts: ImageBuilderParts): ImageBuilder {
+  const logPath = (snapshotId: string) => join(parts.snapshotDir(snapshotId), LOG_NAME);
+  return {
+    build: async (request, signal) => {
+      await mkdir(parts.snapshotDir(request.snapshotId), { recursive: true, mode: 0o700 });
+      using log = parts.logs.open(logPath(request.snapshotId));
+      try {
+        return await buildVersion(parts, request, { log, signal });
+      } catch (error) {
+        await removeAllBut(parts.snapshotDir(request.snapshotId), LOG_NAME);
+        signal.throwIfAborted();
+        log.line(error instanceof BuildFailure ? error.step : 'build', describe(error));
+        throw error;
+      }
+    },
+    events: (snapshotId, options) => parts.logs.events(logPath(snapshotId), options),
+    remove: async (snapshotId) => {
+      parts.onRemove(snapshotId);
+      await rm(parts.snapshotDir(snapshotId), { recursive: true, force: true });
+    },
+  };
+}
+
+async function buildVersion(parts: ImageBuilderParts, request: BuildRequest, { log, signal }: { log: BuildLog; signal: AbortSignal }): Promise<SnapshotSizes> {
+  const size = microvmSize(request.config.minimumMemoryMib);
+  if (size === undefined) throw new BuildFailure('INTERNAL_PLATFORM_ERROR', 'prepare');
+  const disks = { rootDisk: join(parts.snapshotDir(request.snapshotId), 'root.erofs'), scratch: join(parts.snapshotDir(request.snapshotId), 'scratch.ext4') };
+  const contextDir = join(parts.contextsDir, request.snapshotId);
+  try {
+    await log.step('unpack', () => unpackArtifact({ zipPath: request.artifactPath, into: contextDir, limits: DEFAULT_ARTIFACT_LIMITS, signal }));
+    const built = await containerToDisks({ parts, request, log, signal, contextDir, disks, size });
+    const output = log.output('application');
+    const { memoryBytes, diskBytes } = await parts.snapshotter.make({
+      snapshotId: request.snapshotId,
+      guestMemoryMib: size.guestMemoryMib,
+      vcpus: Math.min(size.vcpus, parts.hostCores),
+      application: applicationOf(built.config, request),
+      hooks: request.config.hooks,
+      step: (name, work) => log.step(name, work),
+      onOutput: (bytes) => output.write(bytes),
+      signal,
+    });
+    output.end();
+    return { memoryBytes, diskBytes, codeBytes: built.codeBytes };
+  } finally {
+    await rm(contextDir, { recursive: true, force: true });
+  }
+}
+
+interface DiskWork {
+  readonly parts: ImageBuilderParts;
+  readonly request: BuildRequest;
+  readonly log: BuildLog;
+  readonly signal: AbortSignal;
+  readonly contextDir: string;
+  readonly disks: { readonly rootDisk: string; readonly scratch: string };
+  readonly size: MicrovmSize;
+}
+
+async function containerToDisks({ parts, request, log, signal, contextDir, disks, size }: DiskWork): Promise<{ config: OciConfig; codeBytes: number }> {
+  const tag = request.snapshotId;
+  await using image = await log.step('container', () => parts.containers.build({ contextDir, tag, log, signal }));
+  const codeBytes = await log.step('root disk', () => image.writeRootDisk(disks.rootDisk));
+  await log.step('scratch disk', () => makeScratchDisk(disks.scratch, size.scratchBytes));
+  return { config: image.config, codeBytes };
+}
+
+/** Contract reference, section 8.1: the image's own environment, then the version's, then AWS's four variables. */
+function applicationOf(config: OciConfig, request: BuildRequest) {
+  const argv = [...config.entrypoint, ...config.cmd];
+  if (argv.length === 0) throw new BuildFailure('APPLICATION_FAILED', 'start application', 'The image has neither CMD nor ENTRYPOINT: there is nothing to run.');
+  const own = config.env.map((variable): [string, string] => {
+    const split = variable.indexOf('=');
+    return [variable.slice(0, split), variable.slice(split + 1)];
+  });
+  const env = {
+    ...Object.fromEntries(own),
+    ...request.config.environmentVariables,
+    AWS_LAMBDA_MICROVM_IMAGE_NAME: request.imageName,
+    AWS_LAMBDA_MICROVM_IMAGE_ARN: request.imageArn,
+    AWS_LAMBDA_MICROVM_IMAGE_VERSION: request.imageVersion,
+    AWS_REGION: request.region,
+  };
+  const capabilities = request.config.additionalOsCapabilities?.includes('ALL') === true ? ('all' as const) : ('default' as const);
+  return { argv, env, cwd: config.workingDir, user: config.user, hostname: HOSTNAME, capabilities, exposedPorts: config.exposedTcpPorts };
+}
+
+async function removeAllBut(dir: string, kept: string): Promise<void> {
+  for (const name of await readdir(dir)) {
+    if (name !== kept) await rm(join(dir, name), { recursive: true, force: true });
+  }
+}
+
+/** What the log's reader gets to see: the failure and what caused it, one line each. */
+function describe(error: unknown): string {
+  const lines: string[] = [];
+  for (let current: unknown = error; current instanceof Error && lines.length < 5; current = current.cause) lines.push(current.message);
+  return lines.join(': ') || String(error);
+}

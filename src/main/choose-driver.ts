@@ -1,0 +1,44 @@
+/** Which hypervisor and accelerator a server uses. */
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { LullError } from '../domain/errors.ts';
+import type { Platform } from '../domain/platform.ts';
+import { run } from '../host/process.ts';
+import type { Driver } from '../vmm/driver.ts';
+import { createQemuDriver } from '../vmm/qemu/qemu-driver.ts';
+import type { ServerOptions } from './options.ts';
+
+/** The host-side program that set-up built beside the agent. */
+export const hostToolPath = (platform: Platform) => join(dirname(platform.agent.path), 'lull-host');
+
+/**
+ * @param kvmWorks found by trying (`src/setup/kvm-probe.ts`)
+ * @throws LullError validation where the machine cannot do what the options ask for
+ */
+export async function chooseDriver(options: ServerOptions, platform: Platform, kvmWorks: () => Promise<boolean>): Promise<Driver> {
+  if (options.driver === 'firecracker') {
+    throw new LullError('validation', '--driver firecracker is not there yet in this version; use --driver qemu.');
+  }
+  const accelerator = options.accel === 'tcg' || !(await kvmWorks()) ? 'tcg' : 'kvm';
+  if (options.accel === 'kvm' && accelerator !== 'kvm') {
+    throw new LullError('validation', 'KVM does not run guests on this machine (lull doctor says why); use --accel tcg.');
+  }
+  const hostTool = hostToolPath(platform);
+  return createQemuDriver({
+    command: platform.qemu.argv as [string, ...string[]],
+    vmmId: platform.qemu.id,
+    hostTool,
+    accelerator,
+    tscKhz: accelerator === 'tcg' ? Number(await run([hostTool, 'tsc-khz'])) : 0,
+    cpu: hostCpu(),
+    architecture: platform.arch,
+  });
+}
+
+/** Model and feature flags: what a KVM guest has seen of the CPU. */
+function hostCpu(): string {
+  const lines = readFileSync('/proc/cpuinfo', 'utf8').split('\n');
+  const facts = lines.filter((line) => /^(vendor_id|cpu family|model|model name|stepping|flags|Features)\s*:/.test(line));
+  return createHash('sha256').update([...new Set(facts)].join('\n')).digest('hex').slice(0, 16);
+}

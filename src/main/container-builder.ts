@@ -1,0 +1,81 @@
+/** The container builder, made when the first build needs it: a server that only runs microVMs needs no buildah. */
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Log } from '../lib/log.ts';
+import { LullError, isLullError } from '../domain/errors.ts';
+import type { Platform } from '../domain/platform.ts';
+import { findBuildUser } from '../image/build-user.ts';
+import { prepareBuilder, type ContainerBuilder } from '../image/container-build.ts';
+import { lockDataFolder } from '../store/data-lock.ts';
+import type { ServerOptions } from './options.ts';
+
+/** Servers on one machine share the platform folder, and its layer cache as long as only one of them builds. */
+const MAX_BUILDERS = 8;
+
+/** How long making one may take: it imports the base images. */
+const PREPARE_LIMIT_MS = 5 * 60_000;
+
+/** A builder that is still to be made. */
+export interface LazyContainerBuilder extends Pick<ContainerBuilder, 'build'>, AsyncDisposable {
+  /** Where artifacts are unpacked for it. */
+  readonly contextsDir: string;
+}
+
+export function lazyContainerBuilder(options: ServerOptions, platform: Platform, log: Log): LazyContainerBuilder {
+  const contextsDir = join(options.platformFolder, 'contexts');
+  mkdirSync(contextsDir, { recursive: true, mode: 0o711 });
+  const locks = new DisposableStack();
+  let prepared: Promise<ContainerBuilder> | undefined;
+  const prepare = async (): Promise<ContainerBuilder> => {
+    const { dir, lock } = freeBuilder(options.platformFolder);
+    locks.use(lock);
+    const builder = await prepareBuilder(
+      {
+        dir,
+        user: process.getuid?.() === 0 ? await requireBuildUser() : null,
+        baseImages: platform.baseImages.map(({ name, rootfsPath, digest, config }) => ({
+          name,
+          digest,
+          tarPath: rootfsPath,
+          env: Object.fromEntries(config.env.map((variable) => variable.split(/=(.*)/s) as [string, string])),
+        })),
+        baseNames: options.baseMap,
+        egress: 'auto',
+        settings: { proxy: options.buildEnvironment, files: [], buildArgs: {} },
+      },
+      AbortSignal.timeout(PREPARE_LIMIT_MS),
+    );
+    log.info({ egress: builder.egress, storage: builder.storageDriver, dir }, 'container builder ready');
+    return builder;
+  };
+  return {
+    contextsDir,
+    build: async (request) => {
+      prepared ??= prepare();
+      prepared.catch(() => (prepared = undefined));
+      return (await prepared).build(request);
+    },
+    [Symbol.asyncDispose]: async () => {
+      await (await prepared?.catch(() => undefined))?.[Symbol.asyncDispose]();
+      locks.dispose();
+    },
+  };
+}
+
+async function requireBuildUser() {
+  const user = await findBuildUser();
+  if (user === null) throw new LullError('validation', 'The user lull-build does not exist: run `lull setup`.');
+  return user;
+}
+
+/** The first builder's folder that no other server uses. */
+function freeBuilder(platformFolder: string): { dir: string; lock: Disposable } {
+  for (let number = 1; ; number += 1) {
+    try {
+      const lock = lockDataFolder(join(platformFolder, 'builder-locks', `${number}`));
+      return { dir: join(platformFolder, `builder-${number}`), lock };
+    } catch (error) {
+      if (!isLullError(error, 'conflict') || number === MAX_BUILDERS) throw error;
+    }
+  }
+}

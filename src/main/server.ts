@@ -1,0 +1,262 @@
+/** The server: everything made, wired and started in one place, released in the reverse order. */
+import { createHash } from 'node:crypto';
+import { mkdirSync, readFileSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import type { AddressInfo } from 'node:net';
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import { pino, type Logger } from 'pino';
+import { createApi } from '../api/server.ts';
+import type { ControlPlane } from '../control/control-plane.ts';
+import { createImageUseCases } from '../control/images/image-use-cases.ts';
+import { DEFAULT_IMAGE_LIMITS } from '../control/images/context.ts';
+import { managedImages } from '../control/images/managed.ts';
+import { Microvms } from '../control/microvms/use-cases.ts';
+import { LullError } from '../domain/errors.ts';
+import { DEFAULT_REALM } from '../domain/ids.ts';
+import type { Platform } from '../domain/platform.ts';
+import { createBuildLogs } from '../image/build-log.ts';
+import { createImageBuilder } from '../image/builder.ts';
+import { ensureCertificates } from '../proxy/certificates.ts';
+import { createProxy, type Proxy } from '../proxy/server.ts';
+import { createEndpointTokens } from '../proxy/tokens.ts';
+import { DataLayout } from '../runtime/data-layout.ts';
+import { HostRuntime } from '../runtime/host-runtime.ts';
+import { MemoryWorkers } from '../runtime/memory-workers.ts';
+import { SnapshotMaker } from '../runtime/snapshot-maker.ts';
+import { Snapshots } from '../runtime/snapshots.ts';
+import { loadPlatform } from '../setup/platform.ts';
+import { openBlobs } from '../store/blobs.ts';
+import { lockDataFolder } from '../store/data-lock.ts';
+import { openStore } from '../store/store.ts';
+import type { Driver } from '../vmm/driver.ts';
+import { chooseDriver, hostToolPath } from './choose-driver.ts';
+import { lazyContainerBuilder } from './container-builder.ts';
+import type { ServerOptions } from './options.ts';
+import { announceServer, ensureCredentials } from './server-files.ts';
+import { defaultMemoryQuotaMib, hostCapacity, systemClock, systemRandom } from './system-ports.ts';
+import { VERSION } from './version.ts';
+
+/** What a started server can be asked. */
+export interface RunningServer {
+  readonly apiUrl: string;
+  readonly endpointPort: number;
+  readonly driver: Driver;
+  /** Resolves when `lull down` has been obeyed: the server should then be stopped. */
+  readonly stopRequested: Promise<void>;
+  /** How many microVMs would run on. */
+  runningMicrovms(): Promise<number>;
+  /** Stops serving; microVMs run on. */
+  stop(): Promise<void>;
+}
+
+export interface ServerEnvironment {
+  /** Log lines go here (a file descriptor's number or a stream); nowhere without. */
+  readonly logTo?: NodeJS.WritableStream;
+  /** Whether KVM runs guests on this machine. */
+  readonly kvmWorks: () => Promise<boolean>;
+}
+
+/** AWS's hook time-outs are for hardware; emulation takes ten times as long (design, "Sizes"). */
+const timeoutScaleOf = (driver: Driver) => (driver.accelerator === 'tcg' ? 10 : 1);
+
+/**
+ * Starts a server.
+ * @throws LullError where the data folder is in use, an address is taken, or the machine is not set up
+ */
+export async function startServer(options: ServerOptions, environment: ServerEnvironment): Promise<RunningServer> {
+  await using stack = new AsyncDisposableStack();
+  const platform = await loadPlatform(options.platformFolder);
+  stack.use(lockDataFolder(options.dataFolder));
+  const log = pino({ level: options.logLevel }, environment.logTo ?? { write: () => undefined });
+  const driver = await chooseDriver(options, platform, environment.kvmWorks);
+  const parts = await openParts(stack, { options, platform, driver, log });
+  const listeners = await listen(stack, parts);
+  const held = stack.move();
+  return {
+    ...listeners,
+    driver,
+    stopRequested: parts.stopRequested,
+    runningMicrovms: async () => (await parts.store.microvms.inStates(['RUNNING'])).length,
+    stop: () => held.disposeAsync(),
+  };
+}
+
+interface Ground {
+  readonly options: ServerOptions;
+  readonly platform: Platform;
+  readonly driver: Driver;
+  readonly log: Logger;
+}
+
+type Parts = Awaited<ReturnType<typeof openParts>>;
+
+async function openParts(stack: AsyncDisposableStack, ground: Ground) {
+  const { options, driver, log } = ground;
+  const runtimeFolder = runtimeFolderOf(options);
+  const layout = new DataLayout(options.dataFolder, runtimeFolder);
+  await mkdir(layout.microvmsDir, { recursive: true, mode: 0o700 });
+  const store = stack.use(await openStore({ path: join(options.dataFolder, 'lull.db'), log }));
+  const blobs = await openBlobs(join(options.dataFolder, 'objects'));
+  const workers = stack.use(new MemoryWorkers());
+  const snapshots = new Snapshots(layout, driver.placement);
+  const runtime = new HostRuntime({
+    layout,
+    driver,
+    workers,
+    snapshots,
+    observer: { vmmDied: (id) => microvms.vmmDied(id), applicationExited: (id, code) => microvms.applicationExited(id, code) },
+    network: () => ({ kind: 'none' }),
+  });
+  stack.defer(() => runtime.detach());
+  const tokens = createEndpointTokens({ keys: store.tokenKeys, clock: systemClock, random: systemRandom });
+  const microvms: Microvms = stack.use(
+    new Microvms({
+      store,
+      runtime,
+      tokens,
+      log,
+      clock: systemClock,
+      random: systemRandom,
+      realm: DEFAULT_REALM,
+      capacity: hostCapacity,
+      memoryQuotaMib: options.memoryQuotaMib ?? defaultMemoryQuotaMib(),
+      hookTimeoutScale: timeoutScaleOf(driver),
+    }),
+  );
+  const images = stack.use(imageControl(stack, ground, { layout, workers, snapshots, store, blobs }));
+  const { control, stopRequested } = controlPlane({ images, microvms, driver });
+  return { ...ground, layout, store, blobs, tokens, microvms, images, control, stopRequested };
+}
+
+interface ImageGround {
+  readonly layout: DataLayout;
+  readonly workers: MemoryWorkers;
+  readonly snapshots: Snapshots;
+  readonly store: Awaited<ReturnType<typeof openStore>>;
+  readonly blobs: Awaited<ReturnType<typeof openBlobs>>;
+}
+
+function imageControl(stack: AsyncDisposableStack, ground: Ground, { layout, workers, snapshots, store, blobs }: ImageGround) {
+  const { options, platform, driver, log } = ground;
+  const containers = stack.use(lazyContainerBuilder(options, platform, log));
+  const snapshotter = new SnapshotMaker({
+    layout,
+    driver,
+    workers,
+    kernelPath: platform.kernel.path,
+    initramfsPath: platform.initramfs.path,
+    hostTool: hostToolPath(platform),
+    timeoutScale: timeoutScaleOf(driver),
+    nowMs: () => systemClock.nowMs(),
+  });
+  const builder = createImageBuilder({
+    containers,
+    snapshotter,
+    logs: createBuildLogs({ clock: systemClock }),
+    snapshotDir: (snapshotId) => layout.snapshot(snapshotId).dir,
+    contextsDir: containers.contextsDir,
+    hostCores: availableParallelism(),
+    onRemove: (snapshotId) => snapshots.forget(snapshotId),
+  });
+  return createImageUseCases({
+    store,
+    builder,
+    blobs,
+    log,
+    clock: systemClock,
+    random: systemRandom,
+    realm: DEFAULT_REALM,
+    limits: DEFAULT_IMAGE_LIMITS,
+    managed: managedImages(DEFAULT_REALM, platform.baseImages),
+  });
+}
+
+function controlPlane({ images, microvms, driver }: { images: ControlPlane['images']; microvms: Microvms; driver: Driver }) {
+  const stop = Promise.withResolvers<void>();
+  const control: ControlPlane = {
+    images,
+    microvms: microvms.useCases,
+    server: {
+      health: () => ({ status: 'ok', version: VERSION, driver: driver.name, accelerator: driver.accelerator }),
+      suspendAllAndStop: async () => {
+        const suspended = await microvms.suspendAll();
+        stop.resolve();
+        return { suspended };
+      },
+    },
+  };
+  return { control, stopRequested: stop.promise };
+}
+
+async function listen(stack: AsyncDisposableStack, parts: Parts): Promise<{ apiUrl: string; endpointPort: number }> {
+  const { options, store, microvms, images, log } = parts;
+  const certificates = await ensureCertificates({ dir: join(options.dataFolder, 'tls'), domain: options.domain, clock: systemClock });
+  const own = options.endpointCertificate ?? certificates;
+  const proxy = stack.use(
+    createProxy({
+      destinations: {
+        lookup: (endpointId) => microvms.traffic.lookup(endpointId),
+        connect: (microvmId, port, signal) => microvms.traffic.connect(microvmId, port, signal),
+        touched: (microvmId) => microvms.traffic.touched(microvmId),
+      },
+      tokens: parts.tokens,
+      clock: systemClock,
+      random: systemRandom,
+      domain: options.domain,
+      log,
+      tls: { cert: readFileSync(own.certPath), key: readFileSync(own.keyPath) },
+    }),
+  );
+  await ensureCredentials({ dataFolder: options.dataFolder, keys: store.accessKeys, realm: DEFAULT_REALM, clock: systemClock, random: systemRandom });
+  // Nothing is served before the store and the world agree again.
+  await Promise.all([microvms.recover(), images.recover()]);
+  const endpointPort = await listenEndpoints(proxy, options);
+  const apiUrl = await listenApi(stack, parts, endpointPort);
+  stack.use(await announceServer(options.dataFolder, { pid: process.pid, apiUrl, endpointPort, domain: options.domain, version: VERSION }));
+  return { apiUrl, endpointPort };
+}
+
+async function listenEndpoints(proxy: Proxy, options: ServerOptions): Promise<number> {
+  let port: number | undefined;
+  for (const address of options.endpointListen) {
+    // With port 0 the first listener chooses for all of them: there is one port in every endpoint.
+    const wanted = address.port === 0 && port !== undefined ? port : address.port;
+    const optional = options.endpointListenIsDefault && address.host === '::1';
+    port = (await proxy.listen({ host: address.host, port: wanted, optional })) ?? port;
+  }
+  if (port === undefined) throw new LullError('validation', 'None of the addresses of --endpoint-listen could be used.');
+  return port;
+}
+
+async function listenApi(stack: AsyncDisposableStack, parts: Parts, endpointPort: number): Promise<string> {
+  const { options, control, store, blobs, log } = parts;
+  const certificate = options.apiCertificate;
+  const api = createApi({
+    control,
+    store,
+    blobs,
+    log,
+    clock: systemClock,
+    random: systemRandom,
+    realm: DEFAULT_REALM,
+    endpointHost: (endpointId) => `${endpointId}.${options.domain}${endpointPort === 443 ? '' : `:${endpointPort}`}`,
+    ...(certificate === undefined ? {} : { tls: { cert: readFileSync(certificate.certPath), key: readFileSync(certificate.keyPath) } }),
+  });
+  stack.defer(() => api.close());
+  const { host, port } = options.listen;
+  await api.listen({ host, port }).catch((cause: NodeJS.ErrnoException) => {
+    throw new LullError('conflict', `The API cannot listen on ${host}:${port}: ${cause.message}`, { cause });
+  });
+  const bound = api.server.address() as AddressInfo;
+  const name = host.includes(':') ? `[${host}]` : host;
+  return `${certificate === undefined ? 'http' : 'https'}://${name}:${bound.port}`;
+}
+
+/** Sockets of different data folders must not meet: each has a folder of its own, with a short name. */
+function runtimeFolderOf(options: ServerOptions): string {
+  const mark = createHash('sha256').update(options.dataFolder).digest('hex').slice(0, 8);
+  const folder = join(options.runtimeFolder, mark);
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  return folder;
+}

@@ -1,0 +1,143 @@
+/** A suspended microVM on disk: one complete generation, written beside the one before and committed by its manifest. */
+import { createHash } from 'node:crypto';
+import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
+import { LullError } from '../domain/errors.ts';
+import { hostBootId } from '../host/process.ts';
+import { syncFolder } from '../lib/atomic-file.ts';
+import { StepTimer } from '../lib/step-timer.ts';
+import type { Machine, PlacementKey } from '../vmm/driver.ts';
+import type { DataLayout } from './data-layout.ts';
+import {
+  checkPlacement,
+  readGenerationManifest,
+  scratchFingerprint,
+  writeManifest,
+  type GenerationManifest,
+  type SnapshotManifest,
+} from './manifests.ts';
+import type { CaptureResult } from './memory-diff.ts';
+import type { MemoryWorkers } from './memory-workers.ts';
+
+/** Which generation of which microVM. */
+export interface GenerationId {
+  readonly microvmId: string;
+  readonly snapshotId: string;
+  readonly generation: number;
+}
+
+export interface SaveRequest {
+  readonly id: GenerationId;
+  readonly machine: Machine;
+  readonly agentSecret: string;
+  readonly snapshot: SnapshotManifest;
+}
+
+export class Generations {
+  readonly #layout: DataLayout;
+  readonly #workers: MemoryWorkers;
+  readonly #placement: PlacementKey;
+
+  constructor(layout: DataLayout, workers: MemoryWorkers, placement: PlacementKey) {
+    this.#layout = layout;
+    this.#workers = workers;
+    this.#placement = placement;
+  }
+
+  /** Writes a paused machine as a generation. Where this returns, it survives the loss of power. */
+  async save(request: SaveRequest): Promise<{ capture: CaptureResult; deviceStateBytes: number; steps: StepTimer['steps'] }> {
+    const { id, machine } = request;
+    const { microvmId, snapshotId, generation } = id;
+    const files = this.#layout.generation(microvmId, generation);
+    const { scratch, dir } = this.#layout.microvm(microvmId);
+    const timer = new StepTimer();
+    await mkdir(files.dir, { mode: 0o700 });
+    // The disk is flushed while memory is read: they do not touch each other.
+    const flushed = timer.time('flush disk', () => this.#workers.run('fsync', { paths: [scratch] }));
+    flushed.catch(() => undefined);
+    await timer.time('device state', () => machine.saveDeviceState(files.deviceState));
+    const capture = await timer.time('memory', () =>
+      this.#workers.run('capture', {
+        pid: machine.identity.pid,
+        mappings: machine.mappings(),
+        imagePath: this.#layout.snapshot(snapshotId).memory,
+        imageExtents: request.snapshot.memoryExtents,
+        outPath: files.memoryDiff,
+      }),
+    );
+    await flushed;
+    const deviceState = await digest(files.deviceState);
+    await timer.time('commit', async () => {
+      await this.#workers.run('fsync', { paths: [files.deviceState, files.dir] });
+      const manifest: Omit<GenerationManifest, 'version'> = {
+        snapshotId,
+        placement: this.#placement,
+        agentSecret: request.agentSecret,
+        files: { deviceState, memoryDiff: { sizeBytes: capture.sizeBytes, sha256: capture.sha256 } },
+        scratch: await scratchFingerprint(scratch),
+        hostBootId: hostBootId(),
+      };
+      await writeManifest(files.manifest, manifest);
+      await this.#workers.run('fsync', { paths: [dir] });
+    });
+    return { capture, deviceStateBytes: deviceState.sizeBytes, steps: timer.steps };
+  }
+
+  /**
+   * The manifest of a complete generation whose device state is intact (the memory's checksum is checked while it is applied).
+   * @throws LullError internal where it is not there, damaged, or of another kind of machine
+   */
+  async load(id: GenerationId): Promise<GenerationManifest> {
+    const files = this.#layout.generation(id.microvmId, id.generation);
+    const manifest = await readGenerationManifest(files.manifest);
+    checkPlacement(manifest.placement, this.#placement);
+    if (manifest.snapshotId !== id.snapshotId) throw new LullError('internal', `${files.manifest} belongs to another image`);
+    const { sha256 } = await digest(files.deviceState).catch(() => ({ sha256: undefined }));
+    if (sha256 !== manifest.files.deviceState.sha256) throw new LullError('internal', `${files.deviceState} is missing or damaged`);
+    return manifest;
+  }
+
+  /** True where every file of the generation is what its manifest says. */
+  async verify(microvmId: string, generation: number): Promise<boolean> {
+    const files = this.#layout.generation(microvmId, generation);
+    try {
+      const manifest = await readGenerationManifest(files.manifest);
+      const memory = await this.#workers.run('hash', { path: files.memoryDiff });
+      const { sha256 } = await digest(files.deviceState);
+      return memory === manifest.files.memoryDiff.sha256 && sha256 === manifest.files.deviceState.sha256;
+    } catch {
+      return false;
+    }
+  }
+
+  /** True where the scratch disk is still the one that the generation's memory belongs to, on this boot of the host. */
+  async untouchedSince(microvmId: string, generation: number): Promise<boolean> {
+    try {
+      const manifest = await readGenerationManifest(this.#layout.generation(microvmId, generation).manifest);
+      const now = await scratchFingerprint(this.#layout.microvm(microvmId).scratch);
+      const { sizeBytes, modifiedNs } = manifest.scratch;
+      return manifest.hostBootId === hostBootId() && now.sizeBytes === sizeBytes && now.modifiedNs === modifiedNs;
+    } catch {
+      return false;
+    }
+  }
+
+  /** Removes one generation so that no crash brings it back: the manifest goes first. */
+  async void(microvmId: string, generation: number): Promise<void> {
+    const files = this.#layout.generation(microvmId, generation);
+    await rm(files.manifest, { force: true });
+    await syncFolder(files.dir).catch(() => undefined);
+    await rm(files.dir, { recursive: true, force: true });
+  }
+
+  /** Removes every generation but one. */
+  async keepOnly(microvmId: string, generation: number): Promise<void> {
+    const names = await readdir(this.#layout.microvm(microvmId).dir);
+    const others = names.map((name) => /^gen-(\d+)$/.exec(name)?.[1]).filter((number) => number !== undefined && Number(number) !== generation);
+    for (const number of others) await this.void(microvmId, Number(number));
+  }
+}
+
+async function digest(path: string): Promise<{ sizeBytes: number; sha256: string }> {
+  const bytes = await readFile(path);
+  return { sizeBytes: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') };
+}

@@ -1,0 +1,242 @@
+/**
+ * MicroVMs on this host: what `control` orders, done with processes, memory and disks. Nothing durable is decided here; the
+ * caller gives one order at a time for each microVM and commits between them.
+ */
+import { mkdir, readdir, rm } from 'node:fs/promises';
+import type { Duplex } from 'node:stream';
+import { LullError } from '../domain/errors.ts';
+import type { ProcessIdentity } from '../domain/microvm.ts';
+import type { LaunchRequest, MicrovmRuntime, RuntimeObserver, StepTimes, SuspendReport } from '../domain/ports.ts';
+import { copySparse } from '../host/disk.ts';
+import { endProcess } from '../host/process.ts';
+import type { Driver, Machine, NetworkAttachment, RestoreSpec } from '../vmm/driver.ts';
+import { ApplicationLog } from './application-log.ts';
+import type { DataLayout } from './data-layout.ts';
+import { Generations } from './generations.ts';
+import { postHook, type HookCall } from './hook-call.ts';
+import { Incarnation } from './incarnation.ts';
+import type { SnapshotManifest } from './manifests.ts';
+import type { MemoryWorkers } from './memory-workers.ts';
+import type { Snapshots } from './snapshots.ts';
+
+export interface RuntimeParts {
+  readonly layout: DataLayout;
+  readonly driver: Driver;
+  readonly workers: MemoryWorkers;
+  readonly snapshots: Snapshots;
+  readonly observer: RuntimeObserver;
+  /** How a microVM's network card is connected at each restore. */
+  readonly network: (microvmId: string) => NetworkAttachment;
+}
+
+export class HostRuntime implements MicrovmRuntime {
+  readonly #parts: RuntimeParts;
+  readonly #generations: Generations;
+  readonly #live = new Map<string, Incarnation>();
+  readonly #logs = new Map<string, ApplicationLog>();
+  /** Whose image is which: needed to save what an earlier server started. */
+  readonly #snapshotIds = new Map<string, string>();
+
+  constructor(parts: RuntimeParts) {
+    this.#parts = parts;
+    this.#generations = new Generations(parts.layout, parts.workers, parts.driver.placement);
+  }
+
+  async prepareLaunch(request: LaunchRequest): Promise<ProcessIdentity> {
+    const { layout, snapshots } = this.#parts;
+    const files = layout.microvm(request.microvmId);
+    const snapshot = await snapshots.load(request.snapshotId);
+    await mkdir(files.dir, { recursive: true, mode: 0o700 });
+    await copySparse(layout.snapshot(request.snapshotId).scratch, files.scratch);
+    const { deviceState } = layout.snapshot(request.snapshotId);
+    const machine = await this.#prepare(request, snapshot, deviceState);
+    await orEnd(machine, () => machine.loadDeviceState());
+    this.#hold(request, machine, [snapshot.agentSecret]);
+    return machine.identity;
+  }
+
+  async prepareWake(request: LaunchRequest & { generation: number }): Promise<ProcessIdentity> {
+    const { layout, snapshots, workers } = this.#parts;
+    const files = layout.generation(request.microvmId, request.generation);
+    const [snapshot, manifest] = await Promise.all([snapshots.load(request.snapshotId), this.#generations.load(request)]);
+    const machine = await this.#prepare(request, snapshot, files.deviceState);
+    await orEnd(machine, async () => {
+      // Pages first: loading device state already looks into the guest's memory.
+      const { sha256 } = manifest.files.memoryDiff;
+      await workers.run('apply', { pid: machine.identity.pid, mappings: machine.mappings(), path: files.memoryDiff, sha256 });
+      await machine.loadDeviceState();
+    });
+    this.#hold(request, machine, [manifest.agentSecret]);
+    return machine.identity;
+  }
+
+  continue(microvmId: string): Promise<StepTimes> {
+    return this.#required(microvmId).continue();
+  }
+
+  reconnect(microvmId: string): Promise<void> {
+    return this.#required(microvmId).reconnect();
+  }
+
+  async saveGeneration(microvmId: string, generation: number): Promise<SuspendReport> {
+    const incarnation = this.#required(microvmId);
+    const snapshotId = this.#snapshotIds.get(microvmId)!;
+    const snapshot = await this.#parts.snapshots.load(snapshotId);
+    const quiesced = await incarnation.quiesce();
+    const { capture, deviceStateBytes, steps } = await this.#generations.save({
+      id: { microvmId, snapshotId, generation },
+      machine: incarnation.machine,
+      agentSecret: incarnation.secret,
+      snapshot,
+    });
+    return {
+      bytesWritten: capture.sizeBytes + deviceStateBytes,
+      pages: capture.keptPages,
+      zeroPages: capture.zeroPages,
+      steps: [...quiesced, ...steps],
+    };
+  }
+
+  async undoSuspend(microvmId: string, generation: number): Promise<void> {
+    await this.#generations.void(microvmId, generation);
+    await this.#required(microvmId).undoQuiesce();
+  }
+
+  async release(microvmId: string, generation: number): Promise<void> {
+    await this.#end(microvmId);
+    await this.#generations.keepOnly(microvmId, generation);
+  }
+
+  async abandonPrepared(microvmId: string): Promise<void> {
+    await this.#end(microvmId);
+  }
+
+  async destroy(microvmId: string): Promise<void> {
+    await this.#end(microvmId);
+    const files = this.#parts.layout.microvm(microvmId);
+    await rm(files.dir, { recursive: true, force: true });
+    this.#snapshotIds.delete(microvmId);
+    this.#logs.delete(microvmId);
+  }
+
+  async adopt(request: LaunchRequest & { process: ProcessIdentity }): Promise<boolean> {
+    const { driver, snapshots, layout } = this.#parts;
+    const files = layout.microvm(request.microvmId);
+    this.#snapshotIds.set(request.microvmId, request.snapshotId);
+    try {
+      const snapshot = await snapshots.load(request.snapshotId);
+      const machine = await driver.adopt(this.#spec(request, snapshot), request.process);
+      if (machine === undefined) return false;
+      this.#hold(request, machine, await Incarnation.keptSecrets(files.secret).catch(() => [snapshot.agentSecret]));
+      return true;
+    } finally {
+      // One that runs but cannot be led is as good as gone, and must not write to its disk any more.
+      if (!this.#live.has(request.microvmId)) await endProcess(request.process);
+    }
+  }
+
+  verifyGeneration(microvmId: string, generation: number): Promise<boolean> {
+    return this.#generations.verify(microvmId, generation);
+  }
+
+  untouchedSince(microvmId: string, generation: number): Promise<boolean> {
+    return this.#generations.untouchedSince(microvmId, generation);
+  }
+
+  async dial(microvmId: string, port: number): Promise<Duplex> {
+    return this.#required(microvmId).dial(port);
+  }
+
+  callHook(microvmId: string, hook: HookCall): Promise<number | 'timeout' | 'refused'> {
+    return postHook(() => this.dial(microvmId, hook.port), hook);
+  }
+
+  logs(microvmId: string, options: { follow: boolean; signal: AbortSignal }): AsyncIterable<Buffer> {
+    return this.#log(microvmId).read(options);
+  }
+
+  async sweep(known: ReadonlySet<string>): Promise<readonly string[]> {
+    const { layout, driver } = this.#parts;
+    const folders = await readdir(layout.microvmsDir).catch(() => []);
+    const strays = folders.filter((name) => name.startsWith('microvm-') && !known.has(name));
+    const held = new Set([...this.#live.values()].map(({ machine }) => machine.identity.pid));
+    for (const identity of await driver.processesBelow(layout.runtimeFolder)) {
+      if (!held.has(identity.pid)) await endProcess(identity);
+    }
+    for (const microvmId of strays) await this.destroy(microvmId);
+    return strays;
+  }
+
+  async detach(): Promise<void> {
+    for (const incarnation of this.#live.values()) incarnation.detach();
+    this.#live.clear();
+  }
+
+  async #prepare(request: LaunchRequest, snapshot: SnapshotManifest, deviceStatePath: string): Promise<Machine> {
+    if (this.#live.has(request.microvmId)) throw new LullError('internal', `${request.microvmId} already has a process`);
+    const spec: RestoreSpec = { ...this.#spec(request, snapshot), deviceStatePath };
+    await rm(spec.runDir, { recursive: true, force: true });
+    await mkdir(spec.runDir, { recursive: true, mode: 0o700 });
+    return this.#parts.driver.prepare(spec);
+  }
+
+  #spec({ microvmId, snapshotId }: LaunchRequest, snapshot: SnapshotManifest) {
+    const image = this.#parts.layout.snapshot(snapshotId);
+    const files = this.#parts.layout.microvm(microvmId);
+    return {
+      guestMemoryMib: snapshot.guestMemoryMib,
+      vcpus: snapshot.vcpus,
+      memoryPath: image.memory,
+      rootDiskPath: image.rootDisk,
+      scratchPath: files.scratch,
+      runDir: files.runDir,
+      network: this.#parts.network(microvmId),
+    };
+  }
+
+  #hold({ microvmId, snapshotId }: LaunchRequest, machine: Machine, secrets: readonly string[]): void {
+    const incarnation = new Incarnation({
+      machine,
+      secrets,
+      secretPath: this.#parts.layout.microvm(microvmId).secret,
+      log: this.#log(microvmId),
+      onExit: (exitCode) => {
+        if (this.#live.get(microvmId) === incarnation) this.#parts.observer.applicationExited(microvmId, exitCode);
+      },
+    });
+    this.#live.set(microvmId, incarnation);
+    this.#snapshotIds.set(microvmId, snapshotId);
+    void machine.exited.then(() => {
+      if (!incarnation.isEnding) this.#parts.observer.vmmDied(microvmId);
+    });
+  }
+
+  async #end(microvmId: string): Promise<void> {
+    const incarnation = this.#live.get(microvmId);
+    this.#live.delete(microvmId);
+    await incarnation?.kill();
+    await rm(this.#parts.layout.microvm(microvmId).runDir, { recursive: true, force: true });
+  }
+
+  #required(microvmId: string): Incarnation {
+    const incarnation = this.#live.get(microvmId);
+    if (incarnation === undefined) throw new LullError('internal', `${microvmId} has no process on this host`);
+    return incarnation;
+  }
+
+  #log(microvmId: string): ApplicationLog {
+    const kept = this.#logs.get(microvmId) ?? new ApplicationLog(this.#parts.layout.microvm(microvmId).log);
+    this.#logs.set(microvmId, kept);
+    return kept;
+  }
+}
+
+/** Does the work; where it fails the machine is ended, since nobody else will know of it. */
+async function orEnd(machine: Machine, work: () => Promise<void>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    await machine.kill();
+    throw error;
+  }
+}

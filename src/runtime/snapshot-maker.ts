@@ -1,0 +1,205 @@
+/** The one boot in the life of an image: kernel, agent, application, and the snapshot that every launch restores. */
+import { randomBytes } from 'node:crypto';
+import { chmod, mkdir, readFile, rm, stat } from 'node:fs/promises';
+import { BuildFailure, type HooksConfig } from '../domain/image.ts';
+import { STATE_REASONS } from '../domain/microvm.ts';
+import { AgentSession } from '../guest/agent-session.ts';
+import { extentsOf } from '../host/disk.ts';
+import type { Driver, Machine } from '../vmm/driver.ts';
+import { awaitReady } from './application-ready.ts';
+import type { DataLayout } from './data-layout.ts';
+import { writeManifest } from './manifests.ts';
+import type { MemoryWorkers } from './memory-workers.ts';
+
+/** Under emulation a boot takes 3 to 6 seconds on a quiet machine; one that hangs is tried once more. */
+const BOOT_LIMIT_MS = 60_000;
+const BOOT_TRIES = 2;
+const SECRET_BYTES = 32;
+const CALL_LIMIT_MS = 120_000;
+
+/** What the application in the guest is: the agent's `start` call (docs/agent-protocol.md). */
+export interface ApplicationSpec {
+  readonly argv: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  readonly cwd: string;
+  readonly user: string;
+  readonly hostname: string;
+  readonly capabilities: 'default' | 'all';
+  readonly exposedPorts: readonly number[];
+}
+
+export interface SnapshotRequest {
+  /** Its folder holds `root.erofs` and `scratch.ext4` already. */
+  readonly snapshotId: string;
+  readonly guestMemoryMib: number;
+  readonly vcpus: number;
+  readonly application: ApplicationSpec;
+  readonly hooks: HooksConfig | null;
+  /** Runs one named step of the build, with its time in the log. */
+  readonly step: <T>(name: string, work: () => Promise<T>) => Promise<T>;
+  /** The application's output, for the build's log. */
+  readonly onOutput: (bytes: Buffer) => void;
+  readonly signal: AbortSignal;
+}
+
+export interface SnapshotMakerParts {
+  readonly layout: DataLayout;
+  readonly driver: Driver;
+  readonly workers: MemoryWorkers;
+  readonly kernelPath: string;
+  readonly initramfsPath: string;
+  /** The program `lull-host`. */
+  readonly hostTool: string;
+  /** Factor on every wait for the application (design, "Sizes"). */
+  readonly timeoutScale: number;
+  readonly nowMs: () => number;
+}
+
+/** A guest that has booted, with the session to its agent. */
+interface Booted {
+  readonly machine: Machine;
+  readonly session: AgentSession;
+  readonly secret: string;
+  /** Resolves with the exit code when the application's first process ends. */
+  readonly exited: Promise<number>;
+}
+
+export class SnapshotMaker {
+  readonly #parts: SnapshotMakerParts;
+
+  constructor(parts: SnapshotMakerParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Boots, starts the application, waits until it is up, and saves it.
+   * @returns the size of the memory snapshot, in bytes on disk
+   * @throws BuildFailure with the step
+   */
+  async make(request: SnapshotRequest): Promise<{ memoryBytes: number; diskBytes: number }> {
+    const runDir = `${this.#parts.layout.runtimeFolder}/${request.snapshotId}`;
+    try {
+      const booted = await request.step('boot', () => this.#boot(request, runDir));
+      try {
+        await request.step('start application', () => this.#startApplication(request, booted));
+        await request.step('snapshot', () => this.#save(request, booted));
+      } finally {
+        booted.session.close();
+        await booted.machine.kill();
+      }
+      return await request.step('seal', () => this.#seal(request, booted.secret));
+    } finally {
+      await rm(runDir, { recursive: true, force: true });
+    }
+  }
+
+  async #boot(request: SnapshotRequest, runDir: string): Promise<Booted> {
+    for (let tries = 1; ; tries += 1) {
+      request.signal.throwIfAborted();
+      try {
+        return await this.#bootOnce(request, runDir);
+      } catch (error) {
+        if (tries < BOOT_TRIES && !request.signal.aborted) continue;
+        throw new BuildFailure('INTERNAL_PLATFORM_ERROR', 'boot', undefined, { cause: error });
+      }
+    }
+  }
+
+  async #bootOnce(request: SnapshotRequest, runDir: string): Promise<Booted> {
+    const { driver, layout, kernelPath, initramfsPath } = this.#parts;
+    const files = layout.snapshot(request.snapshotId);
+    await rm(runDir, { recursive: true, force: true });
+    await mkdir(runDir, { recursive: true, mode: 0o700 });
+    await rm(files.memory, { force: true });
+    const machine = await driver.boot({
+      guestMemoryMib: request.guestMemoryMib,
+      vcpus: request.vcpus,
+      memoryPath: files.memory,
+      rootDiskPath: files.rootDisk,
+      scratchPath: files.scratch,
+      runDir,
+      network: { kind: 'none' },
+      kernelPath,
+      initramfsPath,
+      consolePath: `${files.dir}/console.log`,
+    });
+    const secret = randomBytes(SECRET_BYTES).toString('hex');
+    const exited = Promise.withResolvers<number>();
+    try {
+      const session = await AgentSession.connect(await machine.dial(), {
+        secrets: [''],
+        nextSecret: secret,
+        restore: { entropy: randomBytes(64), resetConnections: false },
+        limitMs: BOOT_LIMIT_MS,
+        signal: request.signal,
+        onOutput: async (_stream, bytes) => request.onOutput(bytes),
+        onExit: (exitCode) => exited.resolve(exitCode),
+      });
+      return { machine, session, secret, exited: exited.promise };
+    } catch (error) {
+      await machine.kill();
+      const console = await readFile(`${files.dir}/console.log`, 'utf8').catch(() => '');
+      throw new Error(`the guest did not come up: ${console.trim().split('\n').at(-1) ?? ''}`, { cause: error });
+    }
+  }
+
+  async #startApplication(request: SnapshotRequest, booted: Booted): Promise<void> {
+    const { exposedPorts, ...start } = request.application;
+    const step = 'start application';
+    await booted.session.call('start', start, { limitMs: CALL_LIMIT_MS }).catch((error: unknown) => {
+      throw new BuildFailure('APPLICATION_FAILED', step, `The application could not be started: ${String(error)}`, { cause: error });
+    });
+    const exit = booted.exited.then((exitCode) => {
+      throw new BuildFailure('APPLICATION_FAILED', step, STATE_REASONS.containerExited(exitCode));
+    });
+    exit.catch(() => undefined);
+    const gone = booted.machine.exited.then((said) => {
+      throw new BuildFailure('INTERNAL_PLATFORM_ERROR', step, undefined, { cause: new Error(said) });
+    });
+    gone.catch(() => undefined);
+    const { hooks, signal } = request;
+    const ready = awaitReady({ session: booted.session, exposedPorts, hooks, signal, timeoutScale: this.#parts.timeoutScale });
+    await Promise.race([ready, exit, gone]);
+  }
+
+  async #save(request: SnapshotRequest, { session, machine }: Booted): Promise<void> {
+    const files = this.#parts.layout.snapshot(request.snapshotId);
+    await session.call('freeze', {}, { limitMs: CALL_LIMIT_MS });
+    await session.call('quiesce', {}, { limitMs: CALL_LIMIT_MS });
+    session.close();
+    await machine.hungUp();
+    await machine.pause();
+    await machine.saveDeviceState(files.deviceState);
+  }
+
+  /** Makes the files immutable and durable; the manifest is the last of them. */
+  async #seal(request: SnapshotRequest, agentSecret: string): Promise<{ memoryBytes: number; diskBytes: number }> {
+    const { layout, workers, hostTool, driver, nowMs } = this.#parts;
+    const files = layout.snapshot(request.snapshotId);
+    const paths = { memory: files.memory, deviceState: files.deviceState, rootDisk: files.rootDisk, scratch: files.scratch };
+    const memoryExtents = await extentsOf(hostTool, files.memory);
+    const scratchExtents = await extentsOf(hostTool, files.scratch);
+    const entry = async (path: string, extents?: [number, number][]) => {
+      await chmod(path, 0o444);
+      const sha256 = await workers.run('hash', { path, ...(extents === undefined ? {} : { extents }) });
+      return { sizeBytes: (await stat(path)).size, sha256 };
+    };
+    await workers.run('fsync', { paths: [...Object.values(paths), files.dir] });
+    await writeManifest(files.manifest, {
+      placement: driver.placement,
+      guestMemoryMib: request.guestMemoryMib,
+      vcpus: request.vcpus,
+      agentSecret,
+      memoryExtents,
+      files: {
+        memory: await entry(paths.memory, memoryExtents),
+        deviceState: await entry(paths.deviceState),
+        rootDisk: await entry(paths.rootDisk),
+        scratch: await entry(paths.scratch, scratchExtents),
+      },
+      createdAtMs: nowMs(),
+    });
+    const sum = (extents: [number, number][]) => extents.reduce((bytes, [, length]) => bytes + length, 0);
+    return { memoryBytes: sum(memoryExtents), diskBytes: sum(scratchExtents) };
+  }
+}
