@@ -19,7 +19,7 @@ export interface Wall {
 export const WALLS: Readonly<Record<string, Wall>> = {
   main: { folders: 'all', packages: ['commander', 'pino', 'zod'] },
   bench: { folders: 'all', packages: ['zod'] },
-  cli: { folders: ['client', 'contract', 'lib'], packages: ['commander', 'zod'] },
+  cli: { folders: ['client', 'contract', 'lib'], packages: ['commander', 'yazl', 'zod'] },
   client: { folders: ['contract', 'lib'], packages: ['zod'] },
   contract: { folders: ['lib'], packages: ['zod'] },
   api: { folders: ['control', 'contract', 'domain', 'lib'], packages: ['fastify', 'zod'] },

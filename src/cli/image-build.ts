@@ -1,0 +1,103 @@
+/** From a folder to a finished image version, through the public API alone. */
+import { setTimeout as delay } from 'node:timers/promises';
+import type { BuildEventLine } from '../contract/extensions.ts';
+import { ApiRefusal } from '../client/transport.ts';
+import { imageArnOf } from './installation.ts';
+import type { Installation } from './installation.ts';
+import { packSource } from './source-archive.ts';
+
+/** Where uploads go. */
+const BUCKET = 'lull-artifacts';
+/** Roles are accepted and not looked at. */
+const BUILD_ROLE = (account: string) => `arn:aws:iam::${account}:role/lull-build`;
+const POLL_MS = 100;
+/** Lines of the failing step's log that an error shows. */
+const LOG_TAIL_LINES = 20;
+
+export interface BuildOrder {
+  readonly folder: string;
+  readonly name: string;
+  /** Baseline memory in MiB; the API's default where undefined. */
+  readonly memoryMib: number | undefined;
+  readonly environment: Readonly<Record<string, string>> | undefined;
+  readonly signal: AbortSignal;
+  readonly onUpload: (archive: { files: number; sizeBytes: number }) => void;
+  readonly onEvent: (event: BuildEventLine) => void;
+}
+
+/** How a build ended. */
+export interface BuildOutcome {
+  readonly imageArn: string;
+  readonly imageVersion: string;
+  readonly state: 'SUCCESSFUL' | 'FAILED';
+  readonly stateReason: string | null;
+  /** The end of the failing step's log. */
+  readonly logTail: readonly string[];
+  readonly sizes: { readonly memoryBytes: number; readonly codeBytes: number; readonly diskBytes: number } | null;
+}
+
+/** Packs, uploads, creates or updates the image, and follows the build to its end. */
+export async function buildImage({ client, credentials }: Installation, order: BuildOrder): Promise<BuildOutcome> {
+  await using archive = await packSource(order.folder);
+  order.onUpload(archive);
+  const key = `${order.name}/${archive.sha256}.zip`;
+  await client.createBucket(BUCKET);
+  await client.putObject({ bucket: BUCKET, key }, archive);
+  const config = {
+    baseImageArn: `arn:aws:lambda:${credentials.region}:aws:microvm-image:lull-base`,
+    buildRoleArn: BUILD_ROLE(credentials.account),
+    codeArtifact: { uri: `s3://${BUCKET}/${key}` },
+    ...(order.memoryMib === undefined ? {} : { resources: [{ minimumMemoryInMiB: order.memoryMib }] }),
+    ...(order.environment === undefined ? {} : { environmentVariables: { ...order.environment } }),
+  };
+  const imageIdentifier = imageArnOf(credentials, order.name);
+  const exists = await client.call('GetMicrovmImage', { imageIdentifier }).then(
+    () => true,
+    (error: unknown) => {
+      if (error instanceof ApiRefusal && error.status === 404) return false;
+      throw error;
+    },
+  );
+  const { imageArn, imageVersion } = exists
+    ? await client.call('UpdateMicrovmImage', { imageIdentifier, ...config })
+    : await client.call('CreateMicrovmImage', { name: order.name, ...config });
+  return await follow({ client }, { imageArn, imageVersion }, order);
+}
+
+async function follow(
+  { client }: Pick<Installation, 'client'>,
+  { imageArn, imageVersion }: { imageArn: string; imageVersion: string },
+  order: BuildOrder,
+): Promise<BuildOutcome> {
+  const image = { imageIdentifier: imageArn, imageVersion };
+  const tail: string[] = [];
+  for await (const event of client.buildEvents(image, { follow: true, signal: order.signal })) {
+    if (event.type === 'line') tail.push(event.text);
+    else if (event.state === 'started') tail.length = 0;
+    if (tail.length > LOG_TAIL_LINES) tail.shift();
+    order.onEvent(event);
+  }
+  // The log ends a moment before the outcome is committed.
+  for (;;) {
+    order.signal.throwIfAborted();
+    const { state } = await client.call('GetMicrovmImageVersion', image);
+    if (state === 'SUCCESSFUL' || state === 'FAILED') {
+      const { items } = await client.call('ListMicrovmImageBuilds', image);
+      const build = items[0] === undefined ? undefined : await client.call('GetMicrovmImageBuild', { ...image, buildId: items[0].buildId });
+      const snapshot = build?.snapshotBuild ?? null;
+      return {
+        imageArn,
+        imageVersion,
+        state,
+        stateReason: build?.stateReason ?? null,
+        logTail: state === 'FAILED' ? tail : [],
+        sizes: snapshot && {
+          memoryBytes: snapshot.memorySnapshotSizeInBytes,
+          codeBytes: snapshot.codeInstallSizeInBytes,
+          diskBytes: snapshot.diskSnapshotSizeInBytes,
+        },
+      };
+    }
+    await delay(POLL_MS, undefined, { signal: order.signal });
+  }
+}

@@ -1,0 +1,35 @@
+/** `lull up`: serves in the foreground. */
+import { Option } from 'commander';
+import type { CommandContext, OptionValues } from './command-line.ts';
+
+export function addUp({ program, terminal, machine, action }: CommandContext): void {
+  const command = program.command('up').description('serve in the foreground until SIGTERM, SIGINT or `lull down`');
+  for (const { flag, description, env, shownDefault, repeatable } of machine.serverOptions) {
+    const notes = [env, ...(shownDefault === undefined ? [] : [`default: ${shownDefault}`])].join('; ');
+    const option = new Option(flag, `${description} (${notes})`);
+    if (repeatable === true) option.argParser((value: string, before: string[] | undefined) => [...(before ?? []), value]);
+    command.addOption(option);
+  }
+  command.action(
+    action(async (values: OptionValues) => {
+      const serving = await machine.serve(values);
+      for (const warning of serving.warnings) terminal.say(`warning: ${warning}`);
+      terminal.say(`serving ${serving.apiUrl} (${serving.driver}, ${serving.accelerator}); microVMs at ${serving.endpointPattern}`);
+      terminal.say('point AWS clients here with: eval "$(lull env)"');
+      await Promise.race([serving.ended, aborted(terminal.signal)]);
+      if (!terminal.signal.aborted) {
+        terminal.say('stopped');
+        return;
+      }
+      const { microvmsLeftRunning: left } = await serving.stop();
+      terminal.say(left === 0 ? 'stopped' : `stopped; ${left} microVM${left === 1 ? ' runs' : 's run'} on (\`lull up\` takes over again)`);
+    }),
+  );
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => {
+    signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}
