@@ -10,7 +10,7 @@ import { access, readFile } from 'node:fs/promises';
 import { networkInterfaces } from 'node:os';
 import { run, tailOf } from '../host/process.ts';
 import { within } from '../lib/deadline.ts';
-import type { BuildUser } from './build-sandbox.ts';
+import type { BuildUser } from './build-user.ts';
 
 export type EgressMode = 'none' | 'slirp4netns';
 
@@ -165,7 +165,7 @@ export async function denyHostFor(user: BuildUser, rules: EgressRules): Promise<
   const table = `${TABLE_PREFIX}${process.pid}`;
   try {
     await sweepTables();
-    await run(['nft', '-f', '-'], { input: tableText(table, user.uid, rules, await hostResolvers()), timeoutMs: COMMAND_LIMIT_MS });
+    await run(['nft', '-f', '-'], { input: tableText({ table, uid: user.uid, rules, resolvers: await hostResolvers() }), timeoutMs: COMMAND_LIMIT_MS });
   } catch {
     return undefined;
   }
@@ -187,7 +187,8 @@ async function sweepTables(): Promise<void> {
   }
 }
 
-function tableText(table: string, uid: number, rules: EgressRules, resolvers: readonly string[]): string {
+function tableText(content: { table: string; uid: number; rules: EgressRules; resolvers: readonly string[] }): string {
+  const { table, uid, rules, resolvers } = content;
   const of = `meta skuid ${uid}`;
   const toResolvers = resolvers.flatMap((address) => ['udp', 'tcp'].map((protocol) => `${of} ${address.includes(':') ? 'ip6' : 'ip'} daddr ${address} ${protocol} dport 53 accept`));
   const allowed = rules.allowedNetworks.map((network) => `${of} ip daddr ${network} oifname != "lo" accept`);

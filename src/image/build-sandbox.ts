@@ -7,14 +7,8 @@ import { chown, mkdtemp, readdir, readFile, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { tailOf } from '../host/process.ts';
 import { connectEgress, egressPlan, type EgressMode, type EgressRules } from './build-egress.ts';
+import type { BuildUser } from './build-user.ts';
 import { SANDBOX_SCRIPT } from './sandbox-script.ts';
-
-/** Whom builds run as; `null` is the server's own user. */
-export interface BuildUser {
-  readonly name: string;
-  readonly uid: number;
-  readonly gid: number;
-}
 
 export interface SandboxConfig {
   readonly user: BuildUser | null;

@@ -8,7 +8,8 @@ import { KeyedQueue } from '../lib/keyed-queue.ts';
 import { prepareBases, type BaseImage } from './base-images.ts';
 import { chooseEgress, denyHostFor, type EgressMode } from './build-egress.ts';
 import type { BuildLog } from './build-log.ts';
-import { runInSandbox, sandboxOutput, type BuildUser, type SandboxCommand, type SandboxConfig } from './build-sandbox.ts';
+import { runInSandbox, sandboxOutput, type SandboxCommand, type SandboxConfig } from './build-sandbox.ts';
+import type { BuildUser } from './build-user.ts';
 import { DiskFull, watchDisk } from './disk-watch.ts';
 import { parseOciConfig, type OciConfig } from './oci-config.ts';
 import { OutputLines } from './output-lines.ts';
@@ -49,6 +50,8 @@ export interface BuilderConfig {
   readonly allowedNetworks?: readonly string[];
   readonly settings?: RunSettings;
   readonly limits?: BuildLimits;
+  /** Leaves CAP_SYS_CHROOT to `RUN`. It is then able to leave buildah's chroot and to change the layers of other images. */
+  readonly allowChroot?: boolean;
 }
 
 /** An image that was built. Dispose it once the root disk is written: the next build waits for that. */
@@ -179,7 +182,7 @@ class Builder implements ContainerBuilder {
     await prepareBases({
       bases: this.#config.baseImages,
       names: this.#config.baseNames,
-      inSandbox: (argv, binds = []) => this.#collect(argv, signal, binds),
+      inSandbox: (argv, binds = []) => this.#collect(argv, signal, { binds }),
     });
   }
 
@@ -214,7 +217,7 @@ class Builder implements ContainerBuilder {
       const config = await this.#inspect(image, log, signal);
       return {
         config,
-        writeRootDisk: (path) => writeErofs({ path, image, run: (argv, descriptor) => this.#collect(argv, signal, [], descriptor) }),
+        writeRootDisk: (path) => writeErofs({ path, image, run: (argv, descriptor) => this.#collect(argv, signal, { descriptor }) }),
         [Symbol.asyncDispose]: async () => {
           await this.#tidy();
           endTurn();
@@ -241,7 +244,7 @@ class Builder implements ContainerBuilder {
     };
     try {
       const code = await runInSandbox(this.#sandbox, {
-        argv: buildArgv({ image, files, buildArgs: this.#config.settings?.buildArgs ?? {} }),
+        argv: buildArgv({ image, files, buildArgs: this.#config.settings?.buildArgs ?? {}, allowChroot: this.#config.allowChroot ?? false }),
         env: { ...around.env, ...this.#config.settings?.proxy },
         binds: [...around.binds, ...certificates(), { source: contextDir, target: 'context' }, ...files.map(({ source, bind }) => ({ source, target: bind }))],
         egress: this.egress.mode,
@@ -278,15 +281,15 @@ class Builder implements ContainerBuilder {
     await this.#collect(['sh', '-c', HOUSEKEEPING_SCRIPT, 'housekeeping', String(IMAGES_KEPT)], AbortSignal.timeout(HOUSEKEEPING_LIMIT_MS)).catch(() => undefined);
   }
 
-  #collect(argv: readonly [string, ...string[]], signal: AbortSignal, binds: SandboxCommand['binds'] = [], descriptor?: number): Promise<string> {
+  #collect(argv: readonly [string, ...string[]], signal: AbortSignal, more: Partial<Pick<SandboxCommand, 'binds' | 'descriptor'>> = {}): Promise<string> {
     const around = surroundings(this.#config, this.storageDriver);
     return sandboxOutput(this.#sandbox, {
       argv,
       env: around.env,
-      binds: [...around.binds, ...binds],
       egress: 'none',
       signal,
-      ...(descriptor === undefined ? {} : { descriptor }),
+      ...more,
+      binds: [...around.binds, ...(more.binds ?? [])],
     });
   }
 }
@@ -299,6 +302,7 @@ function buildArgv(options: {
   image: string;
   files: readonly { bind: string; target: string }[];
   buildArgs: Readonly<Record<string, string>>;
+  allowChroot: boolean;
 }): [string, ...string[]] {
   return [
     'buildah',
@@ -309,6 +313,7 @@ function buildArgv(options: {
     // The network of the sandbox, not another one inside it.
     '--network=host',
     '--pull=missing',
+    ...(options.allowChroot ? [] : ['--cap-drop=CAP_SYS_CHROOT']),
     ...options.files.map(({ bind, target }) => `--volume=/${bind}:${target}:ro`),
     ...Object.entries(options.buildArgs).map(([name, value]) => `--build-arg=${name}=${value}`),
     `--tag=${options.image}`,
