@@ -273,7 +273,8 @@ export interface BuildRequest {
 
 export interface ImageBuilder {
   /**
-   * Builds a version up to its snapshot on disk. The log and the steps go to the version's build log as they come.
+   * Builds a version up to its snapshot on disk. The log and the steps go to the version's build log as they come;
+   * {@link events} knows the build when this returns its promise, so that a follower who is let in then misses nothing.
    * @throws BuildFailure with the step; nothing of the snapshot is left then, the log stays
    */
   build(request: BuildRequest, signal: AbortSignal): Promise<SnapshotSizes>;

@@ -13,11 +13,17 @@ const OWNER_ONLY_FOLDER = 0o700;
 const BLOB_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const PARTIAL = '.partial';
 
-/** Opens a folder of blobs, makes it where it does not exist, and removes what a crash left half-written. */
-export async function openBlobs(folder: string): Promise<BlobStore> {
+/**
+ * Opens a folder of blobs, makes it where it does not exist, and removes what a crash left half-written.
+ * @param options.keep the blobs that something refers to: every other one is an orphan of a crash and goes too
+ */
+export async function openBlobs(folder: string, { keep }: { keep?: Iterable<string> } = {}): Promise<BlobStore> {
   await mkdir(folder, { recursive: true, mode: OWNER_ONLY_FOLDER });
-  const names = await readdir(folder);
-  await Promise.all(names.filter((name) => name.endsWith(PARTIAL)).map((name) => rm(join(folder, name), { force: true })));
+  const kept = keep === undefined ? undefined : new Set(keep);
+  for (const name of await readdir(folder)) {
+    const orphan = kept !== undefined && BLOB_ID.test(name) && !kept.has(name);
+    if (orphan || name.endsWith(PARTIAL)) await rm(join(folder, name), { force: true });
+  }
   return new FileBlobStore(folder);
 }
 

@@ -12,7 +12,8 @@ const SQLITE_BUSY = 5;
 const PRIMARY_CODE = 0xff;
 
 /**
- * Takes a data folder for this process until the lock is disposed of or the process ends.
+ * Takes a data folder for this process until the lock is disposed of or the process ends. Hold on to it: one that
+ * nothing refers to is collected, and lets go.
  * @param folder is made (0700) where it does not exist
  * @throws LullError conflict where another server has it, internal where it cannot be used at all
  */

@@ -62,6 +62,18 @@ test('remove frees one name; a retained one keeps the bytes', async () => {
   await assert.rejects(bytesOf(blobs.read(blobId)), { code: 'ENOENT' });
 });
 
+test('told what is referred to, opening removes the orphans and nothing else', async () => {
+  const folder = freshFolder();
+  const blobs = await openBlobs(folder);
+  const [kept, orphan] = [await blobs.write(Readable.from(['kept'])), await blobs.write(Readable.from(['orphan']))];
+  writeFileSync(join(folder, 'README'), 'not a blob');
+  await openBlobs(folder);
+  assert.equal(readdirSync(folder).length, 3);
+  await openBlobs(folder, { keep: [kept.blobId] });
+  assert.deepEqual(readdirSync(folder).toSorted(), [kept.blobId, 'README'].toSorted());
+  assert.equal(await blobs.retain(orphan.blobId), undefined);
+});
+
 test('an id that is a path is refused', async () => {
   const blobs = await openBlobs(freshFolder());
   for (const id of ['../x', '', 'a/b', '/etc/passwd']) assert.throws(() => blobs.path(id), { kind: 'internal' });
