@@ -1,0 +1,260 @@
+/**
+ * Who sent this request? Signature V4 by header or in the query, for both surfaces: AWS General Reference, "Create a
+ * signed AWS API request"; appendix A of the contract reference. A failure is a reason; each surface words it its own way.
+ */
+import type { IncomingMessage } from 'node:http';
+import type { AccessKey, AccessKeyRepository, Clock } from '../domain/ports.ts';
+import type { Realm } from '../domain/ids.ts';
+import {
+  SIGV4_ALGORITHM,
+  amzDate,
+  canonicalRequest,
+  constantTimeEqual,
+  parseAmzDate,
+  queryPairs,
+  scopeText,
+  signatureOf,
+  signingKey,
+  stringToSign,
+} from '../lib/sigv4.ts';
+import type { CredentialScope } from '../lib/sigv4.ts';
+
+/** Section 1.1 does not say; AWS's documented tolerance for the clock of a signer. */
+export const MAX_SKEW_MS = 15 * 60 * 1000;
+/** S3: "Authenticating requests: using query parameters": a week. */
+const MAX_PRESIGNED_SECONDS = 604_800;
+
+/** Why a request is not let in. */
+export type AuthReason =
+  | 'missing'
+  | 'two-mechanisms'
+  | 'unsupported-algorithm'
+  | 'incomplete'
+  | 'unknown-key'
+  | 'session-token'
+  | 'wrong-region'
+  | 'wrong-service'
+  | 'date-mismatch'
+  | 'too-old'
+  | 'too-new'
+  | 'expired'
+  | 'host-not-signed'
+  | 'headers-not-signed'
+  | 'mismatch';
+
+/** A request that is not let in. `detail` is the part of the message that differs from case to case. */
+export class AuthFailure extends Error {
+  override readonly name = 'AuthFailure';
+  readonly reason: AuthReason;
+  readonly detail: string;
+
+  constructor(reason: AuthReason, detail = '') {
+    super(`${reason} ${detail}`.trim());
+    this.reason = reason;
+    this.detail = detail;
+  }
+}
+
+/** What a request says of its signature. Nothing of it is believed before {@link Authenticator.verify}. */
+export interface SignatureClaim {
+  readonly by: 'header' | 'query';
+  readonly accessKeyId: string;
+  readonly scope: CredentialScope;
+  readonly signedHeaders: readonly string[];
+  readonly signature: string;
+  /** `YYYYMMDDTHHMMSSZ`. */
+  readonly date: string;
+  /** Of a presigned URL. */
+  readonly expiresSeconds: number | null;
+}
+
+/** A claim whose key is ours and whose time, region and service are right; the signature is still to be checked. */
+export interface KnownSigner {
+  readonly claim: SignatureClaim;
+  /** Signs in the claim's scope (chunks of an upload are signed with it too). */
+  readonly key: Buffer;
+}
+
+/** The service in the credential scope as far as the request names one: it tells the surfaces apart. */
+export function claimedService(request: IncomingMessage): string | undefined {
+  const header = /Credential=[^/,\s]+\/[^/,\s]*\/[^/,\s]*\/([^/,\s]+)\/aws4_request/.exec(request.headers.authorization ?? '');
+  if (header !== null) return header[1];
+  const query = /[?&]X-Amz-Credential=[^&]*?(?:%2F|\/)([^&%/]+)(?:%2F|\/)aws4_request(?:&|$)/i.exec(request.url ?? '');
+  return query?.[1];
+}
+
+/** Path and query as received. */
+export function splitUrl(url: string): { path: string; query: string } {
+  const at = url.indexOf('?');
+  return at < 0 ? { path: url, query: '' } : { path: url.slice(0, at), query: url.slice(at + 1) };
+}
+
+/** The URL as the client sent it, before it was sorted to a surface. */
+export const receivedUrl = (request: IncomingMessage & { originalUrl?: string }) => request.originalUrl ?? request.url ?? '/';
+
+/** Reads the claim of a request. @throws AuthFailure missing, two-mechanisms, unsupported-algorithm, incomplete */
+export function readClaim(request: IncomingMessage): SignatureClaim {
+  const { query } = splitUrl(receivedUrl(request));
+  const header = request.headers.authorization;
+  const presigned = /(?:^|&)X-Amz-(?:Algorithm|Signature|Credential)=/.test(query);
+  if (header !== undefined && presigned) throw new AuthFailure('two-mechanisms');
+  if (header !== undefined) return claimOfHeader(header, request);
+  if (presigned) return claimOfQuery(query);
+  throw new AuthFailure('missing');
+}
+
+function claimOfHeader(header: string, request: IncomingMessage): SignatureClaim {
+  const [algorithm = '', ...rest] = header.trim().split(/\s+/);
+  if (algorithm !== SIGV4_ALGORITHM) throw new AuthFailure('unsupported-algorithm', algorithm.slice(0, 64));
+  const fields = new Map(
+    rest
+      .join('')
+      .split(',')
+      .map((field) => [field.slice(0, field.indexOf('=')), field.slice(field.indexOf('=') + 1)]),
+  );
+  const missing = ['Credential', 'Signature', 'SignedHeaders'].filter((name) => (fields.get(name) ?? '') === '');
+  const lacks = missing.map((name) => `Authorization header requires '${name}' parameter.`);
+  const date = dateOfHeaders(request);
+  if (date === undefined) lacks.push("Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.");
+  if (lacks.length > 0 || date === undefined) throw new AuthFailure('incomplete', lacks.join(' '));
+  return {
+    by: 'header',
+    ...credentialOf(fields.get('Credential') ?? ''),
+    signedHeaders: (fields.get('SignedHeaders') ?? '').split(';'),
+    signature: fields.get('Signature') ?? '',
+    date,
+    expiresSeconds: null,
+  };
+}
+
+function dateOfHeaders(request: IncomingMessage): string | undefined {
+  const given = request.headers['x-amz-date'];
+  if (typeof given === 'string') return parseAmzDate(given) === undefined ? undefined : given;
+  const plain = request.headers.date;
+  if (plain === undefined) return undefined;
+  const atMs = parseAmzDate(plain) ?? Date.parse(plain);
+  return Number.isNaN(atMs) ? undefined : amzDate(atMs);
+}
+
+function claimOfQuery(query: string): SignatureClaim {
+  const values = new Map<string, string>();
+  try {
+    for (const [name, value] of queryPairs(query)) {
+      if (name.startsWith('X-Amz-') && values.has(name)) throw new AuthFailure('incomplete', `${name} is given twice.`);
+      values.set(name, value);
+    }
+  } catch (error) {
+    if (error instanceof URIError) throw new AuthFailure('incomplete', 'The query is not valid percent-encoding.');
+    throw error;
+  }
+  const algorithm = values.get('X-Amz-Algorithm') ?? '';
+  const names = ['X-Amz-Algorithm', 'X-Amz-Credential', 'X-Amz-Signature', 'X-Amz-Date', 'X-Amz-SignedHeaders', 'X-Amz-Expires'];
+  const missing = names.filter((name) => (values.get(name) ?? '') === '');
+  if (missing.length > 0) throw new AuthFailure('incomplete', `Query-string authentication requires ${missing.join(', ')}.`);
+  if (algorithm !== SIGV4_ALGORITHM) throw new AuthFailure('unsupported-algorithm', algorithm.slice(0, 64));
+  if (values.has('X-Amz-Security-Token')) throw new AuthFailure('session-token');
+  const expires = values.get('X-Amz-Expires') ?? '';
+  const expiresSeconds = /^\d{1,6}$/.test(expires) ? Number(expires) : 0;
+  if (expiresSeconds < 1 || expiresSeconds > MAX_PRESIGNED_SECONDS) {
+    throw new AuthFailure('incomplete', `X-Amz-Expires must be between 1 and ${MAX_PRESIGNED_SECONDS} seconds.`);
+  }
+  const date = values.get('X-Amz-Date') ?? '';
+  if (parseAmzDate(date) === undefined) throw new AuthFailure('incomplete', 'X-Amz-Date must be in the ISO8601 Long Format.');
+  return {
+    by: 'query',
+    ...credentialOf(values.get('X-Amz-Credential') ?? ''),
+    signedHeaders: (values.get('X-Amz-SignedHeaders') ?? '').split(';'),
+    signature: values.get('X-Amz-Signature') ?? '',
+    date,
+    expiresSeconds,
+  };
+}
+
+function credentialOf(credential: string): { accessKeyId: string; scope: CredentialScope } {
+  const [accessKeyId, date, region, service, terminator, ...more] = credential.split('/');
+  const whole = accessKeyId !== undefined && date !== undefined && region !== undefined && service !== undefined;
+  if (!whole || accessKeyId === '' || terminator !== 'aws4_request' || more.length > 0) {
+    throw new AuthFailure('incomplete', `Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term.`);
+  }
+  return { accessKeyId, scope: { date, region, service } };
+}
+
+/** Checks claims against the access keys, the clock and the realm. */
+export class Authenticator {
+  readonly #keys: Pick<AccessKeyRepository, 'get'>;
+  readonly #clock: Pick<Clock, 'nowMs'>;
+  readonly #realm: Realm;
+
+  constructor(adapters: { accessKeys: Pick<AccessKeyRepository, 'get'>; clock: Pick<Clock, 'nowMs'>; realm: Realm }) {
+    this.#keys = adapters.accessKeys;
+    this.#clock = adapters.clock;
+    this.#realm = adapters.realm;
+  }
+
+  /**
+   * All that can be told before the body is there: the claim, its key, time, region and service.
+   * @throws AuthFailure
+   */
+  async identify(request: IncomingMessage, service: string): Promise<KnownSigner> {
+    const claim = readClaim(request);
+    if (request.headers['x-amz-security-token'] !== undefined) throw new AuthFailure('session-token');
+    if (!claim.signedHeaders.includes('host')) throw new AuthFailure('host-not-signed');
+    const key = await this.#keys.get(claim.accessKeyId);
+    if (key === undefined) throw new AuthFailure('unknown-key', claim.accessKeyId);
+    if (claim.scope.region !== this.#realm.region) throw new AuthFailure('wrong-region', claim.scope.region);
+    if (claim.scope.service !== service) throw new AuthFailure('wrong-service', service);
+    if (claim.scope.date !== claim.date.slice(0, 8)) {
+      throw new AuthFailure('date-mismatch', `'${claim.scope.date}' != '${claim.date.slice(0, 8)}', from '${claim.date}'.`);
+    }
+    this.#checkTime(claim);
+    return { claim, key: keyFor(key, claim.scope) };
+  }
+
+  /**
+   * Checks the signature of a request over a payload hash.
+   * @throws AuthFailure mismatch
+   */
+  verify(request: IncomingMessage, signer: KnownSigner, payloadHash: string): void {
+    const { claim, key } = signer;
+    const { path, query } = splitUrl(receivedUrl(request));
+    let canonical: string;
+    try {
+      canonical = canonicalRequest({
+        method: request.method ?? '',
+        path,
+        query,
+        headers: request.headersDistinct,
+        signedHeaders: claim.signedHeaders,
+        payloadHash,
+        pathEncoding: claim.scope.service === 's3' ? 'once' : 'twice',
+      });
+    } catch {
+      throw new AuthFailure('mismatch');
+    }
+    const expected = signatureOf(key, stringToSign({ amzDate: claim.date, scope: claim.scope, canonicalRequest: canonical }));
+    if (!constantTimeEqual(expected, claim.signature)) throw new AuthFailure('mismatch');
+  }
+
+  #checkTime(claim: SignatureClaim): void {
+    const nowMs = this.#clock.nowMs();
+    const signedMs = parseAmzDate(claim.date) ?? 0;
+    const now = amzDate(nowMs);
+    const minutes = MAX_SKEW_MS / 60_000;
+    if (signedMs > nowMs + MAX_SKEW_MS) {
+      const limit = amzDate(nowMs + MAX_SKEW_MS);
+      throw new AuthFailure('too-new', `${claim.date} is still later than ${limit} (${now} + ${minutes} min.)`);
+    }
+    if (claim.expiresSeconds !== null) {
+      const endMs = signedMs + claim.expiresSeconds * 1000;
+      if (nowMs >= endMs) throw new AuthFailure('expired', amzDate(endMs));
+    } else if (signedMs < nowMs - MAX_SKEW_MS) {
+      const limit = amzDate(nowMs - MAX_SKEW_MS);
+      throw new AuthFailure('too-old', `${claim.date} is now earlier than ${limit} (${now} - ${minutes} min.)`);
+    }
+  }
+}
+
+const keyFor = (key: AccessKey, scope: CredentialScope) => signingKey(key.secretAccessKey, scope);
+
+/** `keyid/scope` of a claim, for logs. */
+export const describeClaim = (claim: SignatureClaim) => `${claim.accessKeyId}/${scopeText(claim.scope)}`;

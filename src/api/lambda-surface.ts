@@ -1,0 +1,126 @@
+/**
+ * The Lambda surface over HTTP (restJson1): every operation of the table, authentication, errors. Contract reference,
+ * sections 1.1 to 1.6 and appendix A.
+ */
+import type { IncomingMessage } from 'node:http';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { parseInput } from '../contract/constraints.ts';
+import { ApiError, renderError, unparseable } from '../contract/exceptions.ts';
+import { EXTENSIONS } from '../contract/extensions.ts';
+import { matchesTemplate, routerPath } from '../contract/labels.ts';
+import { SENSITIVE_MEMBERS } from '../contract/microvms.ts';
+import { INPUT_OF, LAMBDA_SERVICE, OPERATIONS, OPERATION_NAMES } from '../contract/operations.ts';
+import type { OperationContract, OperationInput, OperationName } from '../contract/operations.ts';
+import { sha256Hex } from '../lib/sigv4.ts';
+import { receivedUrl, splitUrl } from './authentication.ts';
+import type { Authenticator, KnownSigner } from './authentication.ts';
+import type { Handler, HandlerContext, HandlersOf } from './handlers.ts';
+import { imageHandlers } from './image-handlers.ts';
+import { lambdaError } from './lambda-errors.ts';
+import { microvmHandlers } from './microvm-handlers.ts';
+import { jsonMembers, queryMembers, readBody } from './request-body.ts';
+import type { BodyLimits } from './request-body.ts';
+
+const HANDLERS: HandlersOf<OperationName> = { ...microvmHandlers, ...imageHandlers };
+
+/** What the surface needs. */
+export interface LambdaSurface {
+  readonly authenticator: Authenticator;
+  readonly context: HandlerContext;
+  readonly bodyLimits: BodyLimits;
+}
+
+/** Sends a refusal. Anything but a refusal is logged with its cause first. */
+export function sendLambdaError(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  const refusal = lambdaError(isClientFault(error) ? unparseable(error) : error);
+  const { status, headers, body } = renderError(refusal);
+  if (status >= 500) request.log.error({ err: refusal.cause ?? error, requestId: request.id }, 'request failed');
+  // What is left of a body that was refused half-way is not worth reading.
+  if (status === 408 || status === 413) reply.header('connection', 'close');
+  return reply.code(status).headers(headers).send(body);
+}
+
+/** What the HTTP framework itself refuses (a broken content-length, a URL that cannot be decoded). */
+function isClientFault(error: unknown): boolean {
+  if (error instanceof ApiError || typeof error !== 'object' || error === null) return false;
+  const status: unknown = Reflect.get(error, 'statusCode');
+  const code: unknown = Reflect.get(error, 'code');
+  return typeof code === 'string' && code.startsWith('FST_ERR') && typeof status === 'number' && status < 500;
+}
+
+/** Lets only signed requests in, health excepted: first whom the claim names, then, with the body there, the signature. */
+export function requireSignature(app: FastifyInstance, authenticator: Authenticator): void {
+  const signers = new WeakMap<FastifyRequest, KnownSigner>();
+  app.addHook('onRequest', async (request) => {
+    if (isOpen(request)) return;
+    signers.set(request, await authenticator.identify(request.raw, LAMBDA_SERVICE));
+  });
+  app.addHook('preValidation', async (request) => {
+    if (isOpen(request)) return;
+    const signer = signers.get(request);
+    if (signer === undefined) throw new Error('a request reached its handler unidentified');
+    // Always the hash of what arrived: a false x-amz-content-sha256 is signed, so the signature cannot match it.
+    authenticator.verify(request.raw, signer, sha256Hex(bodyOf(request)));
+    const declared = request.headers['x-amz-content-sha256'];
+    if (declared !== undefined && declared !== sha256Hex(bodyOf(request))) throw unparseable();
+  });
+}
+
+const isOpen = (request: FastifyRequest) =>
+  request.method === EXTENSIONS.health.method && splitUrl(receivedUrl(request.raw)).path === EXTENSIONS.health.path;
+
+const bodyOf = (request: FastifyRequest) => (Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0));
+
+/** Adds the surface to a scope of its own. */
+export function addLambdaSurface(app: FastifyInstance, surface: LambdaSurface): void {
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser('*', (_request: FastifyRequest, payload: IncomingMessage) => readBody(payload, surface.bodyLimits));
+  app.setErrorHandler((error, request, reply) => sendLambdaError(error, request, reply));
+  requireSignature(app, surface.authenticator);
+  for (const name of OPERATION_NAMES) addOperation(app, name, surface.context);
+  app.setNotFoundHandler((request, reply) => sendLambdaError(unknownOperation(request), request, reply));
+}
+
+function addOperation<O extends OperationName>(app: FastifyInstance, name: O, context: HandlerContext): void {
+  const operation: OperationContract = OPERATIONS[name];
+  const handler: Handler<O> = HANDLERS[name];
+  app.route({
+    method: operation.method,
+    url: routerPath(operation.path),
+    handler: async (request, reply) => {
+      const answer = await handler(inputOf(name, request), context);
+      return reply.code(operation.status).header('content-type', 'application/json').send(JSON.stringify(answer));
+    },
+  });
+}
+
+/** Body, query and labels of a request as one input; labels win. @throws ApiError */
+function inputOf<O extends OperationName>(name: O, request: FastifyRequest): OperationInput<O> {
+  const operation: OperationContract = OPERATIONS[name];
+  const members = {
+    ...(operation.hasBody ? jsonMembers(jsonBody(request)) : {}),
+    ...queryMembers(splitUrl(receivedUrl(request.raw)).query, operation.query),
+    ...(typeof request.params === 'object' ? request.params : {}),
+  };
+  return parseInput(INPUT_OF[name].input, members, SENSITIVE_MEMBERS);
+}
+
+const JSON_MEDIA_TYPE = /^application\/(?:x-amz-)?json(?:-1\.[01])?\s*(?:;|$)/i;
+
+/** @throws ApiError UnsupportedMediaTypeException where a body is declared to be something else than JSON */
+function jsonBody(request: FastifyRequest): Buffer {
+  const body = bodyOf(request);
+  const type = request.headers['content-type'];
+  if (body.length > 0 && type !== undefined && !JSON_MEDIA_TYPE.test(type)) {
+    throw new ApiError('UnsupportedMediaTypeException', `The content type must be application/json, not ${type}`);
+  }
+  return body;
+}
+
+function unknownOperation(request: FastifyRequest): ApiError {
+  const { path } = splitUrl(receivedUrl(request.raw));
+  const known = [...Object.values(OPERATIONS), ...Object.values(EXTENSIONS)].filter(({ path: template }) => matchesTemplate(template, path));
+  if (known.length === 0) return new ApiError('UnknownOperationException', `No operation has the path ${path}`);
+  const methods = known.map((operation) => operation.method).join(', ');
+  return new ApiError('MethodNotAllowedException', `${request.method} is not allowed on ${path}: use ${methods}`);
+}

@@ -1,0 +1,208 @@
+/**
+ * The body of an upload, checked while it streams: length, hash, chunk signatures, Content-MD5 and checksums (Amazon S3 User
+ * Guide, "Checking object integrity for data uploads"). The stream ends well only where everything held, so whoever
+ * writes it to disk commits only then.
+ */
+import { createHash } from 'node:crypto';
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
+import { Transform, pipeline } from 'node:stream';
+import type { Readable, TransformCallback } from 'node:stream';
+import { UNSIGNED_PAYLOAD, constantTimeEqual, queryPairs } from '../../lib/sigv4.ts';
+import { receivedUrl, splitUrl } from '../authentication.ts';
+import type { KnownSigner, SignatureClaim } from '../authentication.ts';
+import { AwsChunkedDecoder } from './aws-chunked.ts';
+import { CHECKSUM_ALGORITHMS, algorithmOfHeader, checksumHeader, isChecksumValue, startChecksum } from './checksums.ts';
+import type { ChecksumAlgorithm, RunningChecksum } from './checksums.ts';
+import { S3Error } from './s3-error.ts';
+
+/** Values of `x-amz-content-sha256` that announce an `aws-chunked` body. */
+const CHUNKED: Readonly<Record<string, { readonly signed: boolean; readonly trailer: boolean }>> = {
+  'STREAMING-AWS4-HMAC-SHA256-PAYLOAD': { signed: true, trailer: false },
+  'STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER': { signed: true, trailer: true },
+  'STREAMING-UNSIGNED-PAYLOAD-TRAILER': { signed: false, trailer: true },
+};
+
+/** What an upload may be. */
+export interface UploadLimits {
+  readonly maxObjectBytes: number;
+  /** Longest silence in milliseconds. */
+  readonly uploadStallMs: number;
+}
+
+/** A checked body. `checksums` is complete when the stream has ended. */
+export interface Upload {
+  readonly stream: Readable;
+  readonly checksums: Readonly<Record<string, string>>;
+}
+
+/**
+ * The payload hash that the signature of a request covers.
+ * @throws S3Error InvalidRequest where the header is missing or no such value
+ */
+export function declaredPayloadHash(request: IncomingMessage, claim: SignatureClaim): string {
+  const header = request.headers['x-amz-content-sha256'];
+  if (claim.by === 'query' && !claim.signedHeaders.includes('x-amz-content-sha256')) {
+    const pair = queryPairs(splitUrl(receivedUrl(request)).query).find(([name]) => name === 'X-Amz-Content-Sha256');
+    return pair?.[1] ?? UNSIGNED_PAYLOAD;
+  }
+  if (typeof header !== 'string') {
+    throw new S3Error('InvalidRequest', { message: 'Missing required header for this request: x-amz-content-sha256' });
+  }
+  if (header === UNSIGNED_PAYLOAD || Object.hasOwn(CHUNKED, header) || /^[0-9a-f]{64}$/.test(header)) return header;
+  throw new S3Error('InvalidArgument', {
+    message: 'x-amz-content-sha256 must be UNSIGNED-PAYLOAD, a STREAMING-… value, or a valid sha256 value.',
+  });
+}
+
+/**
+ * Opens the body of a request whose signature over `payloadHash` has been verified.
+ * @throws S3Error MissingContentLength, EntityTooLarge, InvalidDigest, InvalidRequest
+ */
+export function openUpload(request: IncomingMessage, signer: KnownSigner, options: { payloadHash: string; limits: UploadLimits }): Upload {
+  const { payloadHash, limits } = options;
+  const chunked = CHUNKED[payloadHash];
+  const length = declaredLength(request.headers, chunked !== undefined);
+  if (length > limits.maxObjectBytes) throw new S3Error('EntityTooLarge', { detail: { MaxSizeAllowed: String(limits.maxObjectBytes) } });
+  const trailerNames = chunked?.trailer === true ? announcedTrailers(request.headers) : [];
+  const decoder =
+    chunked === undefined
+      ? undefined
+      : new AwsChunkedDecoder({
+          signing: chunked.signed
+            ? { key: signer.key, scope: signer.claim.scope, amzDate: signer.claim.date, seedSignature: signer.claim.signature }
+            : null,
+          trailerNames,
+        });
+  const check = new PayloadCheck({
+    length,
+    sha256: /^[0-9a-f]{64}$/.test(payloadHash) ? payloadHash : undefined,
+    md5: declaredMd5(request.headers),
+    checksums: declaredChecksums(request.headers),
+    trailerAlgorithms: trailerNames.map(algorithmOfHeader).filter((algorithm) => algorithm !== undefined),
+    trailers: decoder?.trailers ?? new Map<string, string>(),
+  });
+  if (decoder !== undefined) pipeline(decoder, check, () => {});
+  feed(request, decoder ?? check, limits.uploadStallMs);
+  return { stream: check, checksums: check.checksums };
+}
+
+function declaredLength(headers: IncomingHttpHeaders, chunked: boolean): number {
+  const text = chunked ? headers['x-amz-decoded-content-length'] : headers['content-length'];
+  if (text === undefined && !chunked && headers['transfer-encoding'] === undefined) return 0;
+  if (typeof text !== 'string' || !/^\d{1,15}$/.test(text)) throw new S3Error('MissingContentLength');
+  return Number(text);
+}
+
+function declaredMd5(headers: IncomingHttpHeaders): string | undefined {
+  const md5 = headers['content-md5'];
+  if (md5 === undefined) return undefined;
+  if (typeof md5 !== 'string' || Buffer.from(md5, 'base64').length !== 16) throw new S3Error('InvalidDigest');
+  return md5;
+}
+
+function declaredChecksums(headers: IncomingHttpHeaders): Map<ChecksumAlgorithm, string> {
+  const declared = new Map<ChecksumAlgorithm, string>();
+  for (const algorithm of CHECKSUM_ALGORITHMS) {
+    const value = headers[checksumHeader(algorithm)];
+    if (value === undefined) continue;
+    if (typeof value !== 'string' || !isChecksumValue(algorithm, value)) throw invalidChecksum(checksumHeader(algorithm));
+    declared.set(algorithm, value);
+  }
+  if (declared.size > 1) throw new S3Error('InvalidRequest', { message: 'Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.' });
+  return declared;
+}
+
+function announcedTrailers(headers: IncomingHttpHeaders): string[] {
+  const given = headers['x-amz-trailer'];
+  const names = (typeof given === 'string' ? given : '').split(',').map((name) => name.trim().toLowerCase());
+  const unknown = names.filter((name) => algorithmOfHeader(name) === undefined);
+  if (unknown.length > 0) {
+    throw new S3Error('InvalidRequest', { message: 'The value specified in the x-amz-trailer header is not supported' });
+  }
+  return names;
+}
+
+const invalidChecksum = (header: string) => new S3Error('InvalidRequest', { message: `Value for ${header} header is invalid.` });
+
+/**
+ * Lets the request flow into the first stage. The request itself is never destroyed, or its answer could not be sent: what
+ * comes after a failure is read and dropped.
+ */
+function feed(request: IncomingMessage, first: Transform, stallMs: number): void {
+  const stall = setTimeout(() => first.destroy(new S3Error('RequestTimeout')), stallMs);
+  const onData = () => stall.refresh();
+  const onClose = () => {
+    if (!request.complete) first.destroy(new S3Error('IncompleteBody'));
+  };
+  request.on('data', onData);
+  request.once('close', onClose);
+  request.once('error', onClose);
+  request.once('end', () => clearTimeout(stall));
+  first.once('close', () => {
+    clearTimeout(stall);
+    request.removeListener('data', onData);
+    request.unpipe(first);
+    request.resume();
+  });
+  request.pipe(first);
+}
+
+interface Expectations {
+  readonly length: number;
+  readonly sha256: string | undefined;
+  readonly md5: string | undefined;
+  readonly checksums: ReadonlyMap<ChecksumAlgorithm, string>;
+  readonly trailerAlgorithms: readonly ChecksumAlgorithm[];
+  /** Filled by the decoder before the end of the data reaches the check. */
+  readonly trailers: ReadonlyMap<string, string>;
+}
+
+/** Passes data on; fails at its end (or as soon as it is too long) where it is not what was declared. */
+class PayloadCheck extends Transform {
+  readonly checksums: Record<string, string> = {};
+  readonly #expected: Expectations;
+  readonly #sha256 = createHash('sha256');
+  readonly #md5 = createHash('md5');
+  readonly #running = new Map<ChecksumAlgorithm, RunningChecksum>();
+  #length = 0;
+
+  constructor(expected: Expectations) {
+    super();
+    this.#expected = expected;
+    for (const algorithm of [...expected.checksums.keys(), ...expected.trailerAlgorithms]) {
+      this.#running.set(algorithm, startChecksum(algorithm));
+    }
+  }
+
+  override _transform(data: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
+    this.#length += data.length;
+    if (this.#length > this.#expected.length) {
+      done(new S3Error('IncompleteBody', { message: 'The request body is longer than its declared length.' }));
+      return;
+    }
+    if (this.#expected.sha256 !== undefined) this.#sha256.update(data);
+    if (this.#expected.md5 !== undefined) this.#md5.update(data);
+    for (const running of this.#running.values()) running.update(data);
+    done(null, data);
+  }
+
+  override _flush(done: TransformCallback): void {
+    done(this.#verdict());
+  }
+
+  #verdict(): S3Error | null {
+    const { length, sha256, md5 } = this.#expected;
+    if (this.#length !== length) return new S3Error('IncompleteBody');
+    if (sha256 !== undefined && !constantTimeEqual(this.#sha256.digest('hex'), sha256)) return new S3Error('XAmzContentSHA256Mismatch');
+    if (md5 !== undefined && this.#md5.digest('base64') !== md5) return new S3Error('BadDigest');
+    for (const [algorithm, running] of this.#running) {
+      const declared = this.#expected.checksums.get(algorithm) ?? this.#expected.trailers.get(checksumHeader(algorithm)) ?? '';
+      if (!isChecksumValue(algorithm, declared)) return invalidChecksum(checksumHeader(algorithm));
+      if (running.digest() !== declared) {
+        return new S3Error('BadDigest', { message: `The ${algorithm} you specified did not match the calculated checksum.` });
+      }
+      this.checksums[algorithm] = declared;
+    }
+    return null;
+  }
+}

@@ -1,0 +1,168 @@
+/**
+ * The control plane's HTTP server: one origin for every AWS service that a microVM client touches. Requests are sorted to a
+ * surface before routing, by credential scope and path, because every service owns the whole space of paths (design, "The
+ * front door").
+ */
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage, Server } from 'node:http';
+import type { Socket } from 'node:net';
+import { fastify } from 'fastify';
+import type { FastifyBaseLogger, FastifyHttpOptions, FastifyInstance } from 'fastify';
+import { ApiError, renderError, unparseable } from '../contract/exceptions.ts';
+import { LAMBDA_PREFIXES, S3_SERVICE } from '../contract/operations.ts';
+import type { ControlPlane } from '../control/control-plane.ts';
+import type { Realm } from '../domain/ids.ts';
+import type { BlobStore, Clock, Random, Store } from '../domain/ports.ts';
+import { Authenticator, claimedService, splitUrl } from './authentication.ts';
+import { addExtensions } from './extension-routes.ts';
+import { addLambdaSurface, sendLambdaError } from './lambda-surface.ts';
+import { addS3Surface } from './s3/surface.ts';
+
+/** What a client may send, and how slowly. */
+export interface ApiLimits {
+  /** Request line and headers together. */
+  readonly maxHeaderBytes: number;
+  /** A body of the Lambda surface: the largest input is 50 variables of 4 KiB. */
+  readonly maxJsonBytes: number;
+  /** One S3 PUT. */
+  readonly maxObjectBytes: number;
+  readonly headersTimeoutMs: number;
+  readonly jsonBodyTimeoutMs: number;
+  /** Longest silence within an upload. */
+  readonly uploadStallMs: number;
+  /** One request from its first to its last byte, uploads included. */
+  readonly requestTimeoutMs: number;
+  readonly keepAliveMs: number;
+  readonly maxConnections: number;
+}
+
+export const DEFAULT_API_LIMITS: ApiLimits = {
+  maxHeaderBytes: 32 * 1024,
+  maxJsonBytes: 1024 * 1024,
+  maxObjectBytes: 5 * 1024 ** 3,
+  headersTimeoutMs: 20_000,
+  jsonBodyTimeoutMs: 30_000,
+  uploadStallMs: 60_000,
+  requestTimeoutMs: 4 * 3_600_000,
+  keepAliveMs: 72_000,
+  maxConnections: 1024,
+};
+
+/** What the server is made of. Nothing is global. */
+export interface ApiAdapters {
+  readonly control: ControlPlane;
+  readonly store: Pick<Store, 'accessKeys' | 'objects'>;
+  readonly blobs: BlobStore;
+  readonly clock: Pick<Clock, 'nowMs'>;
+  readonly random: Pick<Random, 'uuid'>;
+  readonly realm: Realm;
+  /** pino, or anything with its methods. */
+  readonly log: FastifyBaseLogger;
+  /** Host of a microVM's endpoint as `endpoint` shows it: `<endpointId>.<domain>`, with `:port` where it is not 443. */
+  readonly endpointHost: (endpointId: string) => string;
+  readonly limits?: Partial<ApiLimits>;
+  /** PEM texts; plain HTTP where left out. */
+  readonly tls?: { readonly cert: string | Buffer; readonly key: string | Buffer };
+}
+
+/** Prefixes inside the router; no client can name one, since every URL gets one. */
+const LAMBDA_SCOPE = '/-lambda';
+const S3_SCOPE = '/-s3';
+
+/** Builds the server; it listens when told to (`app.listen`) and lets running answers end on `app.close`. */
+export function createApi(adapters: ApiAdapters): FastifyInstance {
+  const limits = { ...DEFAULT_API_LIMITS, ...adapters.limits };
+  const app = createServer(adapters, limits);
+  const authenticator = new Authenticator({ accessKeys: adapters.store.accessKeys, clock: adapters.clock, realm: adapters.realm });
+  app.addHook('onRequest', async (request, reply) => {
+    reply.header('x-amzn-requestid', request.id);
+  });
+  app.addHook('onResponse', async (request, reply) => {
+    const path = splitUrl(request.originalUrl).path;
+    request.log.debug({ method: request.method, path, status: reply.statusCode, ms: Math.round(reply.elapsedTime), requestId: request.id }, 'answered');
+  });
+  app.register(
+    async (scope) => {
+      const bodyLimits = { maxBytes: limits.maxJsonBytes, timeoutMs: limits.jsonBodyTimeoutMs };
+      addLambdaSurface(scope, { authenticator, context: adapters, bodyLimits });
+      addExtensions(scope, adapters.control);
+    },
+    { prefix: LAMBDA_SCOPE },
+  );
+  app.register(
+    async (scope) => {
+      addS3Surface(scope, {
+        authenticator,
+        objects: adapters.store.objects,
+        blobs: adapters.blobs,
+        clock: adapters.clock,
+        realm: adapters.realm,
+        limits,
+      });
+    },
+    { prefix: S3_SCOPE },
+  );
+  app.setErrorHandler((error, request, reply) => sendLambdaError(error, request, reply));
+  app.setNotFoundHandler((request, reply) => sendLambdaError(new ApiError('UnknownOperationException', 'Unknown operation'), request, reply));
+  return app;
+}
+
+function createServer(adapters: ApiAdapters, limits: ApiLimits): FastifyInstance {
+  const node = { maxHeaderSize: limits.maxHeaderBytes, headersTimeout: limits.headersTimeoutMs };
+  const options: FastifyHttpOptions<Server> = {
+    loggerInstance: adapters.log,
+    disableRequestLogging: true,
+    requestIdHeader: false,
+    genReqId: () => adapters.random.uuid(),
+    bodyLimit: limits.maxObjectBytes,
+    requestTimeout: limits.requestTimeoutMs,
+    keepAliveTimeout: limits.keepAliveMs,
+    forceCloseConnections: 'idle',
+    exposeHeadRoutes: false,
+    routerOptions: { maxParamLength: limits.maxHeaderBytes },
+    rewriteUrl: surfaceUrl,
+    clientErrorHandler: refuseConnection,
+    frameworkErrors: (error, request, reply) => {
+      reply.header('x-amzn-requestid', request.id);
+      return sendLambdaError(error, request, reply);
+    },
+  };
+  // The two kinds of server differ in type only where nothing here looks.
+  const transport = adapters.tls === undefined ? { http: node } : ({ https: { ...node, ...adapters.tls } } as object);
+  const app: FastifyInstance = fastify({ ...options, ...transport });
+  app.server.maxConnections = limits.maxConnections;
+  return app;
+}
+
+/** The URL that the router sees: the surface's scope, then the path. The S3 surface reads its path itself, as received. */
+function surfaceUrl(request: IncomingMessage): string {
+  const { path } = splitUrl(request.url ?? '/');
+  const service = claimedService(request);
+  if (service === S3_SERVICE) return S3_SCOPE;
+  if (service !== undefined || LAMBDA_PREFIXES.some((prefix) => path.startsWith(prefix))) return `${LAMBDA_SCOPE}${path}`;
+  return S3_SCOPE;
+}
+
+/** What is no HTTP at all, has too many headers, or takes too long for them. */
+function refuseConnection(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const { status, headers, body } = renderError(connectionError(error.code));
+  const lines = Object.entries({
+    ...headers,
+    'x-amzn-requestid': randomUUID(),
+    'content-length': String(Buffer.byteLength(body)),
+    connection: 'close',
+  }).map(([name, value]) => `${name}: ${value}`);
+  socket.end(`HTTP/1.1 ${status} ${REASONS[status] ?? 'Bad Request'}\r\n${lines.join('\r\n')}\r\n\r\n${body}`);
+}
+
+const REASONS: Readonly<Record<number, string>> = { 408: 'Request Timeout', 431: 'Request Header Fields Too Large' };
+
+function connectionError(code: string | undefined): ApiError {
+  if (code === 'HPE_HEADER_OVERFLOW') return new ApiError('RequestHeaderSectionTooLargeException', 'Request header section too large');
+  if (code === 'ERR_HTTP_REQUEST_TIMEOUT') return new ApiError('RequestTimeoutException', 'The request did not arrive in time');
+  return unparseable();
+}

@@ -1,0 +1,178 @@
+/**
+ * How inputs are described (zod) and how AWS words what is wrong with them: contract reference, section 1.6. The texts
+ * live here only. Two layers, as on AWS: a member of the wrong JSON type is a SerializationException; what violates the
+ * model's constraints is a ValidationException that lists every violation at once.
+ */
+import { z } from 'zod';
+import { ApiError } from './exceptions.ts';
+
+/** A string that must match the model's pattern as a whole. The pattern is shown as the model writes it. */
+export const patterned = (source: string) => z.string().regex(new RegExp(`^(?:${source})$`, 'u'), { error: source });
+
+/** A string within lengths (in characters). */
+export const text = (min: number, max: number) => z.string().min(min).max(max);
+
+/** A member that may be absent or null; inside, it is `undefined` then. */
+export const optional = <S extends z.ZodType>(schema: S) => schema.nullish().transform((value) => value ?? undefined);
+
+/** A member that may be absent or null; inside, it is `null` then. */
+export const nullable = <S extends z.ZodType>(schema: S) => schema.nullish().transform((value) => value ?? null);
+
+/** An integer in the query, where everything is text. */
+export const queryInteger = (min: number, max: number) =>
+  z.preprocess((value) => (typeof value === 'string' && /^-?\d{1,15}$/.test(value) ? Number(value) : value), z.int().min(min).max(max));
+
+/** A map with a bounded number of entries. */
+export const boundedMap = <K extends z.ZodString, V extends z.ZodString>(key: K, value: V, maxEntries: number) =>
+  z.record(key, value).superRefine((map, context) => {
+    if (Object.keys(map).length <= maxEntries) return;
+    context.addIssue({ code: 'custom', message: `have length less than or equal to ${maxEntries}` });
+  });
+
+/** A structure of which exactly one member is given (a Smithy union). Any other number is a SerializationException. */
+export const exactlyOneOf = <S extends Readonly<Record<string, z.ZodType>>>(members: S) =>
+  z.object(members).superRefine((value, context) => {
+    const given = Object.values(value).filter((member) => member !== undefined && member !== null).length;
+    if (given === 1) return;
+    const names = Object.keys(members).join(', ');
+    context.addIssue({ code: 'custom', message: `Exactly one member of the union must be given: ${names}`, params: SERIALIZATION });
+  });
+
+/** The structure without members that a union names (`allPorts`, `disabled`). Section 1.3: anything in it is `Expected null`. */
+export const unit = z.unknown().optional().superRefine((value, context) => {
+  if (value === undefined || value === null) return;
+  const empty = typeof value === 'object' && !Array.isArray(value) && Object.keys(value).length === 0;
+  if (!empty) context.addIssue({ code: 'custom', message: 'Expected null', params: SERIALIZATION });
+});
+
+/** Marks an issue of the first layer. */
+const SERIALIZATION = { serialization: true } as const;
+
+type Issue = z.core.$ZodIssue;
+type Path = Issue['path'];
+
+/**
+ * Parses an operation's input: labels, query and body in one object.
+ * @param sensitive top-level members whose values are never shown (sensitive shapes of the model)
+ * @throws ApiError SerializationException or ValidationException in AWS's words
+ */
+export function parseInput<T>(schema: z.ZodType<T>, input: unknown, sensitive: ReadonlySet<string> = new Set()): T {
+  const result = schema.safeParse(input);
+  if (result.success) return result.data;
+  const { issues } = result.error;
+  for (const issue of issues) {
+    const refusal = serializationRefusal(issue, valueAt(input, issue.path));
+    if (refusal !== undefined) throw new ApiError('SerializationException', refusal);
+  }
+  const violations = describeViolations(issues, input, sensitive);
+  const noun = violations.length === 1 ? 'error' : 'errors';
+  throw new ApiError('ValidationException', `${violations.length} validation ${noun} detected: ${violations.join('; ')}`);
+}
+
+function valueAt(root: unknown, path: Path): unknown {
+  let value = root;
+  for (const key of path) {
+    if (typeof value !== 'object' || value === null || !Object.hasOwn(value, key)) return undefined;
+    value = Reflect.get(value, key);
+  }
+  return value;
+}
+
+const absent = (value: unknown) => value === undefined || value === null;
+
+const TOKEN_NAMES: Readonly<Record<string, string>> = { string: 'STRING_VALUE', number: 'NUMBER_VALUE', boolean: 'BOOLEAN_VALUE' };
+const TARGET_NAMES: Readonly<Record<string, string>> = { string: 'a String', number: 'a Number', int: 'an Integer', boolean: 'a Boolean' };
+
+/** The text where an issue is one of JSON types; undefined where it is one of constraints. */
+function serializationRefusal(issue: Issue, value: unknown): string | undefined {
+  if (issue.code === 'custom') return issue.params?.['serialization'] === true ? issue.message : undefined;
+  const typed = issue.code === 'invalid_type' || (issue.code === 'invalid_value' && typeof value !== 'string');
+  if (!typed || absent(value)) return undefined;
+  if (Array.isArray(value)) return 'Start of list found where not expected';
+  const token = TOKEN_NAMES[typeof value];
+  if (token === undefined) return 'Start of structure or map found where not expected.';
+  const target = issue.code === 'invalid_type' ? TARGET_NAMES[issue.expected] : 'a String';
+  return target === undefined ? 'Unexpected field type' : `${token} can not be converted to ${target}`;
+}
+
+/** What the member must do, after `Member must `. */
+function constraintOf(issue: Issue, value: unknown): string {
+  switch (issue.code) {
+    case 'invalid_type':
+      return 'not be null';
+    case 'too_big':
+      return `have ${measure(issue.origin)} less than or equal to ${issue.maximum}`;
+    case 'too_small':
+      return `have ${measure(issue.origin)} greater than or equal to ${issue.minimum}`;
+    case 'invalid_format':
+      return `satisfy regular expression pattern: ${issue.message}`;
+    case 'invalid_value':
+      return absent(value) ? 'not be null' : `satisfy enum value set: [${issue.values.join(', ')}]`;
+    case 'invalid_key':
+      return issue.issues.map((inner) => constraintOf(inner, value)).join(', Member must ');
+    case 'custom':
+      return issue.message;
+    case 'invalid_union':
+    case 'invalid_element':
+    case 'not_multiple_of':
+    case 'unrecognized_keys':
+      return 'be valid';
+  }
+  issue satisfies never;
+  return 'be valid';
+}
+
+const measure = (origin: string) => (origin === 'number' || origin === 'int' || origin === 'bigint' ? 'value' : 'length');
+
+/** A violation belongs to the list or map where its path ends in one of its entries; AWS then shows the whole of it. */
+function describeViolations(issues: readonly Issue[], input: unknown, sensitive: ReadonlySet<string>): string[] {
+  const plain: string[] = [];
+  const grouped = new Map<string, { shown: string; entries: Set<string>; keys: Set<string> }>();
+  for (const issue of issues) {
+    const value = valueAt(input, issue.path);
+    const constraint = `Member must ${constraintOf(issue, value)}`;
+    const containerPath = issue.path.slice(0, -1);
+    const inEntry = issue.code === 'invalid_key' || isEntry(input, issue.path);
+    const path = inEntry ? containerPath : issue.path;
+    const shown = shownValue(valueAt(input, path), wirePath(path), sensitive.has(String(path[0])));
+    if (!inEntry) {
+      plain.push(`${shown} failed to satisfy constraint: ${constraint}`);
+      continue;
+    }
+    const group = grouped.get(shown) ?? { shown, entries: new Set<string>(), keys: new Set<string>() };
+    grouped.set(shown, group);
+    (issue.code === 'invalid_key' ? group.keys : group.entries).add(constraint);
+  }
+  for (const { shown, entries, keys } of grouped.values()) {
+    if (keys.size > 0) plain.push(`${shown} failed to satisfy constraint: Map keys must satisfy constraint: [${[...keys].join(', ')}]`);
+    if (entries.size > 0) plain.push(`${shown} failed to satisfy constraint: Member must satisfy constraint: [${[...entries].join(', ')}]`);
+  }
+  return plain;
+}
+
+/** The top-level members that are maps; every other object is a structure. */
+const MAPS: ReadonlySet<string> = new Set(['environmentVariables', 'tags', 'Tags']);
+
+function isEntry(input: unknown, path: Path): boolean {
+  if (path.length === 0) return false;
+  if (path.length === 2 && MAPS.has(String(path[0]))) return true;
+  return typeof path.at(-1) === 'number' && typeof valueAt(input, path) !== 'object';
+}
+
+/** `hooks.microvmHooks.runTimeoutInSeconds`, `allowedPorts.1.member.port`. */
+const wirePath = (path: Path) => path.map((key) => (typeof key === 'number' ? `${key + 1}.member` : String(key))).join('.');
+
+function shownValue(value: unknown, path: string, secret: boolean): string {
+  if (secret && !absent(value)) return `Value at '${path}'`;
+  if (absent(value)) return `Value null at '${path}'`;
+  return `Value '${plainText(value)}' at '${path}'`;
+}
+
+function plainText(value: unknown): string {
+  if (typeof value === 'string') return value;
+  if (Array.isArray(value) && value.every((entry) => typeof entry !== 'object')) return `[${value.join(', ')}]`;
+  if (typeof value === 'object' && value !== null && Object.values(value).every((entry) => typeof entry !== 'object')) {
+    return `{${Object.entries(value).map(([key, entry]) => `${key}=${String(entry)}`).join(', ')}}`;
+  }
+  return JSON.stringify(value);
+}

@@ -1,0 +1,73 @@
+/** What Lull adds to AWS's API, under `/lull/v1`: signed as `lambda`, health excepted. */
+import { z } from 'zod';
+import { optional } from './constraints.ts';
+import { imageIdentifier, imageVersion, microvmIdentifier } from './microvms.ts';
+
+const follow = optional(z.enum(['true', 'false']));
+
+/** The table of extensions; `{…}` are path labels as in the table of operations. */
+export const EXTENSIONS = {
+  health: { method: 'GET', path: '/lull/v1/health', query: [], input: z.object({}) },
+  microvmLogs: {
+    method: 'GET',
+    path: '/lull/v1/microvms/{microvmIdentifier}/logs',
+    query: ['follow'],
+    input: z.object({ microvmIdentifier, follow }),
+  },
+  microvmReport: {
+    method: 'GET',
+    path: '/lull/v1/microvms/{microvmIdentifier}/report',
+    query: [],
+    input: z.object({ microvmIdentifier }),
+  },
+  buildEvents: {
+    method: 'GET',
+    path: '/lull/v1/images/{imageIdentifier}/versions/{imageVersion}/events',
+    query: ['follow'],
+    input: z.object({ imageIdentifier, imageVersion, follow }),
+  },
+  shutdown: { method: 'POST', path: '/lull/v1/shutdown', query: [], input: z.object({}) },
+} as const satisfies Record<string, { method: 'GET' | 'POST'; path: string; query: readonly string[]; input: z.ZodType }>;
+
+export type ExtensionName = keyof typeof EXTENSIONS;
+export type ExtensionInput<E extends ExtensionName> = z.output<(typeof EXTENSIONS)[E]['input']>;
+/** As for the operations: typed for a generic caller. */
+export const EXTENSION_INPUT_OF: { readonly [E in ExtensionName]: { readonly input: z.ZodType<ExtensionInput<E>> } } = EXTENSIONS;
+
+export const healthAnswer = z.object({
+  status: z.literal('ok'),
+  version: z.string(),
+  driver: z.string(),
+  accelerator: z.string(),
+});
+export type HealthAnswer = z.output<typeof healthAnswer>;
+
+const stepTimes = z.array(z.object({ step: z.string(), ms: z.number() }));
+
+/** How long each step of the last launch, suspend and wake took (milliseconds), and what the suspend wrote. */
+export const reportAnswer = z.object({
+  launch: stepTimes.nullable(),
+  suspend: z.object({ bytesWritten: z.number(), pages: z.number(), zeroPages: z.number(), steps: stepTimes }).nullable(),
+  wake: stepTimes.nullable(),
+});
+export type ReportAnswer = z.output<typeof reportAnswer>;
+
+/** One line of the event stream of a build (NDJSON). */
+export const buildEventLine = z.discriminatedUnion('type', [
+  z.object({
+    atMs: z.number(),
+    type: z.literal('step'),
+    step: z.string(),
+    state: z.enum(['started', 'finished', 'failed']),
+    ms: z.number().optional(),
+  }),
+  z.object({ atMs: z.number(), type: z.literal('line'), step: z.string(), text: z.string() }),
+]);
+export type BuildEventLine = z.output<typeof buildEventLine>;
+
+export const shutdownAnswer = z.object({ suspended: z.int() });
+export type ShutdownAnswer = z.output<typeof shutdownAnswer>;
+
+/** Media types of the two streams. */
+export const LOG_MEDIA_TYPE = 'text/plain; charset=utf-8';
+export const EVENTS_MEDIA_TYPE = 'application/x-ndjson';
