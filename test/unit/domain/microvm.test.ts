@@ -1,0 +1,133 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import {
+  MICROVM_EVENTS,
+  MICROVM_STATES,
+  MICROVM_STATE_RULES,
+  MICROVM_TRANSITIONS,
+  nextDeadline,
+  nextState,
+  wireState,
+  type Microvm,
+  type MicrovmEvent,
+} from '../../../src/domain/microvm.ts';
+
+const EVENTS = Object.keys(MICROVM_EVENTS) as MicrovmEvent[];
+
+/** The whole table once more, written down as what is allowed: a change must be made twice, and thought about. */
+const ALLOWED = [
+  'PENDING launched RUNNING',
+  'PENDING launchFailed TERMINATED',
+  'PENDING terminate TERMINATING',
+  'PENDING died TERMINATED',
+  'RUNNING suspend SUSPENDING',
+  'RUNNING terminate TERMINATING',
+  'RUNNING died TERMINATED',
+  'SUSPENDING suspended SUSPENDED',
+  'SUSPENDING suspendUndone RUNNING',
+  'SUSPENDING terminate TERMINATING',
+  'SUSPENDING died TERMINATED',
+  'SUSPENDED wake WAKING',
+  'SUSPENDED terminate TERMINATING',
+  'WAKING woken RUNNING',
+  'WAKING wakeUndone SUSPENDED',
+  'WAKING wakeLost TERMINATED',
+  'WAKING terminate TERMINATING',
+  'WAKING died TERMINATED',
+  'TERMINATING terminated TERMINATED',
+];
+
+describe('the states of a microVM', () => {
+  test('every pair of state and event is allowed exactly as written', () => {
+    const found = MICROVM_STATES.flatMap((state) =>
+      EVENTS.flatMap((event) => {
+        const next = nextState(state, event);
+        return next === undefined ? [] : [`${state} ${event} ${next}`];
+      }),
+    );
+    assert.deepEqual(found.toSorted(), ALLOWED.toSorted());
+  });
+
+  test('TERMINATED is final, and every other state has a way there', () => {
+    assert.deepEqual(MICROVM_TRANSITIONS.TERMINATED, {});
+    for (const start of MICROVM_STATES) {
+      const seen = new Set([start]);
+      for (const state of seen) for (const next of Object.values(MICROVM_TRANSITIONS[state])) seen.add(next);
+      assert.ok(seen.has('TERMINATED'), `${start} never ends`);
+    }
+  });
+
+  test('a process may exist in a state exactly where the way there has started one and none has ended it', () => {
+    for (const state of MICROVM_STATES) {
+      assert.equal(MICROVM_STATE_RULES[state].live, state !== 'SUSPENDED' && state !== 'TERMINATED');
+    }
+  });
+
+  test('WAKING is shown as SUSPENDED, every other state as itself', () => {
+    for (const state of MICROVM_STATES) assert.equal(wireState(state), state === 'WAKING' ? 'SUSPENDED' : state);
+  });
+
+  test('memory counts until the end is asked for', () => {
+    const counting = MICROVM_STATES.filter((state) => MICROVM_STATE_RULES[state].countsMemory);
+    assert.deepEqual(counting, ['PENDING', 'RUNNING', 'SUSPENDING', 'SUSPENDED', 'WAKING']);
+  });
+});
+
+const START = 1_000_000;
+const microvm = (change: Partial<Microvm>): Microvm => ({
+  microvmId: 'microvm-1',
+  endpointId: 'e',
+  state: 'RUNNING',
+  stateReason: null,
+  imageName: 'i',
+  imageArn: 'a',
+  imageVersion: '1.0',
+  snapshotId: 's',
+  baselineMib: 512,
+  executionRoleArn: null,
+  idlePolicy: { maxIdleDurationSeconds: 60, suspendedDurationSeconds: 100, autoResumeEnabled: true },
+  maximumDurationSeconds: 1000,
+  ingressConnectors: [],
+  egressConnectors: [],
+  logging: null,
+  runHookPayload: null,
+  clientToken: null,
+  startedAtMs: START,
+  suspendedAtMs: null,
+  terminatedAtMs: null,
+  generation: 0,
+  lastGeneration: 0,
+  process: null,
+  ...change,
+});
+
+describe('what time alone does (contract reference, 3.2 and 3.3)', () => {
+  test('idle for the policy is asleep', () => {
+    const deadline = nextDeadline(microvm({}), START + 5000);
+    assert.deepEqual([deadline?.atMs, deadline?.action], [START + 65_000, 'suspend']);
+  });
+
+  test('without a policy only the end of its life comes', () => {
+    const deadline = nextDeadline(microvm({ idlePolicy: null }), START);
+    assert.deepEqual([deadline?.atMs, deadline?.action], [START + 1_000_000, 'terminate']);
+  });
+
+  test('the maximum duration wins over a later idleness, and counts sleep', () => {
+    const deadline = nextDeadline(microvm({}), START + 990_000);
+    assert.deepEqual([deadline?.atMs, deadline?.action], [START + 1_000_000, 'terminate']);
+    const asleep = microvm({ state: 'SUSPENDED', suspendedAtMs: START + 950_000 });
+    assert.equal(nextDeadline(asleep, 0)?.atMs, START + 1_000_000);
+  });
+
+  test('a sleep ends after its duration, and at once where that is 0', () => {
+    const asleep = microvm({ state: 'SUSPENDED', suspendedAtMs: START + 10_000 });
+    assert.deepEqual(nextDeadline(asleep, 0)?.atMs, START + 110_000);
+    const policy = { maxIdleDurationSeconds: 60, suspendedDurationSeconds: 0, autoResumeEnabled: true };
+    assert.equal(nextDeadline({ ...asleep, idlePolicy: policy }, 0)?.atMs, START + 10_000);
+  });
+
+  test('what has ended or is ending waits for nothing', () => {
+    assert.equal(nextDeadline(microvm({ state: 'TERMINATED' }), START), null);
+    assert.equal(nextDeadline(microvm({ state: 'TERMINATING' }), START), null);
+  });
+});
