@@ -2,6 +2,7 @@
 import type { ImageVersion } from '../../domain/image.ts';
 import type { BuildEvent } from '../../domain/ports.ts';
 import { imageVersionNotFound } from '../../domain/refusals.ts';
+import { within } from '../../lib/deadline.ts';
 import { KeyedQueue } from '../../lib/keyed-queue.ts';
 import type { ImageUseCases, ImageWithVersion } from '../control-plane.ts';
 import { BuildQueue } from './build-queue.ts';
@@ -10,6 +11,9 @@ import { ImageDeletions } from './image-deletions.ts';
 import { createImage, updateImage } from './make-version.ts';
 import { recoverImages } from './recover.ts';
 import { setVersionStatus } from './version-status.ts';
+
+/** A build ends its child processes and removes its files when it is aborted; longer than this it hangs. */
+const STOP_LIMIT_MS = 30_000;
 
 /** The use-cases, and what the wiring needs of them. */
 export interface ImageControl extends ImageUseCases, AsyncDisposable {
@@ -51,8 +55,9 @@ export function createImageUseCases(ports: ImagePorts): ImageControl {
     recover: () => recoverImages(context, builds, deletions),
     idle,
     async [Symbol.asyncDispose]() {
-      await builds.stop();
-      await idle();
+      const ended = builds.stop().then(idle);
+      // What does not end in time is found IN_PROGRESS or DELETING at the next start.
+      await within('ending image builds', STOP_LIMIT_MS, ended).catch((err: unknown) => log.error({ err }, 'image builds did not end'));
     },
   };
 }
