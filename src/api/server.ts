@@ -124,7 +124,7 @@ function createServer(adapters: ApiAdapters, limits: ApiLimits): FastifyInstance
     clientErrorHandler: refuseConnection,
     frameworkErrors: (error, request, reply) => {
       reply.header('x-amzn-requestid', request.id);
-      return sendLambdaError(error, request, reply);
+      void sendLambdaError(error, request, reply);
     },
   };
   // The two kinds of server differ in type only where nothing here looks.

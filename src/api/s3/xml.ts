@@ -20,8 +20,8 @@ export const element = (name: string, text: string | number | boolean) => `<${na
 export const wrap = (name: string, inner: string) => `<${name}>${inner}</${name}>`;
 
 /** A whole document; S3's errors have no namespace. */
-export function xmlDocument(root: string, inner: string, options: { namespace: null } | undefined = undefined): string {
-  const attribute = options?.namespace === null ? '' : ` xmlns="${S3_NAMESPACE}"`;
+export function xmlDocument(root: string, inner: string, options: { namespace?: null } = {}): string {
+  const attribute = options.namespace === null ? '' : ` xmlns="${S3_NAMESPACE}"`;
   return `<?xml version="1.0" encoding="UTF-8"?>\n<${root}${attribute}>${inner}</${root}>`;
 }
 

@@ -1,0 +1,121 @@
+/** A listening server over a fake control plane, the real store in memory and real files, with AWS's own SDKs pointed at it. */
+import { randomBytes, randomUUID } from 'node:crypto';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { LambdaMicrovmsClient } from '@aws-sdk/client-lambda-microvms';
+import { S3Client } from '@aws-sdk/client-s3';
+import { pino } from 'pino';
+import { createApi } from '../../../src/api/server.ts';
+import type { ApiLimits } from '../../../src/api/server.ts';
+import { DEFAULT_REALM } from '../../../src/domain/ids.ts';
+import { openBlobs } from '../../../src/store/blobs.ts';
+import { openStore } from '../../../src/store/store.ts';
+import { signHeaders } from '../../../src/lib/sigv4.ts';
+import type { SigningContext } from '../../../src/lib/sigv4.ts';
+import { fakeControlPlane } from '../../fakes/control-plane.ts';
+import type { FakeControlPlane } from '../../fakes/control-plane.ts';
+
+export const CREDENTIALS = { accessKeyId: 'AKIALULLTEST00000000', secretAccessKey: 'a secret with spaces/and+signs' };
+
+/** An answer read to its end. */
+export interface RawAnswer {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly text: string;
+}
+
+export interface ApiBed extends AsyncDisposable {
+  readonly origin: string;
+  readonly port: number;
+  readonly control: FakeControlPlane;
+  readonly lambda: LambdaMicrovmsClient;
+  readonly s3: S3Client;
+  /** What the clock shows; change it at will. */
+  readonly time: { nowMs: number };
+  /** Lines of the log, parsed. */
+  readonly logLines: Record<string, unknown>[];
+  readonly blobFiles: () => Promise<string[]>;
+  readonly context: (service: 'lambda' | 's3') => SigningContext;
+  /** A signed request without an SDK. */
+  readonly call: (method: string, path: string, options?: CallOptions) => Promise<RawAnswer>;
+  /** Bytes as they are over a socket; resolves with all that came back when the server closes, or after the answer's first bytes with `once`. */
+  readonly raw: (bytes: string | Buffer) => Promise<string>;
+}
+
+export interface CallOptions {
+  readonly service?: 'lambda' | 's3';
+  readonly body?: string | Uint8Array<ArrayBuffer>;
+  readonly headers?: Record<string, string>;
+}
+
+/** Starts a server on a port of its own. */
+export async function startApi(limits: Partial<ApiLimits> = {}): Promise<ApiBed> {
+  const folder = await mkdtemp(join(tmpdir(), 'lull-api-'));
+  const store = await openStore({ path: ':memory:' });
+  await store.accessKeys.insert({ ...CREDENTIALS, createdAtMs: 0 });
+  const control = fakeControlPlane();
+  const time = { nowMs: Date.now() };
+  const logLines: Record<string, unknown>[] = [];
+  const app = createApi({
+    control,
+    store,
+    blobs: await openBlobs(folder),
+    clock: { nowMs: () => time.nowMs },
+    random: { uuid: () => randomUUID() },
+    realm: DEFAULT_REALM,
+    log: pino({ level: 'debug' }, { write: (line: string) => void logLines.push(JSON.parse(line)) }),
+    endpointHost: (endpointId) => `${endpointId}.microvm.localhost:8443`,
+    limits,
+  });
+  const origin = await app.listen({ host: '127.0.0.1', port: 0 });
+  const port = Number(new URL(origin).port);
+  const sdk = { endpoint: origin, region: DEFAULT_REALM.region, credentials: CREDENTIALS, maxAttempts: 1 };
+  const lambda = new LambdaMicrovmsClient(sdk);
+  const s3 = new S3Client({ ...sdk, forcePathStyle: true });
+  const context = (service: 'lambda' | 's3'): SigningContext => ({
+    credentials: CREDENTIALS,
+    region: DEFAULT_REALM.region,
+    service,
+    nowMs: time.nowMs,
+  });
+  return {
+    origin,
+    port,
+    control,
+    lambda,
+    s3,
+    time,
+    logLines,
+    blobFiles: () => readdir(folder),
+    context,
+    async call(method, path, { service = 'lambda', body, headers = {} } = {}) {
+      const url = new URL(origin + path);
+      const signed = signHeaders({ method, url, headers }, body ?? '', context(service));
+      const answer = await fetch(url, { method, headers: signed, ...(body === undefined ? {} : { body }) });
+      return { status: answer.status, headers: answer.headers, text: await answer.text() };
+    },
+    raw: (bytes) => sendRaw(port, bytes),
+    async [Symbol.asyncDispose]() {
+      lambda.destroy();
+      s3.destroy();
+      await app.close();
+      await store[Symbol.asyncDispose]();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+function sendRaw(port: number, bytes: string | Buffer): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(port, '127.0.0.1', () => socket.write(bytes));
+    const parts: Buffer[] = [];
+    socket.on('data', (part) => parts.push(part));
+    // A reset after the answer is how a server ends a connection whose request it did not read.
+    socket.on('error', (error) => (parts.length > 0 ? undefined : reject(error)));
+    socket.on('close', () => resolve(Buffer.concat(parts).toString()));
+  });
+}
+
+export const someBytes = (length: number): Uint8Array<ArrayBuffer> => new Uint8Array(randomBytes(length));
