@@ -83,7 +83,8 @@ async function slirpFault(user: BuildUser | null): Promise<string | undefined> {
 
 /**
  * Connects the network of the sandbox whose first process is `pid`; disposing ends the connection.
- * @throws Error where it does not come up, or the sandbox ended before
+ * A sandbox that has ended already gets none: its own error is the one that counts.
+ * @throws Error where it does not come up
  */
 export async function connectEgress(options: {
   mode: EgressMode;
@@ -94,7 +95,7 @@ export async function connectEgress(options: {
   ended: Promise<unknown>;
 }): Promise<AsyncDisposable> {
   if (options.mode === 'none') return { [Symbol.asyncDispose]: async () => undefined };
-  await namespacesMade(options.pid, options.ended);
+  if (!(await namespacesMade(options.pid, options.ended))) return { [Symbol.asyncDispose]: async () => undefined };
   const child = spawn('setpriv', slirpArgv(options.user, options.pid), {
     cwd: '/',
     detached: true,
@@ -141,16 +142,17 @@ const NAMESPACE_POLL_MS = 2;
 const NAMESPACE_LIMIT_MS = 10_000;
 
 /** The sandbox's first process leaves our network namespace before its script runs; there is no event for that, so we look. */
-async function namespacesMade(pid: number, ended: Promise<unknown>): Promise<void> {
+async function namespacesMade(pid: number, ended: Promise<unknown>): Promise<boolean> {
   let over = false;
   void ended.then(() => (over = true));
   for (let waitedMs = 0; !over; waitedMs += NAMESPACE_POLL_MS) {
     if (waitedMs > NAMESPACE_LIMIT_MS) throw new Error("the build's namespaces were not made in time");
     const map = await readFile(`/proc/${pid}/uid_map`, 'utf8').catch(() => '');
     // Two lines: root, and the range of the subordinate ids.
-    if (map.trim().split('\n').length >= 2) return;
+    if (map.trim().split('\n').length >= 2) return true;
     await new Promise((resolve) => setTimeout(resolve, NAMESPACE_POLL_MS));
   }
+  return false;
 }
 
 /** Tables of ours carry the pid of the server that made them. */
@@ -158,13 +160,12 @@ const TABLE_PREFIX = 'lull_build_';
 
 /**
  * As root: tells nftables that no socket of the build's user reaches this host or a denied network, whatever happens inside
- * the sandbox. Drops what a server that is gone left behind.
+ * the sandbox.
  * @returns removes the table again; undefined where nftables cannot be used (the sandbox's own routes hold alone then)
  */
 export async function denyHostFor(user: BuildUser, rules: EgressRules): Promise<AsyncDisposable | undefined> {
   const table = `${TABLE_PREFIX}${process.pid}`;
   try {
-    await sweepTables();
     await run(['nft', '-f', '-'], { input: tableText({ table, uid: user.uid, rules, resolvers: await hostResolvers() }), timeoutMs: COMMAND_LIMIT_MS });
   } catch {
     return undefined;
@@ -176,7 +177,8 @@ export async function denyHostFor(user: BuildUser, rules: EgressRules): Promise<
   };
 }
 
-async function sweepTables(): Promise<void> {
+/** Drops the rules of servers that are gone. @throws CommandError where nftables cannot be used */
+export async function sweepHostRules(): Promise<void> {
   const tables = await run(['nft', 'list', 'tables', 'inet'], { timeoutMs: COMMAND_LIMIT_MS });
   for (const [, name, pid] of tables.matchAll(new RegExp(`^table inet (${TABLE_PREFIX}(\\d+))$`, 'gm'))) {
     const alive = await access(`/proc/${pid}`).then(

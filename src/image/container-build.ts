@@ -1,12 +1,12 @@
 /** The artifact's Dockerfile becomes an image: buildah in a sandbox, its storage and layer cache in a folder of the builder's own. */
 import { existsSync } from 'node:fs';
-import { chmod, chown, mkdir, stat } from 'node:fs/promises';
+import { chmod, chown, mkdir, readdir, rmdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { LullError } from '../domain/errors.ts';
 import { BuildFailure } from '../domain/image.ts';
 import { KeyedQueue } from '../lib/keyed-queue.ts';
 import { prepareBases, type BaseImage } from './base-images.ts';
-import { chooseEgress, denyHostFor, type EgressMode } from './build-egress.ts';
+import { chooseEgress, denyHostFor, sweepHostRules, type EgressChoice, type EgressMode } from './build-egress.ts';
 import type { BuildLog } from './build-log.ts';
 import { runInSandbox, sandboxOutput, type SandboxCommand, type SandboxConfig } from './build-sandbox.ts';
 import type { BuildUser } from './build-user.ts';
@@ -63,7 +63,7 @@ export interface ContainerImage extends AsyncDisposable {
 
 export interface ContainerBuilder extends AsyncDisposable {
   /** One line for `doctor` and the log: whether and how builds reach the network. */
-  readonly egress: { readonly mode: EgressMode; readonly reason: string };
+  readonly egress: EgressChoice;
   readonly storageDriver: 'overlay' | 'vfs';
   /**
    * Builds the Dockerfile of a folder (made by `unpackArtifact`; readable by the build's user). One build at a time.
@@ -88,10 +88,20 @@ export async function prepareBuilder(config: BuilderConfig, signal: AbortSignal)
     egress: { allowedNetworks: config.allowedNetworks ?? [] },
   };
   const storageDriver = await workingDriver(sandbox, config, signal);
-  const builder = new Builder({ config, limits, sandbox, storageDriver, egress: await chooseEgress(config.egress, config.user) });
-  await builder.importBases(signal);
-  if (config.user !== null && builder.egress.mode !== 'none') builder.hostDenied = await denyHostFor(config.user, sandbox.egress);
-  return builder;
+  // Not there or not allowed: then there is nothing of ours to drop either.
+  if (config.user !== null) await sweepHostRules().catch(() => undefined);
+  const egress = await workingEgress({ sandbox, config, driver: storageDriver, signal });
+  const hostRules = config.user === null || egress.mode === 'none' ? undefined : await denyHostFor(config.user, sandbox.egress);
+  const held = hostRules === undefined && egress.mode !== 'none' ? { ...egress, reason: `${egress.reason} (held by the sandbox's routes alone, without nftables)` } : egress;
+  const builder = new Builder({ config, limits, sandbox, storageDriver, egress: held, hostRules });
+  try {
+    await builder.sweep();
+    await builder.importBases(signal);
+    return builder;
+  } catch (error) {
+    await builder[Symbol.asyncDispose]();
+    throw error;
+  }
 }
 
 const FOLDERS_OF_USER = ['overlay', 'vfs', 'tmp'] as const;
@@ -133,6 +143,21 @@ async function workingDriver(sandbox: SandboxConfig, config: BuilderConfig, sign
   throw new LullError('internal', `Container builds do not work on this machine: ${why.slice(0, 1000)}`, { cause: causes[1] });
 }
 
+/** What should work is tried once: a container without CAP_MKNOD, or a kernel without TUN, shows only then. */
+async function workingEgress(options: { sandbox: SandboxConfig; config: BuilderConfig; driver: 'overlay' | 'vfs'; signal: AbortSignal }): Promise<EgressChoice> {
+  const { sandbox, config, driver, signal } = options;
+  const choice = await chooseEgress(config.egress, config.user);
+  if (choice.mode === 'none') return choice;
+  try {
+    await sandboxOutput(sandbox, { argv: ['true'], ...surroundings(config, driver), egress: choice.mode, signal });
+    return choice;
+  } catch (error) {
+    signal.throwIfAborted();
+    const why = (error instanceof Error ? error.message : String(error)).split('\n').at(-1);
+    return { mode: 'none', reason: `builds have no network: ${why}` };
+  }
+}
+
 /** What every sandbox of the builder sees, and the environment of buildah in it. */
 function surroundings(config: BuilderConfig, driver: 'overlay' | 'vfs'): Pick<SandboxCommand, 'binds' | 'env'> {
   return {
@@ -154,10 +179,10 @@ function surroundings(config: BuilderConfig, driver: 'overlay' | 'vfs'): Pick<Sa
 }
 
 class Builder implements ContainerBuilder {
-  readonly egress: { readonly mode: EgressMode; readonly reason: string };
+  readonly egress: EgressChoice;
   readonly storageDriver: 'overlay' | 'vfs';
-  /** Removes the host's own rules against the build's user. */
-  hostDenied: AsyncDisposable | undefined;
+  /** The host's own rules against the build's user. */
+  readonly #hostRules: AsyncDisposable | undefined;
   readonly #config: BuilderConfig;
   readonly #limits: BuildLimits;
   readonly #sandbox: SandboxConfig;
@@ -169,13 +194,23 @@ class Builder implements ContainerBuilder {
     limits: BuildLimits;
     sandbox: SandboxConfig;
     storageDriver: 'overlay' | 'vfs';
-    egress: { mode: EgressMode; reason: string };
+    egress: EgressChoice;
+    hostRules: AsyncDisposable | undefined;
   }) {
     this.#config = options.config;
     this.#limits = options.limits;
     this.#sandbox = options.sandbox;
     this.storageDriver = options.storageDriver;
     this.egress = options.egress;
+    this.#hostRules = options.hostRules;
+  }
+
+  /** A server that was killed leaves mount points, empty now, and working containers. */
+  async sweep(): Promise<void> {
+    const roots = join(this.#config.dir, 'roots');
+    const left = await readdir(roots);
+    for (const name of left) await rmdir(join(roots, name)).catch(() => undefined);
+    if (left.length > 0) await this.#tidy();
   }
 
   async importBases(signal: AbortSignal): Promise<void> {
@@ -204,7 +239,7 @@ class Builder implements ContainerBuilder {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#queue.idle();
-    await this.hostDenied?.[Symbol.asyncDispose]();
+    await this.#hostRules?.[Symbol.asyncDispose]();
   }
 
   async #build(options: { contextDir: string; tag: string; log: BuildLog; signal: AbortSignal }, endTurn: () => void): Promise<ContainerImage> {

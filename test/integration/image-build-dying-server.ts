@@ -11,7 +11,7 @@ writeFileSync(join(contextDir, 'Dockerfile'), 'FROM lull/base\nRUN echo running;
 chmodSync(contextDir, 0o755);
 chmodSync(join(contextDir, 'Dockerfile'), 0o644);
 
-const builder = await testBuilder(folder);
+const builder = await testBuilder(folder, { egress: 'auto' });
 const logs = createBuildLogs({ clock: { nowMs: Date.now } });
 const log = logs.open(join(contextDir, 'log'));
 const { signal } = new AbortController();
