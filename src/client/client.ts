@@ -48,7 +48,7 @@ export class LullClient {
   async *list<O extends PagedOperation>(operation: O, input: OperationRequest<O>): AsyncIterable<Item<O>> {
     let nextToken: string | null = null;
     do {
-      const asked = nextToken === null ? input : { ...input, nextToken };
+      const asked: OperationRequest<O> = nextToken === null ? input : { ...input, nextToken };
       const page: OperationAnswer<PagedOperation> = await this.call(operation, asked);
       yield* page.items as Item<O>[];
       nextToken = page.nextToken;

@@ -246,7 +246,7 @@ function parseGiven(values: OptionValues, env: NodeJS.ProcessEnv): Given {
     if (!parsed.success) throw new LullError('validation', `${source}: ${wordIssue(parsed.error.issues[0]!)}`, { cause: parsed.error });
     given[name] = parsed.data;
   }
-  return given as Given;
+  return given;
 }
 
 const asText = (value: string | boolean | readonly string[]) => (typeof value === 'object' ? value.join(',') : String(value));

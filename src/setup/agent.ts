@@ -1,14 +1,16 @@
 /** The guest agent: built from the crate in `guest/` with the machine's cargo. */
-import { access, constants, copyFile, cp, mkdir, readFile, readdir } from 'node:fs/promises';
+import { access, constants, copyFile, mkdir, readFile, readdir, rm } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { keyOf, makeArtifact } from './artifacts.ts';
 import { runCommand } from './command.ts';
 import type { Architecture } from '../domain/platform.ts';
 
 const BUILD_LIMIT_MS = 600_000;
-const BINARY = 'lull-agent';
+const AGENT = 'lull-agent';
+/** The crate's aid for the host's side. */
+const HOST_TOOL = 'lull-host';
 /** Bumped when the way it is built changes. */
-const AGENT_RECIPE = '1';
+const AGENT_RECIPE = '2';
 
 /** A key over the crate's sources and the way they are built. */
 export async function agentKey(crate: string): Promise<string> {
@@ -43,6 +45,7 @@ const readable = (path: string) =>
 export async function makeAgent(folder: string, crate: string, arch: Architecture): Promise<{ id: string; path: string }> {
   const work = join(folder, 'agent-build');
   const copy = join(work, 'crate');
+  await rm(copy, { recursive: true, force: true });
   for (const file of await crateFiles(crate)) {
     const to = join(copy, relative(crate, file));
     await mkdir(join(to, '..'), { recursive: true });
@@ -54,9 +57,9 @@ export async function makeAgent(folder: string, crate: string, arch: Architectur
     purpose: 'building the agent',
     cwd: copy,
     timeoutMs: BUILD_LIMIT_MS,
-    // A target named on the command line keeps these flags from the build scripts, which cannot be static under glibc.
-    env: { ...process.env, RUSTFLAGS: '-C target-feature=+crt-static' },
   });
-  const made = await makeArtifact(folder, (into) => cp(join(target, triple, 'release', BINARY), join(into, BINARY)));
-  return { id: made.id, path: join(made.path, BINARY) };
+  const made = await makeArtifact(folder, async (into) => {
+    for (const name of [AGENT, HOST_TOOL]) await copyFile(join(target, triple, 'release', name), join(into, name));
+  });
+  return { id: made.id, path: join(made.path, AGENT) };
 }

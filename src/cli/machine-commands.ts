@@ -1,0 +1,52 @@
+/** `lull setup`, `lull doctor`, `lull test` and `lull bench`: what concerns the machine, not a server. */
+import type { CommandContext, OptionValues } from './command-line.ts';
+import { json } from './table.ts';
+
+export function addMachineCommands({ program, terminal, machine, action }: CommandContext): void {
+  program
+    .command('setup')
+    .description('prepare this machine: packages, kernel, agent, base images; does only what is missing')
+    .option('--refresh', 'fetch kernel and base images anew, for the updates in them')
+    .action(
+      action(async ({ refresh }: { refresh?: boolean }) => {
+        const did = await machine.setUp({ refresh: refresh === true, say: terminal.say, signal: terminal.signal });
+        terminal.say(did ? 'this machine is set up' : 'this machine is set up already');
+      }),
+    );
+  program
+    .command('doctor')
+    .description('say what this machine can and cannot do, and the mend')
+    .option('--json', 'print JSON')
+    .action(
+      action(async (choice: { json?: boolean }) => {
+        const findings = await machine.doctor({ signal: terminal.signal });
+        if (choice.json === true) terminal.out(json(findings));
+        else for (const { need, state, detail, mend } of findings) terminal.out(findingText({ need, state, detail, mend }));
+        return findings.some(({ state }) => state === 'missing') ? 1 : 0;
+      }),
+    );
+  program
+    .command('test')
+    .description('run every test of this checkout')
+    .action(
+      action(async () => {
+        await machine.setUp({ refresh: false, say: terminal.say, signal: terminal.signal });
+        return await machine.test({ say: terminal.say, signal: terminal.signal });
+      }),
+    );
+  program
+    .command('bench')
+    .description('measure this machine')
+    .argument('<what>', 'launch: launch, suspend and wake against raw QEMU')
+    .option('--rounds <n>', 'how often each is measured')
+    .option('--json', 'print JSON')
+    .action(action((what: string, choice: OptionValues) => machine.bench(what, choice, { say: terminal.say, signal: terminal.signal })));
+}
+
+const STATE_WIDTH = 9;
+const NEED_WIDTH = 24;
+
+function findingText(finding: { need: string; state: string; detail: string; mend: string | undefined }): string {
+  const line = `${finding.state.padEnd(STATE_WIDTH)}${finding.need.padEnd(NEED_WIDTH)}${finding.detail}\n`;
+  return finding.mend === undefined ? line : `${line}${' '.repeat(STATE_WIDTH + NEED_WIDTH)}mend: ${finding.mend}\n`;
+}

