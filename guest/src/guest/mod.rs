@@ -1,0 +1,111 @@
+//! The system of a real microVM.
+
+mod capabilities;
+mod cgroup;
+mod clock;
+mod container;
+mod disk;
+mod entropy;
+pub mod oci_user;
+mod rootfs;
+mod sockets;
+
+use crate::failure::Failure;
+use crate::sys::{self, CLOCK_REALTIME};
+use crate::system::{Application, ApplicationState, Memory, Restore, StartSpec, Started, System};
+use cgroup::Cgroup;
+use std::fs;
+
+pub struct Microvm {
+    application: Application,
+    cgroup: Cgroup,
+}
+
+impl Microvm {
+    pub fn new() -> Result<Microvm, Failure> {
+        Ok(Microvm { application: Application::NONE, cgroup: Cgroup::create()? })
+    }
+}
+
+impl System for Microvm {
+    fn restore(&mut self, restore: &Restore) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let mut step = |name: &str, result: Result<(), Failure>| {
+            if let Err(failure) = result {
+                warnings.push(format!("{}: {}", name, failure.message));
+            }
+        };
+        step("clock", clock::set_realtime_ns(restore.realtime_ns));
+        step("entropy", entropy::add(&restore.entropy));
+        if restore.reset_connections {
+            step("connections", sockets::destroy_remote());
+        }
+        warnings
+    }
+
+    fn realtime_ns(&self) -> u64 {
+        sys::clock_ns(CLOCK_REALTIME)
+    }
+
+    fn set_realtime_ns(&mut self, realtime_ns: u64) -> Result<(), Failure> {
+        clock::set_realtime_ns(realtime_ns)
+    }
+
+    fn start(&mut self, spec: &StartSpec) -> Result<Started, Failure> {
+        let started = container::start(spec, &self.cgroup)?;
+        self.application = Application { state: ApplicationState::Running, pid: Some(started.pid), exit_code: None, signal: None };
+        Ok(started)
+    }
+
+    fn application(&self) -> Application {
+        self.application
+    }
+
+    fn freeze(&mut self) -> Result<(), Failure> {
+        if self.application.state == ApplicationState::Running {
+            self.cgroup.freeze()?;
+            self.application.state = ApplicationState::Frozen;
+        }
+        Ok(())
+    }
+
+    fn thaw(&mut self) -> Result<(), Failure> {
+        if self.application.state == ApplicationState::Frozen {
+            self.cgroup.thaw()?;
+            self.application.state = ApplicationState::Running;
+        }
+        Ok(())
+    }
+
+    fn quiesce(&mut self) -> Result<u64, Failure> {
+        disk::quiesce()
+    }
+
+    fn reap(&mut self) -> Option<Application> {
+        let mut ended = None;
+        while let Some(exit) = sys::reap() {
+            if self.application.pid != Some(exit.pid) || self.application.state == ApplicationState::Exited {
+                continue;
+            }
+            self.application.state = ApplicationState::Exited;
+            self.application.exit_code = Some(exit.code);
+            self.application.signal = exit.signal;
+            self.cgroup.kill();
+            ended = Some(self.application);
+        }
+        ended
+    }
+
+    fn memory(&self) -> Memory {
+        let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+        let kib = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name));
+            line.and_then(|line| line.split_ascii_whitespace().next()?.parse().ok()).unwrap_or(0)
+        };
+        Memory { total_kib: kib("MemTotal:"), available_kib: kib("MemAvailable:") }
+    }
+
+    fn boot_id(&self) -> String {
+        fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim_end().to_string()
+    }
+}

@@ -1,0 +1,25 @@
+//! The agent of a Lull microVM. `docs/agent-protocol.md` is the authority for what it says and does.
+//!
+//! [`session`] is the protocol and knows neither PID 1 nor the serial port: it sees a [`system::System`] that acts and a
+//! [`transport::Transport`] that carries bytes. [`agent`] turns them in one epoll loop. [`guest`] is the system of a real
+//! microVM, [`boot`] makes the machine ready for it.
+
+pub mod agent;
+pub mod boot;
+pub mod calls;
+pub mod encoding;
+pub mod event_loop;
+pub mod failure;
+pub mod frame;
+pub mod guest;
+pub mod json;
+pub mod listening;
+pub mod message;
+pub mod output;
+pub mod queue;
+pub mod serial;
+pub mod session;
+pub mod stream;
+pub mod sys;
+pub mod system;
+pub mod transport;

@@ -1,0 +1,462 @@
+//! The protocol: bytes of the host in, bytes for the host out, and the streams between. One session at a time.
+
+use crate::encoding::{is_equal_constant_time, parse_hex};
+use crate::event_loop::EventLoop;
+use crate::failure::Failure;
+use crate::frame::{header_bytes, parse_header, FrameType, Header, AGENT_PREAMBLE, HEADER_BYTES, HOST_PREAMBLE};
+use crate::json::{object, Json};
+use crate::listening::listening_ports;
+use crate::message::{application_json, nonce_of, parse_hello, parse_port, Hello, PROTOCOL};
+use crate::output::Output;
+use crate::queue::ByteQueue;
+use crate::stream::{Standing, Stream, Violation};
+use crate::sys::monotonic_ms;
+use crate::system::{Application, System};
+use std::collections::BTreeMap;
+use std::os::unix::io::AsRawFd;
+use std::rc::Rc;
+
+/// Streams open at once.
+pub const STREAMS_LIMIT: usize = 1024;
+/// Calls open at once.
+pub const CALLS_LIMIT: usize = 64;
+/// Beyond this much unsent, nothing is read: neither from the host nor from the application.
+pub const OUTBOX_LIMIT: usize = 256 * 1024;
+/// Event tokens of streams start here; the id is added.
+pub const FIRST_STREAM_TOKEN: u64 = 1 << 32;
+/// The first look for a listening port comes after this time; each next one waits half as long again, up to the limit.
+const FIRST_LOOK_MS: u64 = 4;
+const LOOK_LIMIT_MS: u64 = 100;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Looking for a preamble.
+    Seeking,
+    /// The preamble was there: HELLO must follow.
+    Greeting,
+    Open,
+}
+
+/// An `awaitListening` without an answer yet.
+struct Wait {
+    id: u32,
+    ports: Vec<u16>,
+    until_ms: u64,
+    next_look_ms: u64,
+    interval_ms: u64,
+}
+
+/// A frame that was read, or why there is none.
+enum Next {
+    Frame(Header),
+    Incomplete,
+    Broken(Violation),
+}
+
+pub struct Session {
+    events: Rc<EventLoop>,
+    phase: Phase,
+    pub inbox: ByteQueue,
+    pub outbox: ByteQueue,
+    pub(crate) output: Output,
+    secret: Option<[u8; 32]>,
+    last_id: u32,
+    streams: BTreeMap<u32, Stream>,
+    waits: Vec<Wait>,
+    output_credit: u64,
+    /// A FAULT was sent: hang up once it is out.
+    pub is_closing: bool,
+}
+
+impl Session {
+    pub fn new(events: Rc<EventLoop>) -> Session {
+        Session {
+            events,
+            phase: Phase::Seeking,
+            inbox: ByteQueue::new(),
+            outbox: ByteQueue::new(),
+            output: Output::default(),
+            secret: None,
+            last_id: 0,
+            streams: BTreeMap::new(),
+            waits: Vec::new(),
+            output_credit: 0,
+            is_closing: false,
+        }
+    }
+
+    /// True where more bytes of the host may be put into the inbox.
+    pub fn has_room(&self) -> bool {
+        self.outbox.len() <= OUTBOX_LIMIT
+    }
+
+    /// The host's end was closed.
+    pub fn hang_up(&mut self) {
+        self.drop_session();
+        self.inbox.clear();
+        self.outbox.clear();
+        self.is_closing = false;
+    }
+
+    /// Takes what the event loop saw.
+    pub fn ready(&mut self, token: u64, readable: bool, writable: bool) {
+        if token < FIRST_STREAM_TOKEN {
+            self.output.ready(token);
+        } else if let Some(stream) = self.streams.get_mut(&((token - FIRST_STREAM_TOKEN) as u32)) {
+            stream.ready(readable, writable);
+        }
+    }
+
+    /// When [`Session::advance`] must be called at the latest.
+    pub fn deadline_ms(&self) -> Option<u64> {
+        let looks = self.waits.iter().map(|wait| wait.next_look_ms);
+        let connects = self.streams.values().filter_map(Stream::deadline_ms);
+        looks.chain(connects).min()
+    }
+
+    /// Acts on whole frames in the inbox. True where there was one.
+    pub fn receive(&mut self, system: &mut dyn System) -> bool {
+        let mut moved = false;
+        while self.has_room() && self.receive_one(system) {
+            moved = true;
+        }
+        moved
+    }
+
+    /// Moves streams, output and waits on. True where something came of it.
+    pub fn advance(&mut self) -> bool {
+        let now_ms = monotonic_ms();
+        if self.phase != Phase::Open {
+            return self.output.keep();
+        }
+        self.look_for_ports(now_ms);
+        let before = self.outbox.len();
+        let ready: Vec<u32> = self.streams.iter().filter(|(_, stream)| stream.is_ready(now_ms)).map(|(id, _)| *id).collect();
+        for id in &ready {
+            if !self.has_room() {
+                return true;
+            }
+            let standing = self.streams.get_mut(id).map(|stream| stream.advance(now_ms, &mut self.outbox));
+            self.settle(*id, standing.unwrap_or(Standing::Alive));
+        }
+        let sent = self.has_room() && self.output.send(&mut self.output_credit, &mut self.outbox);
+        sent || !ready.is_empty() || self.outbox.len() > before
+    }
+
+    /// The application's first process has ended.
+    pub fn application_ended(&mut self, application: &Application) {
+        if self.phase != Phase::Open {
+            return;
+        }
+        // What it wrote last comes before the news, as far as the credit goes.
+        while self.has_room() && self.output.send(&mut self.output_credit, &mut self.outbox) {}
+        let number = |value: Option<i32>| value.map_or(Json::Null, |value| Json::Number(f64::from(value)));
+        let event = vec![("event", "exit".into()), ("exitCode", number(application.exit_code)), ("signal", number(application.signal))];
+        self.push_json(FrameType::Event, 0, &object(event));
+    }
+
+    fn receive_one(&mut self, system: &mut dyn System) -> bool {
+        match self.phase {
+            Phase::Seeking => self.seek(),
+            Phase::Greeting | Phase::Open => {
+                if self.phase == Phase::Open && self.is_missed_hang_up() {
+                    self.drop_session();
+                    self.outbox.clear();
+                    return true;
+                }
+                match self.next() {
+                    Next::Incomplete => return false,
+                    Next::Broken(violation) => self.fault("protocol", violation, None),
+                    Next::Frame(header) => self.frame(header, system),
+                }
+                true
+            }
+        }
+    }
+
+    /// Drops everything up to and with a preamble. False where there is none yet.
+    fn seek(&mut self) -> bool {
+        let bytes = self.inbox.as_slice();
+        match bytes.windows(HOST_PREAMBLE.len()).position(|window| window == HOST_PREAMBLE) {
+            Some(at) => {
+                self.inbox.consume(at + HOST_PREAMBLE.len());
+                self.phase = Phase::Greeting;
+                self.is_closing = false;
+                true
+            }
+            None => {
+                let keep = HOST_PREAMBLE.len() - 1;
+                let excess = bytes.len().saturating_sub(keep);
+                self.inbox.consume(excess);
+                false
+            }
+        }
+    }
+
+    /// A preamble where a header should be: the host closed and came back before this end looked.
+    fn is_missed_hang_up(&self) -> bool {
+        self.inbox.as_slice().starts_with(HOST_PREAMBLE)
+    }
+
+    fn next(&self) -> Next {
+        let bytes = self.inbox.as_slice();
+        if self.phase == Phase::Open && bytes.len() < HOST_PREAMBLE.len() && !bytes.is_empty() && HOST_PREAMBLE.starts_with(bytes) {
+            return Next::Incomplete;
+        }
+        if bytes.len() < HEADER_BYTES {
+            return Next::Incomplete;
+        }
+        let mut header = [0; HEADER_BYTES];
+        header.copy_from_slice(&bytes[..HEADER_BYTES]);
+        match parse_header(&header) {
+            Err(violation) => Next::Broken(violation),
+            Ok(header) if self.phase == Phase::Greeting && header.frame_type != FrameType::Hello => Next::Broken("HELLO was expected"),
+            Ok(header) if bytes.len() < HEADER_BYTES + header.length => Next::Incomplete,
+            Ok(header) => Next::Frame(header),
+        }
+    }
+
+    fn frame(&mut self, header: Header, system: &mut dyn System) {
+        // Out of the way, so that a frame's payload can be looked at while the rest of the session changes.
+        let inbox = std::mem::take(&mut self.inbox);
+        let payload = &inbox.as_slice()[HEADER_BYTES..HEADER_BYTES + header.length];
+        let result = match header.frame_type {
+            FrameType::Hello if self.phase == Phase::Greeting => {
+                self.hello(payload, system);
+                Ok(())
+            }
+            FrameType::Fault => {
+                self.drop_session();
+                Ok(())
+            }
+            FrameType::Call => self.call(header.stream, payload, system),
+            FrameType::Open => self.open(header.stream, payload),
+            FrameType::Data | FrameType::Credit | FrameType::End | FrameType::Reset => self.stream_frame(header, payload),
+            _ => Err("HELLO within a session"),
+        };
+        self.inbox = inbox;
+        self.inbox.consume(HEADER_BYTES + header.length);
+        if let Err(violation) = result {
+            self.fault("protocol", violation, None);
+        }
+    }
+
+    fn hello(&mut self, payload: &[u8], system: &mut dyn System) {
+        let json = match Json::parse(payload) {
+            Ok(json) => json,
+            Err(message) => return self.fault("protocol", message, Some(String::new())),
+        };
+        let hello = match parse_hello(&json) {
+            Ok(hello) => hello,
+            Err(message) => return self.fault("protocol", message, Some(nonce_of(&json))),
+        };
+        if !self.is_secret(&hello.secret) {
+            return self.fault("secret", "the secret is not this agent's", Some(hello.nonce));
+        }
+        if hello.protocol_min > PROTOCOL || hello.protocol_max < PROTOCOL {
+            return self.fault("protocol", "no common version of the protocol", Some(hello.nonce));
+        }
+        self.welcome(hello, system);
+    }
+
+    fn welcome(&mut self, hello: Hello, system: &mut dyn System) {
+        let mut warnings = hello.restore.as_ref().map_or_else(Vec::new, |restore| system.restore(restore));
+        if let Some(secret) = hello.next_secret {
+            self.secret = Some(secret);
+        }
+        if hello.thaw {
+            if let Err(failure) = system.thaw() {
+                warnings.push(format!("thaw: {}", failure.message));
+            }
+        }
+        self.phase = Phase::Open;
+        self.output_credit = hello.output_credit;
+        let welcome = object(vec![
+            ("protocol", PROTOCOL.into()),
+            ("nonce", hello.nonce.into()),
+            ("agent", env!("CARGO_PKG_VERSION").into()),
+            ("realtimeNs", system.realtime_ns().to_string().into()),
+            ("bootId", system.boot_id().into()),
+            ("application", application_json(&system.application())),
+            ("warnings", Json::Array(warnings.into_iter().map(Json::Text).collect())),
+        ]);
+        self.outbox.extend(AGENT_PREAMBLE);
+        self.push_json(FrameType::Welcome, 0, &welcome);
+    }
+
+    fn is_secret(&self, text: &str) -> bool {
+        match &self.secret {
+            None => text.is_empty(),
+            Some(secret) => parse_hex::<32>(text).map_or(false, |given| is_equal_constant_time(&given, secret)),
+        }
+    }
+
+    /// Ids rise, so that one that was used can be told from one that was not without a list of them.
+    fn take_id(&mut self, id: u32) -> Result<(), Violation> {
+        if id <= self.last_id {
+            return Err("an id that is not above all before");
+        }
+        self.last_id = id;
+        Ok(())
+    }
+
+    fn call(&mut self, id: u32, payload: &[u8], system: &mut dyn System) -> Result<(), Violation> {
+        self.take_id(id)?;
+        let call = Json::parse(payload)?;
+        let op = call.get("op").and_then(Json::as_str).ok_or("a call without op")?;
+        let result = match op {
+            "awaitListening" => match self.wait(id, &call) {
+                Ok(()) => return Ok(()),
+                Err(failure) => Err(failure),
+            },
+            "start" => crate::calls::start(&call, system, &mut self.output, &self.events),
+            _ => crate::calls::perform(op, &call, system),
+        };
+        self.answer(id, result);
+        Ok(())
+    }
+
+    fn answer(&mut self, id: u32, result: Result<Json, Failure>) {
+        let json = match result {
+            Ok(value) => object(vec![("ok", value)]),
+            Err(failure) => object(vec![("error", failure_json(&failure))]),
+        };
+        self.push_json(FrameType::Result, id, &json);
+    }
+
+    fn wait(&mut self, id: u32, call: &Json) -> Result<(), Failure> {
+        if self.waits.len() >= CALLS_LIMIT {
+            return Err(Failure::new("busy", "too many calls at once"));
+        }
+        let invalid = |message: &str| Failure::new("EINVAL", message);
+        let ports = call.get("ports").map_or(Some(&[][..]), Json::as_array).ok_or_else(|| invalid("ports is not a list"))?;
+        let ports = ports.iter().map(parse_port).collect::<Option<Vec<u16>>>().ok_or_else(|| invalid("ports holds something that is no port"))?;
+        let timeout_ms = call.get("timeoutMs").and_then(Json::as_integer).ok_or_else(|| invalid("timeoutMs is not a number"))?;
+        let now_ms = monotonic_ms();
+        let until_ms = now_ms.saturating_add(timeout_ms);
+        self.waits.push(Wait { id, ports, until_ms, next_look_ms: now_ms, interval_ms: FIRST_LOOK_MS });
+        Ok(())
+    }
+
+    fn look_for_ports(&mut self, now_ms: u64) {
+        if !self.waits.iter().any(|wait| now_ms >= wait.next_look_ms) {
+            return;
+        }
+        let listening = listening_ports();
+        let mut answers = Vec::new();
+        self.waits.retain_mut(|wait| {
+            let found = if wait.ports.is_empty() { listening.iter().next() } else { wait.ports.iter().find(|port| listening.contains(port)) };
+            if found.is_none() && now_ms < wait.until_ms {
+                wait.next_look_ms = (now_ms + wait.interval_ms).min(wait.until_ms);
+                wait.interval_ms = (wait.interval_ms * 3 / 2).min(LOOK_LIMIT_MS);
+                return true;
+            }
+            answers.push((wait.id, found.map_or(Json::Null, |port| u64::from(*port).into())));
+            false
+        });
+        for (id, port) in answers {
+            self.answer(id, Ok(object(vec![("port", port)])));
+        }
+    }
+
+    fn open(&mut self, id: u32, payload: &[u8]) -> Result<(), Violation> {
+        self.take_id(id)?;
+        let json = Json::parse(payload)?;
+        let port = json.get("port").and_then(parse_port).ok_or("OPEN without a port")?;
+        if json.get("to").and_then(Json::as_str) != Some("tcp") {
+            return Err("OPEN to something else than tcp");
+        }
+        let opened = if self.streams.len() >= STREAMS_LIMIT {
+            Err(Failure::new("EMFILE", "too many streams at once"))
+        } else {
+            Stream::connect(id, port, monotonic_ms()).and_then(|stream| {
+                let watched = self.events.watch(stream.socket().as_raw_fd(), FIRST_STREAM_TOKEN + u64::from(id));
+                watched.map(|()| stream).map_err(|error| Failure::from_io("watch a socket", &error))
+            })
+        };
+        match opened {
+            Ok(stream) => drop(self.streams.insert(id, stream)),
+            Err(failure) => self.push_json(FrameType::Refused, id, &failure_json(&failure)),
+        }
+        Ok(())
+    }
+
+    fn stream_frame(&mut self, header: Header, payload: &[u8]) -> Result<(), Violation> {
+        let id = header.stream;
+        if header.frame_type == FrameType::Credit && payload.len() != 4 {
+            return Err("CREDIT without a number");
+        }
+        let credit = payload.get(..4).map_or(0, |bytes| u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
+        if id == 0 && header.frame_type == FrameType::Credit {
+            self.output_credit += u64::from(credit);
+            return if self.output_credit > u64::from(u32::MAX) { Err("too much CREDIT") } else { Ok(()) };
+        }
+        if id == 0 || id > self.last_id {
+            return Err("a frame for a stream that was never opened");
+        }
+        let stream = match self.streams.get_mut(&id) {
+            // It may have crossed a RESET.
+            None => return Ok(()),
+            Some(stream) => stream,
+        };
+        let standing = match header.frame_type {
+            FrameType::Data => stream.data(payload, &mut self.outbox)?,
+            FrameType::Credit => stream.credit(credit).map(|()| Standing::Alive)?,
+            FrameType::End => stream.end()?,
+            _ => {
+                if let Some(stream) = self.streams.remove(&id) {
+                    stream.reset();
+                }
+                return Ok(());
+            }
+        };
+        self.settle(id, standing);
+        Ok(())
+    }
+
+    fn settle(&mut self, id: u32, standing: Standing) {
+        let (frame_type, failure) = match standing {
+            Standing::Alive => return,
+            Standing::Over => return drop(self.streams.remove(&id)),
+            Standing::Refused(failure) => (FrameType::Refused, failure),
+            Standing::Broken(failure) => (FrameType::Reset, failure),
+        };
+        self.streams.remove(&id);
+        self.push_json(frame_type, id, &failure_json(&failure));
+    }
+
+    /// Tells the host which rule was broken and goes back to looking for a preamble. In answer to a HELLO it comes after the
+    /// preamble and repeats the nonce, so that the host can tell it from what an earlier session left behind.
+    fn fault(&mut self, code: &str, message: &str, nonce: Option<String>) {
+        let is_answer = self.phase == Phase::Greeting;
+        self.drop_session();
+        let mut json = vec![("code", code.into()), ("message", message.into())];
+        if is_answer {
+            self.outbox.extend(AGENT_PREAMBLE);
+            json.push(("nonce", nonce.unwrap_or_default().into()));
+        }
+        self.push_json(FrameType::Fault, 0, &object(json));
+        self.is_closing = true;
+    }
+
+    fn drop_session(&mut self) {
+        for (_, stream) in std::mem::take(&mut self.streams) {
+            stream.reset();
+        }
+        self.waits.clear();
+        self.phase = Phase::Seeking;
+        self.last_id = 0;
+        self.output_credit = 0;
+    }
+
+    fn push_json(&mut self, frame_type: FrameType, id: u32, json: &Json) {
+        let text = json.to_text();
+        debug_assert!(text.len() <= frame_type.limit());
+        self.outbox.extend(&header_bytes(frame_type, id, text.len()));
+        self.outbox.extend(text.as_bytes());
+    }
+}
+
+fn failure_json(failure: &Failure) -> Json {
+    object(vec![("code", failure.code.as_str().into()), ("message", failure.message.as_str().into())])
+}
