@@ -43,6 +43,7 @@ export class Exchange {
   end(): void {
     if (this.#ended) return;
     this.#ended = true;
+    if (this.status === undefined) this.failed('the client left');
     const { requestId, method, target, status, bytesIn, bytesOut, heldMs } = this;
     const msToFirstByte = this.#firstByteAtMs === undefined ? undefined : this.#firstByteAtMs - this.#startedAtMs;
     const line = {

@@ -2,7 +2,7 @@ import { request as httpRequest, type ClientRequest, type IncomingMessage, type 
 import type { Activity } from './activity.ts';
 import type { Admitted } from './admission.ts';
 import type { Exchange } from './exchange.ts';
-import { framingOf, requestHeaders, responseHeaders, trailersOf, type Framing } from './headers.ts';
+import { requestHeaders, responseHeaders, trailersOf, type Framing } from './headers.ts';
 import type { ProxyLimits } from './limits.ts';
 import { pump } from './pump.ts';
 import { discardBody, REFUSALS, RefusedError, sendRefusal } from './refusal.ts';
@@ -14,6 +14,7 @@ export interface Passage {
   readonly response: ServerResponse;
   readonly exchange: Exchange;
   readonly target: Admitted;
+  readonly framing: Framing;
   readonly connection: UpstreamConnection;
   readonly activity: Activity;
   readonly limits: ProxyLimits;
@@ -30,9 +31,7 @@ const BODILESS_METHODS = new Set(['GET', 'HEAD', 'DELETE', 'OPTIONS', 'TRACE', '
  */
 export function forward(passage: Passage): void {
   const { request, response, exchange, target, activity, limits } = passage;
-  const framing = framingOf(request.rawHeaders);
-  if (framing === undefined) throw new RefusedError(REFUSALS.malformed, 'unknown transfer coding');
-  const upstream = sendHead(passage, { framing });
+  const upstream = sendHead(passage);
   activity.mark(target.microvmId);
   let answer: IncomingMessage | undefined;
 
@@ -60,12 +59,12 @@ export function forward(passage: Passage): void {
     exchange.failed('the client left before its request was complete');
     upstream.destroy();
   });
-  relayBody(passage, upstream, framing);
+  relayBody(passage, upstream);
 }
 
 /** Starts the request to the application; `upgrade` names the protocols of an Upgrade. */
-export function sendHead(passage: Passage, options: { framing: Framing; upgrade?: string | undefined }): ClientRequest {
-  const { request, exchange, connection, limits } = passage;
+export function sendHead(passage: Passage, upgrade?: string): ClientRequest {
+  const { request, exchange, connection, limits, framing } = passage;
   const method = request.method ?? 'GET';
   const needsLength = !BODILESS_METHODS.has(method);
   try {
@@ -73,7 +72,7 @@ export function sendHead(passage: Passage, options: { framing: Framing; upgrade?
       agent: connection,
       method,
       path: originForm(request.url ?? '/'),
-      headers: requestHeaders(request.rawHeaders, { requestId: exchange.requestId, needsLength, ...options }),
+      headers: requestHeaders(request.rawHeaders, { requestId: exchange.requestId, framing, needsLength, upgrade }),
       setHost: false,
       maxHeaderSize: limits.headerBytes,
     });
@@ -90,8 +89,8 @@ const originForm = (target: string) => {
   return rest.startsWith('/') ? rest : `/${rest}`;
 };
 
-function relayBody(passage: Passage, upstream: ClientRequest, framing: Framing): void {
-  const { request, exchange, target, activity } = passage;
+function relayBody(passage: Passage, upstream: ClientRequest): void {
+  const { request, exchange, target, activity, framing } = passage;
   if (framing === 'none') {
     upstream.end();
     request.resume();

@@ -6,8 +6,8 @@ import { Activity } from './activity.ts';
 import { admit, type Admitted } from './admission.ts';
 import type { Destinations } from './destinations.ts';
 import { Exchange } from './exchange.ts';
-import { forward } from './forward.ts';
-import { valuesOf } from './headers.ts';
+import { forward, type Passage } from './forward.ts';
+import { framingOf, valuesOf } from './headers.ts';
 import type { ProxyLimits } from './limits.ts';
 import type { Log } from '../lib/log.ts';
 import { REFUSALS, RefusedError, sendRefusal } from './refusal.ts';
@@ -24,7 +24,7 @@ export interface FrontOptions {
   readonly limits: ProxyLimits;
 }
 
-/** Node's parser ends a message at the first of two Hosts; RFC 9112 section 3.2 wants such a request refused. */
+/** The authority that the request is for. Of two Hosts Node keeps the first; RFC 9112 section 3.2 wants them refused. */
 const hostOf = (request: IncomingMessage): string | undefined => {
   const hosts = valuesOf(request.rawHeaders, 'host');
   if (hosts.length > 1) throw new RefusedError(REFUSALS.malformed, 'more than one Host');
@@ -42,7 +42,6 @@ export class Http1Front {
   readonly #activity: Activity;
   /** The exchange that a client's connection is busy with. */
   readonly #busy = new WeakMap<Duplex, ServerResponse>();
-  readonly #upgraded = new Set<Duplex>();
 
   constructor(options: FrontOptions) {
     this.#options = options;
@@ -62,7 +61,8 @@ export class Http1Front {
       if (socket.destroyed) return;
     }
     const exchange = this.#begin(request);
-    response.once('close', () => exchange.end());
+    // After the other listeners, which know why.
+    response.once('close', () => setImmediate(() => exchange.end()));
     await this.#serve({ request, response, exchange }, (passage) => forward(passage));
   }
 
@@ -73,16 +73,12 @@ export class Http1Front {
     const response = new ServerResponse(request);
     const { socket } = request;
     ignoreErrors(request, response, client);
-    this.#upgraded.add(client);
     socket.setTimeout(silenceMs, () => socket.destroy());
     response.shouldKeepAlive = false;
     response.assignSocket(socket);
     client.on('drain', () => response.emit('drain'));
     response.once('finish', () => client.end(() => client.destroy()));
-    client.once('close', () => {
-      this.#upgraded.delete(client);
-      exchange.end();
-    });
+    client.once('close', () => setImmediate(() => exchange.end()));
     await this.#serve({ request, response, exchange }, (passage) => forwardUpgrade(passage, client, head));
   }
 
@@ -98,10 +94,9 @@ export class Http1Front {
     this.#activity.forget(microvmId);
   }
 
-  /** Ends what no server's own close ends. */
+  /** Ends the connections that wait for a next request. */
   close(): void {
     this.#pool.close();
-    for (const client of this.#upgraded) client.destroy();
   }
 
   #begin(request: IncomingMessage): Exchange {
@@ -111,16 +106,18 @@ export class Http1Front {
 
   async #serve(
     parts: { request: IncomingMessage; response: ServerResponse; exchange: Exchange },
-    pass: (passage: Parameters<typeof forward>[0]) => void,
+    pass: (passage: Passage) => void,
   ): Promise<void> {
     const { request, response, exchange } = parts;
     const { limits, log } = this.#options;
     try {
+      const framing = framingOf(request.rawHeaders);
+      if (framing === undefined) throw new RefusedError(REFUSALS.malformed, 'unknown transfer coding');
       const target = await this.#admit(request);
       exchange.target = target;
       const connection = await this.#connect(target, parts);
       if (connection === undefined) return;
-      pass({ ...parts, target, connection, activity: this.#activity, limits });
+      pass({ ...parts, target, framing, connection, activity: this.#activity, limits });
     } catch (error) {
       const refused = error instanceof RefusedError ? error : new RefusedError(REFUSALS.fault, 'the proxy failed', error);
       if (refused.refusal === REFUSALS.fault) log.error({ err: error, requestId: exchange.requestId }, 'the proxy failed');

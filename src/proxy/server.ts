@@ -1,5 +1,5 @@
 import { createServer, type Server } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { LullError } from '../domain/errors.ts';
 import { Http1Front, type FrontOptions } from './http1-front.ts';
@@ -38,11 +38,11 @@ export interface Proxy extends AsyncDisposable {
 export function createProxy(options: ProxyOptions): Proxy {
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   const front = new Http1Front({ ...options, limits });
-  const servers = new Set<Server>();
+  const listeners = new Set<Listener>();
   const close = async () => {
-    await Promise.all([...servers].map((server) => closeServer(server, limits.closeMs, front)));
+    await Promise.all([...listeners].map((listener) => closeListener(listener, limits.closeMs)));
     front.close();
-    servers.clear();
+    listeners.clear();
   };
   return {
     async listen(address) {
@@ -50,7 +50,7 @@ export function createProxy(options: ProxyOptions): Proxy {
       try {
         const port = await listening(server, address);
         server.on('error', (error) => options.log.error({ err: error }, 'a listener of the endpoints failed'));
-        servers.add(server);
+        listeners.add({ server, sockets: trackSockets(server) });
         return port;
       } catch (error) {
         server.closeAllConnections();
@@ -131,10 +131,24 @@ function cannotListen(address: ListenAddress, error: unknown): LullError {
   return new LullError('validation', `Cannot serve endpoints on ${at}: ${code ?? String(error)}`, { cause: error });
 }
 
-async function closeServer(server: Server, graceMs: number, front: Http1Front): Promise<void> {
+/** A server and its TCP connections: Node's own list lacks those in a handshake and those that were upgraded. */
+interface Listener {
+  readonly server: Server;
+  readonly sockets: ReadonlySet<Socket>;
+}
+
+function trackSockets(server: Server): ReadonlySet<Socket> {
+  const sockets = new Set<Socket>();
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+  });
+  return sockets;
+}
+
+async function closeListener({ server, sockets }: Listener, graceMs: number): Promise<void> {
   const timer = setTimeout(() => {
-    server.closeAllConnections();
-    front.close();
+    for (const socket of sockets) socket.destroy();
   }, graceMs);
   await new Promise<void>((resolve) => {
     server.close(() => resolve());

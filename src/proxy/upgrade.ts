@@ -18,7 +18,7 @@ export function isUpgrade(request: IncomingMessage): boolean {
 export function forwardUpgrade(passage: Passage, client: Duplex, head: Buffer): void {
   const { request, response, exchange, target, activity } = passage;
   const upgrade = valuesOf(request.rawHeaders, 'upgrade').join(', ');
-  const upstream = sendHead(passage, { framing: 'none', upgrade });
+  const upstream = sendHead(passage, upgrade);
   activity.mark(target.microvmId);
   let answered = false;
   upstream.on('upgrade', (answer: IncomingMessage, stream: Duplex, early: Buffer) => {

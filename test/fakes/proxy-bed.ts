@@ -1,8 +1,8 @@
 /** A proxy with one microVM behind it, whose application is a server of the test on loopback. */
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { createServer, type IncomingMessage, type RequestListener, type RequestOptions } from 'node:http';
-import { request as httpsRequest } from 'node:https';
+import { createServer, type IncomingMessage, type RequestListener } from 'node:http';
+import { request as httpsRequest, type RequestOptions } from 'node:https';
 import { createServer as createTcpServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { randomBytes, randomUUID } from 'node:crypto';
 import { tmpdir } from 'node:os';
@@ -54,6 +54,12 @@ export class MemoryTokenKeys implements TokenKeyRepository {
 /** Options of node:https that a test sets; headers go over the bed's own. */
 export interface Ask extends Omit<RequestOptions, 'headers'> {
   readonly headers?: Record<string, string | string[]>;
+}
+
+/** What verifies the proxy's certificate. */
+interface HostCheck {
+  readonly ca: NonNullable<RequestOptions['ca']>;
+  readonly servername: string;
 }
 
 /** What a client saw of an answer. */
@@ -131,9 +137,9 @@ export class ProxyBed implements AsyncDisposable {
   }
 
   /** Options of node:https for a request with a good token. */
-  async options(more: Ask = {}): Promise<RequestOptions & { ca: Buffer; servername: string }> {
+  async options(more: Ask = {}): Promise<RequestOptions & HostCheck> {
     const headers = { Host: `${HOST}:${this.port}`, 'X-aws-proxy-auth': await this.token(), ...more.headers };
-    return { host: '127.0.0.1', port: this.port, ca: this.ca, servername: HOST, agent: false, ...more, headers };
+    return { host: '127.0.0.1', port: this.port, agent: false, ...more, headers, ca: more.ca ?? this.ca, servername: more.servername ?? HOST };
   }
 
   /** One request, its whole answer. A header that is set to '' is left out. */
