@@ -67,7 +67,7 @@ suite('the proxy survives', { timeout: 60_000 }, () => {
     const socket = await bed.raw();
     const told = Promise.withResolvers<void>();
     await bed.rawApp((application) => {
-      application.once('close', () => told.resolve());
+      application.once('end', () => told.resolve()).once('error', () => told.resolve());
       application.once('data', () => socket.write('zz\r\n'));
     }, 9004);
     socket.write(`POST / HTTP/1.1\r\n${good()}X-aws-proxy-port: 9004\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n`);
