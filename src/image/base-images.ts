@@ -54,6 +54,5 @@ function keyOf(base: BaseImage): string {
 
 async function importBase(base: BaseImage, key: string, inSandbox: InSandbox): Promise<void> {
   const env = Object.entries(base.env).flatMap(([name, value]) => ['--env', `${name}=${value}`]);
-  const config = [...env, '--cmd', '["/bin/bash"]'];
-  await inSandbox(['sh', '-c', IMPORT_BASE_SCRIPT, 'import', '/base.tar', key, ...config], [{ source: base.tarPath, target: 'base.tar' }]);
+  await inSandbox(['sh', '-c', IMPORT_BASE_SCRIPT, 'import', '/base.tar', key, ...env], [{ source: base.tarPath, target: 'base.tar' }]);
 }

@@ -50,6 +50,8 @@ export interface BuilderConfig {
   readonly allowedNetworks?: readonly string[];
   readonly settings?: RunSettings;
   readonly limits?: BuildLimits;
+  /** Found by trying where absent: overlay, else vfs, which copies the whole tree for every layer. */
+  readonly storageDriver?: 'overlay' | 'vfs';
   /** Leaves CAP_SYS_CHROOT to `RUN`. It is then able to leave buildah's chroot and to change the layers of other images. */
   readonly allowChroot?: boolean;
 }
@@ -125,7 +127,8 @@ async function makeFolders({ dir, user }: BuilderConfig): Promise<void> {
 /** Overlay needs a kernel that lets user namespaces mount it (5.13) and a file system with extended attributes; vfs copies instead. */
 async function workingDriver(sandbox: SandboxConfig, config: BuilderConfig, signal: AbortSignal): Promise<'overlay' | 'vfs'> {
   const causes: unknown[] = [];
-  for (const driver of ['overlay', 'vfs'] as const) {
+  const candidates = config.storageDriver === undefined ? (['overlay', 'vfs'] as const) : [config.storageDriver];
+  for (const driver of candidates) {
     try {
       await sandboxOutput(sandbox, {
         argv: ['sh', '-ec', 'container=$(buildah from scratch); buildah mount "$container"; buildah rm "$container"'],
@@ -140,7 +143,7 @@ async function workingDriver(sandbox: SandboxConfig, config: BuilderConfig, sign
     }
   }
   const why = causes.map((cause) => (cause instanceof Error ? cause.message : String(cause))).join('; ');
-  throw new LullError('internal', `Container builds do not work on this machine: ${why.slice(0, 1000)}`, { cause: causes[1] });
+  throw new LullError('internal', `Container builds do not work on this machine: ${why.slice(0, 1000)}`, { cause: causes.at(-1) });
 }
 
 /** What should work is tried once: a container without CAP_MKNOD, or a kernel without TUN, shows only then. */

@@ -106,7 +106,7 @@ shift 2
 container=$(buildah from scratch)
 tree=$(buildah mount "$container")
 tar --extract --file "$tarball" --directory "$tree" --preserve-permissions --numeric-owner --xattrs --xattrs-include='*' --exclude='./dev/*'
-buildah config "$@" "$container"
+[ $# = 0 ] || buildah config "$@" "$container"
 buildah commit --quiet --rm "$container" "$image"
 `;
 

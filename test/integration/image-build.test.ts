@@ -66,6 +66,13 @@ describe('container build', { skip: await cannotBuild() }, () => {
     assert.ok(again.lines.some((line) => line.includes('Using cache')), again.lines.join('\n'));
   });
 
+  it('builds the same where only vfs works', async () => {
+    await using other = await testBuilder(work.path, { storageDriver: 'vfs' });
+    const built = await buildOnce({ folder: work.path, builder: other, dockerfile: COUNTER, files: { 'counter.sh': '#!/bin/sh\necho 1\n' } });
+    assert.equal(built.error, undefined, built.lines.join('\n'));
+    assert.match(dump(built.rootDisk, '/app/counter.sh'), /Uid: 1000 +Gid: 1000/);
+  });
+
   it('keeps file capabilities', async () => {
     const built = await buildOnce({ folder: work.path, builder, dockerfile: 'FROM lull/base\nRUN setcap cap_net_bind_service=ep /usr/bin/cat\n' });
     assert.equal(built.error, undefined, built.lines.join('\n'));
