@@ -6,7 +6,7 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, Server } from 'node:http';
 import type { Socket } from 'node:net';
-import { fastify } from 'fastify';
+import { LogController, fastify } from 'fastify';
 import type { FastifyBaseLogger, FastifyHttpOptions, FastifyInstance } from 'fastify';
 import { ApiError, renderError, unparseable } from '../contract/exceptions.ts';
 import { LAMBDA_PREFIXES, S3_SERVICE } from '../contract/operations.ts';
@@ -111,7 +111,7 @@ function createServer(adapters: ApiAdapters, limits: ApiLimits): FastifyInstance
   const node = { maxHeaderSize: limits.maxHeaderBytes, headersTimeout: limits.headersTimeoutMs };
   const options: FastifyHttpOptions<Server> = {
     loggerInstance: adapters.log,
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     requestIdHeader: false,
     genReqId: () => adapters.random.uuid(),
     bodyLimit: limits.maxObjectBytes,

@@ -109,6 +109,7 @@ async function findObject(call: S3Call<'object'>): Promise<StoredObject> {
 /** The bytes, once the file is open (from then on, its removal does no harm); undefined where it is gone. */
 async function openBlob(store: ObjectStore, object: StoredObject, range: ByteRange | undefined): Promise<Readable | undefined> {
   const stream = store.blobs.read(object.blobId, range);
+  stream.on('error', () => {});
   try {
     await once(stream, 'readable');
     return stream;

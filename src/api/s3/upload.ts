@@ -81,6 +81,8 @@ export function openUpload(request: IncomingMessage, signer: KnownSigner, option
     trailerAlgorithms: trailerNames.map(algorithmOfHeader).filter((algorithm) => algorithm !== undefined),
     trailers: decoder?.trailers ?? new Map<string, string>(),
   });
+  // Whoever reads the stream learns of its failure; without a listener a failure that nobody reads would end the process.
+  check.on('error', () => {});
   if (decoder !== undefined) pipeline(decoder, check, () => {});
   feed(request, decoder ?? check, limits.uploadStallMs);
   return { stream: check, checksums: check.checksums };
