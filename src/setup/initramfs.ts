@@ -18,7 +18,7 @@ const FILE = 'initramfs.cpio';
 export async function makeInitramfs(folder: string, sources: { agent: string; kernel: string }): Promise<{ id: string; path: string }> {
   const modules = await moduleOrder(sources.kernel, GUEST_MODULES);
   const folders = ['dev', 'proc', 'sys', 'lull', 'lull/modules'];
-  const order = modules.map((module) => `/lull/modules/${module.file}\n`).join('');
+  const order = modules.map((module) => `${module.file}\n`).join('');
   const entries: CpioEntry[] = [
     ...folders.map((name) => ({ type: 'folder', name, mode: 0o755 }) as const),
     // The kernel opens it for init's standard streams before anything is mounted.
