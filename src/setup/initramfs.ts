@@ -7,7 +7,7 @@ import type { CpioEntry } from './cpio.ts';
 import { GUEST_MODULES, moduleOrder } from './kernel-modules.ts';
 
 /** Bumped when the layout changes. */
-export const INITRAMFS_RECIPE = `1 ${GUEST_MODULES.join(' ')}`;
+export const INITRAMFS_RECIPE = `2 ${GUEST_MODULES.join(' ')}`;
 
 const FILE = 'initramfs.cpio';
 
