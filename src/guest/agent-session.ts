@@ -1,367 +1,390 @@
-/** The host's end of one session with a microVM's agent: docs/agent-protocol.md. Everything the agent says is hostile. */
-import { randomBytes } from 'node:crypto';
 import type { Duplex } from 'node:stream';
-import { LullError } from '../domain/errors.ts';
-import { within } from '../lib/deadline.ts';
-import { AgentStream, CREDIT_STEP_BYTES, INITIAL_CREDIT_BYTES, type StreamLink } from './agent-stream.ts';
-import { brokenRule, frameHeader, FrameReader, HOST_PREAMBLE, type Frame, type FrameType } from './frame.ts';
+import type { Clock, Random } from '../domain/ports.ts';
+import { AgentStream } from './agent-stream.ts';
+import { CREDIT_LIMIT, headerOf, jsonFrame, type FrameHeader, type FrameName } from './frame.ts';
+import { FrameReader } from './frame-reader.ts';
+import { greet } from './greeting.ts';
+import { GuestError } from './guest-error.ts';
 import {
-  CALL_RESULTS,
   eventSchema,
+  failureSchema,
+  faultSchema,
   parseMessage,
-  problemSchema,
+  RESULT_SCHEMAS,
   resultSchema,
-  welcomeSchema,
+  type AgentEvent,
   type CallArguments,
   type CallName,
   type CallResult,
   type Welcome,
 } from './messages.ts';
+import { OutputFeed, type OutputConsumer } from './output-feed.ts';
 
-const PROTOCOL = { min: 1, max: 1 };
-const NONCE_BYTES = 16;
-const MAX_STREAMS = 1024;
-const OPEN_LIMIT_MS = 10_000;
-/** Beyond this the guest's clock is set again: the greeting waited longer than it should. */
-const MAX_CLOCK_ERROR_MS = 100;
-const SIGNAL_EXIT_BASE = 128;
+/** How long a call, an opening and a handshake may take where nothing else is said: freezing has 20 s in the guest. */
+const WAIT_LIMIT_MS = 30_000;
+/** How long the last bytes may take to leave when a session is closed. */
+const CLOSE_LIMIT_MS = 1_000;
+/** A guest's clock that is off by more than this is set. */
+const CLOCK_TOLERANCE_NS = 100_000_000n;
+/** Output that the guest may send before any was consumed. */
+const OUTPUT_CREDIT = 262_144;
+/** The agent's own limits, kept here so that a session is not lost over them. */
+const CALLS_LIMIT = 64;
+const STREAMS_LIMIT = 1024;
 
-/** What the agent does before anything of the application runs again. */
-export interface RestoreOrders {
-  /** 64 bytes for the kernel's pool. */
-  readonly entropy: Buffer;
-  /** Ends every TCP connection that leaves the guest. */
-  readonly resetConnections: boolean;
-}
-
-export interface SessionOptions {
-  /** What the agent may know, most likely first; it accepts the right one. */
-  readonly secrets: readonly string[];
-  readonly nextSecret: string;
-  readonly restore?: RestoreOrders;
+export interface ConnectOptions {
+  /** The agent's secret in hex; empty before the first session of its life. */
+  readonly secret: string;
+  /** 64 hex digits that replace the secret. */
+  readonly nextSecret?: string;
+  /** After a restore: clock and entropy are set, and with `resetConnections` non-loopback TCP connections are ended. */
+  readonly restore?: { readonly resetConnections: boolean };
+  /** The application is thawed before the session begins. */
   readonly thaw?: boolean;
-  /** For the greeting to be answered. */
-  readonly limitMs: number;
+  readonly onOutput?: OutputConsumer;
+  readonly onEvent?: (event: AgentEvent) => void;
   readonly signal?: AbortSignal;
-  /** Takes the application's output; the guest is not read further before the promise resolves. */
-  readonly onOutput: (stream: 'stdout' | 'stderr', bytes: Buffer) => Promise<void>;
-  /** The application's first process has ended, now or before this session. */
-  readonly onExit: (exitCode: number) => void;
+  /** Limit of the handshake, the clock's mending included. */
+  readonly timeoutMs?: number;
+  readonly clock: Pick<Clock, 'nowMs'>;
+  readonly random: Pick<Random, 'bytes'>;
 }
 
-interface OpenStream {
-  readonly stream: AgentStream;
-  readonly opened: PromiseWithResolvers<void>;
-  isOpen: boolean;
+/** Limits of one wait. */
+export interface WaitOptions {
+  readonly timeoutMs?: number;
+  readonly signal?: AbortSignal;
 }
 
-interface Waiting {
-  readonly settle: (payload: Buffer) => void;
-  readonly reject: (error: Error) => void;
+/** Why a session is over: `closed` by this end, `hung-up` by the other, or an error. */
+export interface SessionEnd {
+  readonly reason: 'closed' | 'hung-up' | 'failed';
+  readonly error: GuestError | undefined;
 }
 
-export class AgentSession {
-  readonly #channel: Duplex;
-  readonly #options: SessionOptions;
-  readonly #reader = new FrameReader();
-  readonly #calls = new Map<number, Waiting>();
-  readonly #streams = new Map<number, OpenStream>();
-  readonly #closed = Promise.withResolvers<Error>();
-  #nextId = 1;
-  #end: Error | undefined;
-  #greeting: { nonce: string; answer: PromiseWithResolvers<Welcome> } | undefined;
-  #outputCredit = INITIAL_CREDIT_BYTES;
-  #outputTaken = 0;
+interface Waiting<T> {
+  resolve(value: T): void;
+  reject(error: Error): void;
+}
 
-  private constructor(channel: Duplex, options: SessionOptions) {
-    this.#channel = channel;
-    this.#options = options;
-    channel.on('data', (chunk: Buffer) => this.#receive(chunk));
-    channel.on('error', (error) => this.#fail(error));
-    channel.on('close', () => this.#fail(new LullError('internal', "The connection to the MicroVM's agent was closed.")));
-    channel.on('end', () => channel.destroy());
+/**
+ * The host's end of one session with the agent of a microVM (docs/agent-protocol.md). Everything that the guest says is taken
+ * for hostile: what breaks a rule ends the session with a {@link GuestError}, and no buffer grows beyond the credit given.
+ */
+export class AgentSession implements AsyncDisposable {
+  /** What the agent said of itself at the start. */
+  readonly welcome: Welcome;
+  /** Resolves, never rejects, when the session is over. */
+  readonly closed: Promise<SessionEnd>;
+  readonly #transport: Duplex;
+  readonly #reader: FrameReader;
+  readonly #output: OutputFeed;
+  readonly #onEvent: ((event: AgentEvent) => void) | undefined;
+  readonly #calls = new Map<number, Waiting<Buffer>>();
+  readonly #openings = new Map<number, Waiting<AgentStream>>();
+  readonly #streams = new Map<number, AgentStream>();
+  #drained: (() => void)[] = [];
+  #lastId = 0;
+  #isCorked = false;
+  #outputName: 'stdout' | 'stderr' = 'stdout';
+  #end: SessionEnd | undefined;
+  readonly #resolveClosed: (end: SessionEnd) => void;
+
+  private constructor(transport: Duplex, welcome: Welcome, options: ConnectOptions) {
+    this.#transport = transport;
+    this.welcome = welcome;
+    this.#onEvent = options.onEvent;
+    this.#reader = new FrameReader({
+      frame: (header, payload) => this.#frame(header, payload),
+      piece: (header, bytes, isFirst) => this.#piece(header, bytes, isFirst),
+    });
+    this.#output = new OutputFeed(options.onOutput ?? (() => undefined), {
+      credit: OUTPUT_CREDIT,
+      giveBack: (count) => this.#sendCredit(0, count),
+      failed: (cause) => this.#fail(new GuestError('output', 'what takes the application\'s output failed', { cause })),
+    });
+    const closed = Promise.withResolvers<SessionEnd>();
+    this.closed = closed.promise;
+    this.#resolveClosed = closed.resolve;
   }
 
   /**
-   * Greets the agent and waits for its answer.
-   * @throws LullError internal, or DeadlineError, where it does not answer in time, knows none of the secrets, or breaks the protocol
+   * Greets the agent over a channel that was just opened and nobody else reads.
+   * @returns once the agent has acted on `restore`, `nextSecret` and `thaw`, and its clock is right
+   * @throws GuestError `secret`, `protocol`, `ETIMEDOUT`, `ABORT_ERR`, `hung-up`; the channel is destroyed then
    */
-  static async connect(channel: Duplex, options: SessionOptions): Promise<AgentSession> {
-    const session = new AgentSession(channel, options);
+  static async connect(transport: Duplex, options: ConnectOptions): Promise<AgentSession> {
+    const timeoutMs = options.timeoutMs ?? WAIT_LIMIT_MS;
     try {
-      const welcome = await within("the agent's greeting", options.limitMs, session.#greet());
-      await session.#correctClock(welcome);
-      const { application } = welcome;
-      if (application.state === 'exited') options.onExit(application.exitCode ?? SIGNAL_EXIT_BASE + (application.signal ?? 0));
+      const greeting = await greet(transport, { ...options, timeoutMs, outputCredit: OUTPUT_CREDIT });
+      const session = new AgentSession(transport, greeting.welcome, options);
+      session.#attach(greeting.rest);
+      await session.#mendClock(options, timeoutMs);
       return session;
     } catch (error) {
-      session.close();
+      transport.destroy();
       throw error;
     }
   }
 
-  /** Resolves with the reason when the session has ended. */
-  get closed(): Promise<Error> {
-    return this.#closed.promise;
+  /**
+   * One operation of the agent.
+   * @throws GuestError with the agent's code, or `ETIMEDOUT`, `ABORT_ERR`, or why the session is over
+   */
+  async call<O extends CallName>(op: O, args: CallArguments[O], options: WaitOptions = {}): Promise<CallResult<O>> {
+    if (this.#calls.size >= CALLS_LIMIT) throw new GuestError('busy', 'too many calls to the guest at once');
+    const id = this.#takeId();
+    const payload = await this.#wait(`the guest's ${op}`, this.#calls, id, options, () => this.#write(jsonFrame('call', id, { op, ...args })));
+    const parsed = parseResult(op, payload);
+    if (parsed instanceof GuestError && parsed.code === 'protocol') this.#fail(parsed);
+    if (parsed instanceof GuestError) throw parsed;
+    return parsed;
   }
 
-  /** @throws LullError internal with the agent's own words where it refuses; DeadlineError after `limitMs` */
-  async call<C extends CallName>(name: C, args: CallArguments[C], { limitMs }: { limitMs: number }): Promise<CallResult<C>> {
-    this.#requireOpen();
-    const id = this.#nextId++;
-    const answer = Promise.withResolvers<Buffer>();
-    this.#calls.set(id, { settle: answer.resolve, reject: answer.reject });
-    this.#sendJson('call', id, { op: name, ...args });
+  /**
+   * A byte stream to 127.0.0.1:`port` in the guest.
+   * @throws GuestError with the agent's code (`ECONNREFUSED`, …), or as {@link call}
+   */
+  async openTcp(port: number, options: WaitOptions = {}): Promise<Duplex> {
+    if (this.#streams.size + this.#openings.size >= STREAMS_LIMIT) throw new GuestError('EMFILE', 'too many streams to the guest at once');
+    const id = this.#takeId();
+    const open = (): void => this.#write(jsonFrame('open', id, { to: 'tcp', port }));
     try {
-      const result = parseMessage(name, resultSchema, await within(`the agent's ${name}`, limitMs, answer.promise));
-      if ('error' in result) throw new LullError('internal', `The MicroVM's agent could not ${name}: ${result.error.message} (${result.error.code})`);
-      const parsed = CALL_RESULTS[name].safeParse(result.ok);
-      if (!parsed.success) throw this.#fail(brokenRule(`answer to ${name}`));
-      return parsed.data as CallResult<C>;
-    } finally {
-      this.#calls.delete(id);
-    }
-  }
-
-  /** A stream to 127.0.0.1:`port` in the guest. @throws LullError internal where nothing listens there */
-  async openTcp(port: number): Promise<Duplex> {
-    this.#requireOpen();
-    if (this.#streams.size >= MAX_STREAMS) throw new LullError('throttled', 'Too many connections to the MicroVM are open.');
-    const id = this.#nextId++;
-    const stream = new AgentStream(this.#link(id));
-    const opened = Promise.withResolvers<void>();
-    this.#streams.set(id, { stream, opened, isOpen: false });
-    stream.once('close', () => this.#streams.delete(id));
-    this.#sendJson('open', id, { to: 'tcp', port });
-    try {
-      await within(`connection to port ${port}`, OPEN_LIMIT_MS, opened.promise);
-      return stream;
+      return await this.#wait(`a connection to port ${port} of the guest`, this.#openings, id, options, open);
     } catch (error) {
-      stream.destroy();
+      // Where the guest has not refused it may still open it.
+      if (this.#end === undefined && isGivenUp(error)) this.#sendReset(id, { code: 'ECANCELED', message: 'given up' });
       throw error;
     }
   }
 
-  /** Hangs up; streams end with an error. */
-  close(): void {
-    this.#fail(new LullError('internal', "The connection to the MicroVM's agent was closed."));
-  }
-
-  async #greet(): Promise<Welcome> {
-    this.#options.signal?.addEventListener('abort', () => this.close(), { once: true });
-    let refused: unknown;
-    for (const secret of new Set(this.#options.secrets)) {
-      const nonce = randomBytes(NONCE_BYTES).toString('hex');
-      const answer = Promise.withResolvers<Welcome>();
-      this.#greeting = { nonce, answer };
-      this.#reader.seek();
-      this.#channel.write(HOST_PREAMBLE);
-      this.#sendJson('hello', 0, this.#hello(nonce, secret));
-      try {
-        return await answer.promise;
-      } catch (error) {
-        if (this.#end !== undefined) throw error;
-        refused = error;
-      }
+  /** Hangs up. Streams that are open are destroyed. */
+  async close(): Promise<void> {
+    if (this.#end === undefined) {
+      this.#finish({ reason: 'closed', error: undefined });
+      const timer = setTimeout(() => this.#transport.destroy(), CLOSE_LIMIT_MS);
+      await new Promise<void>((resolve) => {
+        this.#transport.once('close', resolve);
+        this.#transport.end(() => this.#transport.destroy());
+      });
+      clearTimeout(timer);
     }
-    throw refused instanceof Error ? refused : new LullError('internal', 'No secret of the MicroVM is known.');
+    await this.closed;
   }
 
-  #hello(nonce: string, secret: string): object {
-    const { nextSecret, restore, thaw } = this.#options;
-    return {
-      protocol: PROTOCOL,
-      nonce,
-      secret,
-      nextSecret,
-      outputCredit: INITIAL_CREDIT_BYTES,
-      ...(restore === undefined
-        ? {}
-        : { restore: { realtimeNs: nowNs(), entropy: restore.entropy.toString('base64'), resetConnections: restore.resetConnections } }),
-      ...(thaw === undefined ? {} : { thaw }),
-    };
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
   }
 
-  async #correctClock(welcome: Welcome): Promise<void> {
-    const errorMs = Math.abs(Number(BigInt(nowNs()) - BigInt(welcome.realtimeNs)) / 1e6);
-    if (this.#options.restore === undefined || errorMs <= MAX_CLOCK_ERROR_MS) return;
-    await this.call('clock', { realtimeNs: nowNs() }, { limitMs: this.#options.limitMs });
+  #attach(rest: Buffer): void {
+    const transport = this.#transport;
+    transport.on('data', (chunk: Buffer) => this.#receive(chunk));
+    transport.on('drain', () => this.#drain());
+    transport.on('error', (cause) => this.#finish({ reason: 'hung-up', error: new GuestError('hung-up', 'the channel to the guest broke', { cause }) }));
+    const hungUp = (): void => this.#finish({ reason: 'hung-up', error: new GuestError('hung-up', 'the guest\'s end of the channel closed') });
+    transport.on('end', hungUp);
+    transport.on('close', hungUp);
+    if (transport.destroyed) hungUp();
+    this.#receive(rest);
+    transport.resume();
+  }
+
+  async #mendClock(options: ConnectOptions, timeoutMs: number): Promise<void> {
+    const now = (): bigint => BigInt(options.clock.nowMs()) * 1_000_000n;
+    const difference = now() - this.welcome.realtimeNs;
+    if (difference <= CLOCK_TOLERANCE_NS && difference >= -CLOCK_TOLERANCE_NS) return;
+    await this.call('clock', { realtimeNs: now().toString() }, { timeoutMs, ...(options.signal === undefined ? {} : { signal: options.signal }) });
+  }
+
+  #takeId(): number {
+    if (this.#end !== undefined) throw this.#end.error ?? new GuestError('closed', 'the session with the guest is closed');
+    this.#lastId += 1;
+    return this.#lastId;
+  }
+
+  /** Registers, sends, and waits for the answer, with a limit. */
+  async #wait<T>(what: string, waits: Map<number, Waiting<T>>, id: number, options: WaitOptions, send: () => void): Promise<T> {
+    const { signal, timeoutMs = WAIT_LIMIT_MS } = options;
+    if (signal?.aborted === true) throw new GuestError('ABORT_ERR', `${what} was given up`, { cause: signal.reason });
+    const { promise, resolve, reject } = Promise.withResolvers<T>();
+    const timer = setTimeout(() => reject(new GuestError('ETIMEDOUT', `${what} took longer than ${timeoutMs} ms`)), timeoutMs);
+    const abort = (): void => reject(new GuestError('ABORT_ERR', `${what} was given up`, { cause: signal?.reason }));
+    signal?.addEventListener('abort', abort);
+    waits.set(id, { resolve, reject });
+    send();
+    try {
+      return await promise;
+    } finally {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', abort);
+      waits.delete(id);
+    }
   }
 
   #receive(chunk: Buffer): void {
+    if (this.#end !== undefined) return;
     try {
-      for (const frame of this.#reader.feed(chunk)) {
-        if (this.#end !== undefined) return;
-        this.#handle(frame);
-      }
+      this.#reader.push(chunk);
     } catch (error) {
-      this.#fail(error instanceof Error ? error : brokenRule(String(error)));
+      this.#fail(error instanceof GuestError ? error : new GuestError('internal', 'a frame of the guest could not be handled', { cause: error }));
     }
   }
 
-  #handle({ type: kind, stream, payload }: Frame): void {
-    if (kind === 'welcome') return this.#welcome(payload);
-    if (kind === 'fault') return this.#fault(payload);
-    if (this.#greeting !== undefined) throw brokenRule(`${kind} before its welcome`);
-    switch (kind) {
-      case 'result':
-        return this.#calls.get(this.#known(stream))?.settle(payload);
+  #frame(header: FrameHeader, payload: Buffer): void {
+    if (this.#end !== undefined) return;
+    const { id, name } = header;
+    switch (name) {
+      case 'fault': {
+        const fault = parseMessage(faultSchema, payload);
+        throw new GuestError(fault?.code ?? 'protocol', `the guest's agent ended the session: ${fault?.message ?? 'for no reason'}`);
+      }
       case 'event':
         return this.#event(payload);
-      case 'output':
-        return this.#output(payload);
+      case 'result':
+        this.#mustBeKnown(id, name);
+        return this.#calls.get(id)?.resolve(payload);
       case 'opened':
-        return this.#opened(stream);
+        return this.#opened(id);
       case 'refused':
-        return this.#refused(stream, payload);
-      case 'data':
-        return this.#open(stream)?.stream.receive(payload);
+        this.#mustBeKnown(id, name);
+        return this.#openings.get(id)?.reject(failureOf('the guest refused the connection', payload));
       case 'credit':
-        if (payload.length !== 4) throw brokenRule('credit of a wrong length');
-        return this.#open(stream)?.stream.receiveCredit(payload.readUInt32LE());
+        if (payload.length !== 4) throw violation('CREDIT without a number');
+        return this.#toStream(id, name, (stream) => stream.receiveCredit(payload.readUInt32LE(0)));
       case 'end':
-        return this.#open(stream)?.stream.receiveEnd();
+        return this.#toStream(id, name, (stream) => stream.receiveEnd());
       case 'reset':
-        return this.#reset(stream, payload);
-      case 'hello':
-      case 'call':
-      case 'open':
-        throw brokenRule(`${kind} from the agent`);
+        return this.#toStream(id, name, (stream) => void stream.receiveReset(failureOf('the guest reset the connection', payload)));
+      case 'output':
+      case 'data':
+        return;
+      default:
+        return name satisfies never;
     }
-    kind satisfies never;
   }
 
-  #welcome(payload: Buffer): void {
-    const greeting = this.#greeting;
-    if (greeting === undefined) throw brokenRule('a second welcome');
-    const welcome = parseMessage('welcome', welcomeSchema, payload);
-    // One with another nonce answers a greeting of long ago.
-    if (welcome.nonce !== greeting.nonce) return this.#reader.seek();
-    if (welcome.protocol < PROTOCOL.min || welcome.protocol > PROTOCOL.max) throw brokenRule(`protocol ${welcome.protocol}`);
-    this.#greeting = undefined;
-    greeting.answer.resolve(welcome);
-  }
-
-  #fault(payload: Buffer): void {
-    const { code, message } = parseMessage('fault', problemSchema, payload);
-    const error = new LullError('internal', `The MicroVM's agent ended the session: ${message} (${code})`);
-    if (code === 'secret' && this.#greeting !== undefined) this.#greeting.answer.reject(error);
-    else this.#fail(error);
+  #piece(header: FrameHeader, bytes: Buffer, isFirst: boolean): void {
+    if (this.#end !== undefined) return;
+    if (header.name === 'data') return this.#toStream(header.id, 'data', (stream) => stream.receive(bytes));
+    let text = bytes;
+    if (isFirst) {
+      if (header.id !== 0 || (bytes[0] !== 1 && bytes[0] !== 2)) throw violation('OUTPUT of neither stdout nor stderr');
+      this.#outputName = bytes[0] === 1 ? 'stdout' : 'stderr';
+      text = bytes.subarray(1);
+    }
+    if (text.length > 0 && !this.#output.push(this.#outputName, text)) throw violation('OUTPUT beyond the credit');
   }
 
   #event(payload: Buffer): void {
-    const { exitCode, signal } = parseMessage('event', eventSchema, payload);
-    this.#options.onExit(signal === null || signal === undefined ? exitCode : SIGNAL_EXIT_BASE + signal);
-  }
-
-  #output(payload: Buffer): void {
-    const bytes = payload.subarray(1);
-    const which = payload[0] === 1 ? 'stdout' : payload[0] === 2 ? 'stderr' : undefined;
-    this.#outputCredit -= bytes.length;
-    if (which === undefined || this.#outputCredit < 0) throw brokenRule('output beyond its credit');
-    this.#options.onOutput(which, bytes).then(
-      () => this.#outputDone(bytes.length),
-      (error: unknown) => this.#fail(error instanceof Error ? error : new Error(String(error))),
-    );
-  }
-
-  #outputDone(bytes: number): void {
-    this.#outputTaken += bytes;
-    const nothingHeld = this.#outputCredit + this.#outputTaken === INITIAL_CREDIT_BYTES;
-    if (this.#end !== undefined || (this.#outputTaken < CREDIT_STEP_BYTES && !nothingHeld)) return;
-    this.#sendCredit(0, this.#outputTaken);
-    this.#outputCredit += this.#outputTaken;
-    this.#outputTaken = 0;
+    const event = parseMessage(eventSchema, payload);
+    if (event === undefined) throw violation('an EVENT that cannot be read');
+    this.#onEvent?.(event);
   }
 
   #opened(id: number): void {
-    const open = this.#streams.get(this.#known(id));
-    if (open?.isOpen === true) throw brokenRule('opened twice');
-    if (open !== undefined) open.isOpen = true;
-    open?.opened.resolve();
+    this.#mustBeKnown(id, 'opened');
+    const opening = this.#openings.get(id);
+    // Given up in the meantime: a RESET is on its way.
+    if (opening === undefined || this.#streams.has(id)) return;
+    const stream = new AgentStream(id, {
+      data: (stream_, bytes) => this.#write(headerOf('data', stream_, bytes.length), bytes),
+      credit: (stream_, count) => this.#sendCredit(stream_, count),
+      end: (stream_) => this.#write(headerOf('end', stream_, 0)),
+      reset: (stream_, failure) => this.#sendReset(stream_, failure),
+      whenWritable: (callback) => this.#whenWritable(callback),
+      forget: (stream_) => void this.#streams.delete(stream_),
+    });
+    this.#streams.set(id, stream);
+    opening.resolve(stream);
   }
 
-  #refused(id: number, payload: Buffer): void {
-    const { code, message } = parseMessage('refused', problemSchema, payload);
-    const open = this.#streams.get(this.#known(id));
-    if (open?.isOpen === true) throw brokenRule('refused after opened');
-    this.#streams.delete(id);
-    open?.opened.reject(new LullError('internal', `The MicroVM refused the connection: ${message} (${code})`));
+  #toStream(id: number, name: FrameName, receive: (stream: AgentStream) => string | undefined): void {
+    this.#mustBeKnown(id, name);
+    const stream = this.#streams.get(id);
+    if (stream === undefined) return;
+    const broken = receive(stream);
+    if (broken !== undefined) throw violation(broken);
   }
 
-  #reset(id: number, payload: Buffer): void {
-    const { code, message } = parseMessage('reset', problemSchema, payload);
-    const open = this.#open(id);
-    this.#streams.delete(id);
-    open?.stream.destroy(Object.assign(new Error(message), { code }));
+  #mustBeKnown(id: number, name: FrameName): void {
+    if (id === 0 || id > this.#lastId) throw violation(`a ${name} frame for something that was never asked for`);
   }
 
-  /** The stream of that id; undefined where it has gone and the frame has crossed its end. */
-  #open(id: number): OpenStream | undefined {
-    const open = this.#streams.get(this.#known(id));
-    if (open !== undefined && !open.isOpen) throw brokenRule('a frame for a stream that is not open');
-    return open;
-  }
-
-  #known(id: number): number {
-    if (id === 0 || id >= this.#nextId) throw brokenRule(`stream ${id}`);
-    return id;
-  }
-
-  #link(id: number): StreamLink {
-    return {
-      data: (bytes) => this.#send('data', id, bytes),
-      credit: (bytes) => this.#streams.has(id) && this.#sendCredit(id, bytes),
-      end: () => this.#send('end', id),
-      reset: () => this.#forget(id),
-      whenWritable: (callback) => (this.#channel.writableNeedDrain ? void this.#channel.once('drain', callback) : callback()),
-    };
-  }
-
-  #forget(id: number): void {
-    if (!this.#streams.delete(id) || this.#end !== undefined) return;
-    this.#sendJson('reset', id, { code: 'ECONNRESET', message: 'closed by the host' });
-  }
-
-  #sendCredit(id: number, bytes: number): void {
-    const payload = Buffer.alloc(4);
-    payload.writeUInt32LE(bytes);
-    this.#send('credit', id, payload);
-  }
-
-  #sendJson(type: FrameType, id: number, message: object): void {
-    this.#send(type, id, Buffer.from(JSON.stringify(message)));
-  }
-
-  #send(type: FrameType, id: number, payload?: Buffer): void {
+  #write(header: Buffer, payload?: Buffer): void {
     if (this.#end !== undefined) return;
-    this.#channel.cork();
-    this.#channel.write(frameHeader(type, id, payload?.length ?? 0));
-    if (payload !== undefined && payload.length > 0) this.#channel.write(payload);
-    this.#channel.uncork();
-  }
-
-  #requireOpen(): void {
-    if (this.#end !== undefined) throw this.#end;
-  }
-
-  /** Ends the session once; everybody who waits on it learns why. */
-  #fail(error: Error): Error {
-    if (this.#end !== undefined) return this.#end;
-    this.#end = error;
-    this.#channel.destroy();
-    this.#greeting?.answer.reject(error);
-    for (const { reject } of this.#calls.values()) reject(error);
-    for (const { stream, opened } of this.#streams.values()) {
-      opened.promise.catch(() => undefined);
-      opened.reject(error);
-      stream.destroy(error);
+    if (!this.#isCorked) {
+      // Frames of one turn leave in one writev.
+      this.#isCorked = true;
+      this.#transport.cork();
+      process.nextTick(() => {
+        this.#isCorked = false;
+        this.#transport.uncork();
+      });
     }
-    this.#streams.clear();
-    this.#closed.resolve(error);
-    return error;
+    this.#transport.write(header);
+    if (payload !== undefined) this.#transport.write(payload);
+  }
+
+  #sendCredit(id: number, count: number): void {
+    const frame = Buffer.concat([headerOf('credit', id, 4), Buffer.alloc(4)]);
+    frame.writeUInt32LE(Math.min(count, CREDIT_LIMIT), frame.length - 4);
+    this.#write(frame);
+  }
+
+  #sendReset(id: number, failure: { code: string; message: string }): void {
+    this.#write(jsonFrame('reset', id, failure));
+  }
+
+  #whenWritable(callback: () => void): void {
+    if (this.#transport.writableNeedDrain) this.#drained.push(callback);
+    else callback();
+  }
+
+  #drain(): void {
+    const drained = this.#drained;
+    this.#drained = [];
+    for (const callback of drained) callback();
+  }
+
+  #fail(error: GuestError): void {
+    if (this.#end !== undefined) return;
+    if (error.code === 'protocol') this.#write(jsonFrame('fault', 0, { code: error.code, message: error.message.slice(0, 256) }));
+    this.#finish({ reason: 'failed', error });
+    this.#transport.end(() => this.#transport.destroy());
+    setTimeout(() => this.#transport.destroy(), CLOSE_LIMIT_MS).unref();
+  }
+
+  #finish(end: SessionEnd): void {
+    if (this.#end !== undefined) return;
+    this.#end = end;
+    const error = end.error ?? new GuestError('closed', 'the session with the guest was closed');
+    for (const waits of [this.#calls, this.#openings]) for (const waiting of waits.values()) waiting.reject(error);
+    for (const stream of this.#streams.values()) stream.receiveReset(error);
+    this.#drained = [];
+    if (end.reason === 'hung-up') this.#transport.destroy();
+    this.#resolveClosed(end);
   }
 }
 
-/** The wall clock in nanoseconds since the epoch. */
-const nowNs = () => `${BigInt(Date.now()) * 1_000_000n}`;
+function violation(rule: string): GuestError {
+  return new GuestError('protocol', `the guest's agent broke a rule: ${rule}`);
+}
+
+function failureOf(what: string, payload: Buffer): GuestError {
+  const failure = parseMessage(failureSchema, payload);
+  if (failure === undefined) throw violation('a failure that cannot be read');
+  return new GuestError(failure.code, failure.message === '' ? what : `${what}: ${failure.message}`);
+}
+
+function isGivenUp(error: unknown): boolean {
+  return error instanceof GuestError && (error.code === 'ETIMEDOUT' || error.code === 'ABORT_ERR');
+}
+
+function parseResult<O extends CallName>(op: O, payload: Buffer): CallResult<O> | GuestError {
+  const unreadable = violation(`an answer to ${op} that cannot be read`);
+  const message = parseMessage(resultSchema, payload);
+  if (message === undefined) return unreadable;
+  if (message.error !== undefined) return new GuestError(message.error.code, `the guest could not ${op}: ${message.error.message}`);
+  const parsed = RESULT_SCHEMAS[op].safeParse(message.ok);
+  return parsed.success ? (parsed.data as CallResult<O>) : unreadable;
+}

@@ -1,121 +1,156 @@
-/** One stream of a session, as the host's code sees it: an ordinary Duplex with back-pressure both ways. */
 import { Duplex } from 'node:stream';
-import { brokenRule, MAX_DATA_BYTES } from './frame.ts';
-
-/** What each side may send before the other gives more (docs/agent-protocol.md, "Flow control"). */
-export const INITIAL_CREDIT_BYTES = 262_144;
-/** Credit is given back in steps of at least this, or when nothing is held. */
-export const CREDIT_STEP_BYTES = 65_536;
+import { CREDIT_LIMIT, CREDIT_STEP, INITIAL_CREDIT, PAYLOAD_LIMIT } from './frame.ts';
+import { GuestError } from './guest-error.ts';
+import { PieceQueue } from './piece-queue.ts';
 
 /** What a stream needs of its session. */
-export interface StreamLink {
-  data(bytes: Buffer): void;
-  credit(bytes: number): void;
-  end(): void;
-  reset(): void;
-  /** Calls back when the channel takes more; at once where it does. */
+export interface StreamChannel {
+  data(id: number, bytes: Buffer): void;
+  credit(id: number, count: number): void;
+  end(id: number): void;
+  reset(id: number, failure: { code: string; message: string }): void;
+  /** Calls back when the transport takes more. */
   whenWritable(callback: () => void): void;
+  /** The stream is over; its id means nothing any more. */
+  forget(id: number): void;
 }
 
 type Callback = (error?: Error | null) => void;
 
+/** Little, since what waits to be read waits in the queue, where small pieces are put together. */
+const READABLE_MARK_BYTES = 16 * 1024;
+
+/**
+ * One TCP connection inside the guest as a Duplex: half-open ends are kept, destroying it resets the connection, and both
+ * directions stand still when the other side does not read.
+ */
 export class AgentStream extends Duplex {
-  readonly #link: StreamLink;
-  #sendCredit = INITIAL_CREDIT_BYTES;
-  #receiveCredit = INITIAL_CREDIT_BYTES;
-  /** Arrived and not yet taken by the reader. */
-  readonly #arrived: Buffer[] = [];
-  #arrivedBytes = 0;
-  #takenBytes = 0;
-  #wanted = false;
-  #peerEnded = false;
-  #waitingWrite: (() => void) | undefined;
+  readonly #id: number;
+  readonly #channel: StreamChannel;
+  readonly #incoming = new PieceQueue();
+  #sendCredit = INITIAL_CREDIT;
+  /** What the agent may still send. */
+  #window = INITIAL_CREDIT;
+  #unreturned = 0;
+  #isWanted = false;
+  #hasEnded = false;
+  #isAgentEnded = false;
+  #isReset = false;
+  #outgoing: Buffer[] = [];
+  #written: Callback | undefined;
 
-  constructor(link: StreamLink) {
-    super({ allowHalfOpen: true, highWaterMark: MAX_DATA_BYTES });
-    this.#link = link;
+  constructor(id: number, channel: StreamChannel) {
+    super({ allowHalfOpen: true, readableHighWaterMark: READABLE_MARK_BYTES, writableHighWaterMark: PAYLOAD_LIMIT });
+    this.#id = id;
+    this.#channel = channel;
   }
 
-  /** DATA from the agent. @throws LullError where it is more than it was allowed */
-  receive(bytes: Buffer): void {
-    this.#receiveCredit -= bytes.length;
-    if (this.#receiveCredit < 0 || bytes.length === 0 || this.#peerEnded) throw brokenRule('data beyond its credit or its end');
-    this.#arrived.push(bytes);
-    this.#arrivedBytes += bytes.length;
-    if (this.#wanted) this.#deliver();
+  /** DATA. @returns the rule that it breaks, if one */
+  receive(bytes: Buffer): string | undefined {
+    if (this.#isAgentEnded) return 'DATA after END';
+    if (bytes.length > this.#window) return 'DATA beyond the credit';
+    this.#window -= bytes.length;
+    this.#incoming.push(bytes);
+    this.#deliver();
+    return undefined;
   }
 
-  /** END from the agent. */
-  receiveEnd(): void {
-    this.#peerEnded = true;
-    if (this.#arrived.length === 0) this.push(null);
+  /** END. @returns the rule that it breaks, if one */
+  receiveEnd(): string | undefined {
+    if (this.#isAgentEnded) return 'END twice';
+    this.#isAgentEnded = true;
+    this.#deliver();
+    this.#forgetWhenOver();
+    return undefined;
   }
 
-  /** CREDIT from the agent. */
-  receiveCredit(bytes: number): void {
-    this.#sendCredit += bytes;
-    const waiting = this.#waitingWrite;
-    this.#waitingWrite = undefined;
-    waiting?.();
+  /** CREDIT. @returns the rule that it breaks, if one */
+  receiveCredit(count: number): string | undefined {
+    this.#sendCredit += count;
+    if (this.#sendCredit > CREDIT_LIMIT) return 'too much CREDIT';
+    this.#send();
+    return undefined;
   }
 
-  /** Both directions have ended: the id is free. */
-  get isOver(): boolean {
-    return this.#peerEnded && this.writableFinished;
+  /** RESET, or the end of the session: the stream is gone. */
+  receiveReset(error: GuestError): void {
+    this.#isReset = true;
+    this.destroy(error);
   }
 
   override _read(): void {
-    this.#wanted = true;
+    this.#isWanted = true;
     this.#deliver();
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, callback: Callback): void {
-    this.#send(chunk, callback);
+    this.#outgoing = [chunk];
+    this.#written = callback;
+    this.#send();
   }
 
   override _writev(chunks: { chunk: Buffer }[], callback: Callback): void {
-    this.#send(chunks.length === 1 ? chunks[0]!.chunk : Buffer.concat(chunks.map(({ chunk }) => chunk)), callback);
+    this.#outgoing = chunks.map(({ chunk }) => chunk);
+    this.#written = callback;
+    this.#send();
   }
 
   override _final(callback: Callback): void {
-    this.#link.end();
+    this.#hasEnded = true;
+    this.#channel.end(this.#id);
+    this.#forgetWhenOver();
     callback();
   }
 
   override _destroy(error: Error | null, callback: Callback): void {
-    if (!this.isOver) this.#link.reset();
-    this.#arrived.length = 0;
-    this.#waitingWrite = undefined;
+    const isOver = this.#hasEnded && this.#isAgentEnded;
+    if (!isOver && !this.#isReset) this.#channel.reset(this.#id, { code: 'ECONNRESET', message: error?.message ?? 'closed' });
+    this.#channel.forget(this.#id);
+    this.#incoming.clear();
+    this.#outgoing = [];
+    const written = this.#written;
+    this.#written = undefined;
+    written?.(error ?? new GuestError('ECONNRESET', 'the stream to the guest was closed'));
     callback(error);
   }
 
   #deliver(): void {
-    while (this.#wanted && this.#arrived.length > 0) {
-      const bytes = this.#arrived.shift()!;
-      this.#arrivedBytes -= bytes.length;
-      this.#takenBytes += bytes.length;
-      this.#wanted = this.push(bytes);
+    while (this.#isWanted) {
+      const piece = this.#incoming.shift();
+      if (piece === undefined) break;
+      this.#isWanted = this.push(piece);
+      this.#giveBack(piece.length);
     }
-    if (this.#takenBytes >= CREDIT_STEP_BYTES || (this.#takenBytes > 0 && this.#arrivedBytes === 0)) this.#giveBack();
-    if (this.#peerEnded && this.#arrived.length === 0) this.push(null);
+    if (this.#isAgentEnded && this.#incoming.sizeBytes === 0 && !this.readableEnded) this.push(null);
   }
 
-  #giveBack(): void {
-    const bytes = this.#takenBytes;
-    this.#takenBytes = 0;
-    this.#receiveCredit += bytes;
-    if (!this.#peerEnded) this.#link.credit(bytes);
+  #giveBack(count: number): void {
+    this.#unreturned += count;
+    if (this.#unreturned < CREDIT_STEP || this.#isAgentEnded || this.destroyed) return;
+    this.#channel.credit(this.#id, this.#unreturned);
+    this.#window += this.#unreturned;
+    this.#unreturned = 0;
   }
 
-  #send(bytes: Buffer, callback: Callback): void {
-    let sent = 0;
-    while (sent < bytes.length && this.#sendCredit > 0) {
-      const length = Math.min(bytes.length - sent, this.#sendCredit, MAX_DATA_BYTES);
-      this.#link.data(bytes.subarray(sent, sent + length));
-      this.#sendCredit -= length;
-      sent += length;
+  /** Sends what is to be written as far as the credit goes, then lets the next write come when the transport takes it. */
+  #send(): void {
+    if (this.#written === undefined) return;
+    while (this.#sendCredit > 0) {
+      const chunk = this.#outgoing[0];
+      if (chunk === undefined) break;
+      const size = Math.min(chunk.length, PAYLOAD_LIMIT, this.#sendCredit);
+      if (size > 0) this.#channel.data(this.#id, size === chunk.length ? chunk : chunk.subarray(0, size));
+      this.#sendCredit -= size;
+      if (size === chunk.length) this.#outgoing.shift();
+      else this.#outgoing[0] = chunk.subarray(size);
     }
-    if (sent === bytes.length) this.#link.whenWritable(() => callback());
-    else this.#waitingWrite = () => this.#send(bytes.subarray(sent), callback);
+    if (this.#outgoing.length > 0) return;
+    const written = this.#written;
+    this.#written = undefined;
+    this.#channel.whenWritable(() => written());
+  }
+
+  #forgetWhenOver(): void {
+    if (this.#hasEnded && this.#isAgentEnded) this.#channel.forget(this.#id);
   }
 }

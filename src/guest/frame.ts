@@ -1,7 +1,22 @@
-/** Frames of the agent protocol (docs/agent-protocol.md, "Frames"), and the reader that takes them from a hostile stream. */
-import { LullError } from '../domain/errors.ts';
+/** Frames of the agent protocol (docs/agent-protocol.md, "Frames"): a header of twelve bytes, little endian, then the payload. */
 
-export const FRAME_TYPES = {
+export const HOST_PREAMBLE = Buffer.from('LULL-AGENT-HELLO', 'latin1');
+export const AGENT_PREAMBLE = Buffer.from('LULL-AGENT-READY', 'latin1');
+export const HEADER_BYTES = 12;
+/** The longest DATA and OUTPUT, and of most JSON. */
+export const PAYLOAD_LIMIT = 64 * 1024;
+/** The longest CALL and RESULT. */
+export const CALL_LIMIT = 1024 * 1024;
+/** The longest WELCOME and FAULT. */
+export const ANSWER_LIMIT = 4 * 1024;
+/** What each direction of a stream may send before it gets more credit. */
+export const INITIAL_CREDIT = 262_144;
+/** Credit is given back in steps of at least this, or when nothing is waiting to be read. */
+export const CREDIT_STEP = 65_536;
+/** The largest credit there can be: it is a u32 on the wire. */
+export const CREDIT_LIMIT = 0xffff_ffff;
+
+export const FRAME = {
   hello: 1,
   welcome: 2,
   fault: 3,
@@ -17,116 +32,57 @@ export const FRAME_TYPES = {
   end: 13,
   reset: 14,
 } as const;
-export type FrameType = keyof typeof FRAME_TYPES;
 
-export interface Frame {
-  readonly type: FrameType;
-  readonly stream: number;
-  readonly payload: Buffer;
+export type FrameName = keyof typeof FRAME;
+
+/** What the agent may send within a session, and how long it may be. */
+export const FROM_AGENT = {
+  fault: ANSWER_LIMIT,
+  result: CALL_LIMIT,
+  event: PAYLOAD_LIMIT,
+  output: PAYLOAD_LIMIT,
+  opened: 0,
+  refused: PAYLOAD_LIMIT,
+  data: PAYLOAD_LIMIT,
+  credit: 4,
+  end: 0,
+  reset: PAYLOAD_LIMIT,
+} as const satisfies Partial<Record<FrameName, number>>;
+
+export type AgentFrameName = keyof typeof FROM_AGENT;
+
+/** By the number on the wire: what the agent may send. */
+const AGENT_FRAMES: ReadonlyMap<number, AgentFrameName> = new Map(
+  (Object.keys(FROM_AGENT) as AgentFrameName[]).map((name) => [FRAME[name], name]),
+);
+
+/** A header; the payload follows. */
+export interface FrameHeader {
+  readonly name: AgentFrameName;
+  readonly id: number;
+  readonly length: number;
 }
 
-export const HOST_PREAMBLE = Buffer.from('LULL-AGENT-HELLO');
-const AGENT_PREAMBLE = Buffer.from('LULL-AGENT-READY');
-const HEADER_BYTES = 12;
-const KIB = 1024;
-/** The longest DATA and OUTPUT payload. */
-export const MAX_DATA_BYTES = 64 * KIB;
-const MAX_JSON_BYTES = 64 * KIB;
-const MAX_RESULT_BYTES = 1024 * KIB;
-
-/** What the agent may send, and how much of it; every other type is a broken rule. */
-const FROM_AGENT: { readonly [type: number]: { readonly name: FrameType; readonly limit: number } | undefined } = {
-  [FRAME_TYPES.welcome]: { name: 'welcome', limit: MAX_JSON_BYTES },
-  [FRAME_TYPES.fault]: { name: 'fault', limit: MAX_JSON_BYTES },
-  [FRAME_TYPES.result]: { name: 'result', limit: MAX_RESULT_BYTES },
-  [FRAME_TYPES.event]: { name: 'event', limit: MAX_JSON_BYTES },
-  [FRAME_TYPES.output]: { name: 'output', limit: MAX_DATA_BYTES },
-  [FRAME_TYPES.opened]: { name: 'opened', limit: 0 },
-  [FRAME_TYPES.refused]: { name: 'refused', limit: MAX_JSON_BYTES },
-  [FRAME_TYPES.data]: { name: 'data', limit: MAX_DATA_BYTES },
-  [FRAME_TYPES.credit]: { name: 'credit', limit: 4 },
-  [FRAME_TYPES.end]: { name: 'end', limit: 0 },
-  [FRAME_TYPES.reset]: { name: 'reset', limit: MAX_JSON_BYTES },
-};
-
-/** The agent broke a rule of the protocol: nothing it says can be trusted any more. */
-export const brokenRule = (what: string) => new LullError('internal', `The MicroVM's agent broke its protocol: ${what}`);
-
-/** The header of a frame. */
-export function frameHeader(type: FrameType, stream: number, length: number): Buffer {
-  const header = Buffer.alloc(HEADER_BYTES);
-  header.writeUInt8(FRAME_TYPES[type], 0);
-  header.writeUInt32LE(stream, 4);
+/** The header of a frame that the host sends. */
+export function headerOf(name: FrameName, id: number, length: number): Buffer {
+  const header = Buffer.allocUnsafe(HEADER_BYTES);
+  header.writeUInt32LE(FRAME[name], 0);
+  header.writeUInt32LE(id, 4);
   header.writeUInt32LE(length, 8);
   return header;
 }
 
-/**
- * Takes bytes as they come and gives out what the agent sent after its preamble. Holds at most one unfinished frame, and
- * never more of it than has arrived.
- */
-export class FrameReader {
-  #chunks: Buffer[] = [];
-  #heldBytes = 0;
-  #inSession = false;
+/** A whole frame with JSON in it. */
+export function jsonFrame(name: FrameName, id: number, json: unknown): Buffer {
+  const payload = Buffer.from(JSON.stringify(json));
+  return Buffer.concat([headerOf(name, id, payload.length), payload]);
+}
 
-  /** Goes back to looking for a preamble. */
-  seek(): void {
-    this.#inSession = false;
-  }
-
-  /** @throws LullError internal where a rule is broken */
-  *feed(chunk: Buffer): Generator<Frame> {
-    this.#chunks.push(chunk);
-    this.#heldBytes += chunk.length;
-    for (;;) {
-      if (!this.#inSession && !this.#findPreamble()) return;
-      const frame = this.#take();
-      if (frame === undefined) return;
-      yield frame;
-    }
-  }
-
-  #findPreamble(): boolean {
-    const held = this.#hold();
-    const at = held.indexOf(AGENT_PREAMBLE);
-    if (at >= 0) this.#keep(held.subarray(at + AGENT_PREAMBLE.length));
-    else this.#keep(held.subarray(Math.max(0, held.length - AGENT_PREAMBLE.length + 1)));
-    this.#inSession = at >= 0;
-    return at >= 0;
-  }
-
-  #take(): Frame | undefined {
-    if (this.#heldBytes < HEADER_BYTES) return undefined;
-    if (this.#chunks[0]!.length < HEADER_BYTES) this.#keep(this.#hold());
-    const header = this.#chunks[0]!;
-    const kind = FROM_AGENT[header.readUInt8(0)];
-    const length = header.readUInt32LE(8);
-    if (kind === undefined || header.readUIntLE(1, 3) !== 0) throw brokenRule(`frame type ${header.readUInt8(0)}`);
-    if (length > kind.limit) throw brokenRule(`${kind.name} of ${length} bytes`);
-    if (this.#heldBytes < HEADER_BYTES + length) return undefined;
-    const held = header.length >= HEADER_BYTES + length ? header : this.#hold();
-    const stream = held.readUInt32LE(4);
-    const payload = held.subarray(HEADER_BYTES, HEADER_BYTES + length);
-    const rest = held.subarray(HEADER_BYTES + length);
-    if (held === header) this.#replaceFirst(rest, HEADER_BYTES + length);
-    else this.#keep(rest);
-    return { type: kind.name, stream, payload };
-  }
-
-  /** Everything held as one buffer. */
-  #hold(): Buffer {
-    return this.#chunks.length === 1 ? this.#chunks[0]! : Buffer.concat(this.#chunks);
-  }
-
-  #keep(rest: Buffer): void {
-    this.#chunks = rest.length === 0 ? [] : [rest];
-    this.#heldBytes = rest.length;
-  }
-
-  #replaceFirst(rest: Buffer, taken: number): void {
-    if (rest.length === 0) this.#chunks.shift();
-    else this.#chunks[0] = rest;
-    this.#heldBytes -= taken;
-  }
+/** Reads the header of a frame of the agent at `offset`; a text is the rule that it breaks. */
+export function parseHeader(bytes: Buffer, offset: number): FrameHeader | string {
+  const name = AGENT_FRAMES.get(bytes.readUInt32LE(offset));
+  if (name === undefined) return 'a frame of an unknown type';
+  const length = bytes.readUInt32LE(offset + 8);
+  if (length > FROM_AGENT[name]) return `a ${name} frame of ${length} bytes`;
+  return { name, id: bytes.readUInt32LE(offset + 4), length };
 }

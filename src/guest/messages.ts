@@ -1,81 +1,105 @@
-/** The JSON messages of the agent protocol, as the agent sends them: hostile until parsed. */
 import { z } from 'zod';
-import { brokenRule } from './frame.ts';
 
-const text = z.string().max(4096);
-const nanoseconds = z.string().regex(/^\d{1,20}$/);
+/** The longest text that is taken from a guest where nothing else limits it. */
+const TEXT_LIMIT = 1024;
+/** Texts of a guest end up in logs and on terminals: one line, no control characters. */
+const text = z
+  .string()
+  .max(TEXT_LIMIT)
+  // oxlint-disable-next-line no-control-regex
+  .transform((value) => value.replaceAll(/[\u0000-\u001f\u007f-\u009f]/gu, ' '));
+const realtimeNs = z
+  .string()
+  .regex(/^\d{1,19}$/u)
+  .transform(BigInt);
+const count = z.int().min(0);
+const port = z.int().min(1).max(65_535);
 
-const application = z.object({
+export const failureSchema = z.object({ code: text.default('EIO'), message: text.default('') });
+export type Failure = z.infer<typeof failureSchema>;
+
+export const applicationSchema = z.object({
   state: z.enum(['none', 'running', 'frozen', 'exited']),
-  pid: z.number().int().nullish(),
-  exitCode: z.number().int().nullish(),
-  signal: z.number().int().nullish(),
+  pid: z.int().min(1).nullable(),
+  exitCode: z.int().min(0).max(255).nullable(),
+  signal: z.int().min(1).max(64).nullable(),
 });
-/** What the agent says of the application. */
-export type ApplicationStatus = z.infer<typeof application>;
+/** What the agent tells of the application. */
+export type ApplicationStatus = z.infer<typeof applicationSchema>;
 
 export const welcomeSchema = z.object({
-  protocol: z.number().int(),
-  nonce: text,
+  protocol: z.literal(1),
+  nonce: z.string(),
   agent: text,
-  realtimeNs: nanoseconds,
+  realtimeNs,
   bootId: text,
-  application,
+  application: applicationSchema,
   warnings: z.array(text).max(64),
 });
 export type Welcome = z.infer<typeof welcomeSchema>;
 
-export const problemSchema = z.object({ code: text, message: text });
+export const faultSchema = failureSchema.extend({ nonce: z.string().max(64).optional() });
 
-export const resultSchema = z.union([z.object({ ok: z.unknown() }), z.object({ error: problemSchema })]);
+export const eventSchema = z.discriminatedUnion('event', [
+  z.object({ event: z.literal('exit'), exitCode: z.int().min(0).max(255), signal: z.int().min(1).max(64).nullable() }),
+]);
+/** What the agent tells unasked. */
+export type AgentEvent = z.infer<typeof eventSchema>;
 
-export const eventSchema = z.object({ event: z.literal('exit'), exitCode: z.number().int(), signal: z.number().int().nullish() });
-
-const nothing = z.object({});
-const port = z.number().int().min(1).max(65_535);
-
-/** What each call answers. */
-export const CALL_RESULTS = {
-  start: z.object({ pid: z.number().int() }),
-  listening: z.object({ ports: z.array(port).max(65_535) }),
-  awaitListening: z.object({ port: port.nullable() }),
-  freeze: nothing,
-  thaw: nothing,
-  quiesce: z.object({ trimmedBytes: z.number() }),
-  clock: z.object({ realtimeNs: nanoseconds }),
-  status: z.object({ application, memTotalKib: z.number(), memAvailableKib: z.number(), bootId: text }),
-} as const;
-export type CallName = keyof typeof CALL_RESULTS;
-export type CallResult<C extends CallName> = z.infer<(typeof CALL_RESULTS)[C]>;
-
-/** What each call takes. */
-export interface CallArguments {
-  readonly start: {
-    readonly argv: readonly string[];
-    readonly env: Readonly<Record<string, string>>;
-    readonly cwd: string;
-    readonly user: string;
-    readonly hostname: string;
-    readonly capabilities: 'default' | 'all';
-  };
-  readonly listening: Record<string, never>;
-  readonly awaitListening: { readonly ports: readonly number[]; readonly timeoutMs: number };
-  readonly freeze: Record<string, never>;
-  readonly thaw: Record<string, never>;
-  readonly quiesce: Record<string, never>;
-  readonly clock: { readonly realtimeNs: string };
-  readonly status: Record<string, never>;
+/** How the application is to be started: the OCI image's configuration, resolved as far as the host can. */
+export interface StartArguments {
+  readonly argv: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  readonly cwd?: string;
+  /** OCI `User`: name or uid, optionally `:group`; empty is root. */
+  readonly user?: string;
+  readonly hostname?: string;
+  /** `all` for `additionalOsCapabilities: ["ALL"]`. */
+  readonly capabilities?: 'default' | 'all';
 }
 
-/** @throws LullError internal where the payload is not that message */
-export function parseMessage<T>(name: string, schema: z.ZodType<T>, payload: Buffer): T {
-  let value: unknown;
+/** Arguments of each operation. */
+export interface CallArguments {
+  readonly start: StartArguments;
+  readonly listening: Readonly<Record<string, never>>;
+  /** `ports` empty: any. */
+  readonly awaitListening: { readonly ports: readonly number[]; readonly timeoutMs: number };
+  readonly freeze: Readonly<Record<string, never>>;
+  readonly thaw: Readonly<Record<string, never>>;
+  readonly quiesce: Readonly<Record<string, never>>;
+  readonly clock: { readonly realtimeNs: string };
+  readonly status: Readonly<Record<string, never>>;
+}
+
+/** What each operation answers. */
+export const RESULT_SCHEMAS = {
+  start: z.object({ pid: z.int().min(1) }),
+  listening: z.object({ ports: z.array(port).max(65_535) }),
+  awaitListening: z.object({ port: port.nullable() }),
+  freeze: z.object({}),
+  thaw: z.object({}),
+  quiesce: z.object({ trimmedBytes: count }),
+  clock: z.object({ realtimeNs }),
+  status: z.object({ application: applicationSchema, memTotalKib: count, memAvailableKib: count, bootId: text }),
+} as const satisfies Record<keyof CallArguments, z.ZodType>;
+
+/** RESULT: one of the two. */
+export const resultSchema = z.union([
+  z.object({ ok: z.record(z.string(), z.unknown()), error: z.undefined().optional() }),
+  z.object({ error: failureSchema, ok: z.undefined().optional() }),
+]);
+
+export type CallName = keyof CallArguments;
+export type CallResult<O extends CallName> = z.infer<(typeof RESULT_SCHEMAS)[O]>;
+
+/** Parses JSON that a guest sent. @returns undefined where it is none or not of that shape */
+export function parseMessage<T>(schema: z.ZodType<T>, bytes: Buffer): T | undefined {
+  let json: unknown;
   try {
-    value = JSON.parse(payload.toString());
+    json = JSON.parse(bytes.toString('utf8'));
   } catch {
-    throw brokenRule(`${name} is not JSON`);
+    return undefined;
   }
-  const parsed = schema.safeParse(value);
-  if (!parsed.success) throw brokenRule(`${name}: ${parsed.error.issues[0]?.message ?? 'wrong shape'}`);
-  return parsed.data;
+  const parsed = schema.safeParse(json);
+  return parsed.success ? parsed.data : undefined;
 }
