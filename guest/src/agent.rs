@@ -57,11 +57,11 @@ impl<T: Transport, S: System> Agent<T, S> {
 
     /// Moves everything on by one step. False where nothing moved.
     fn turn(&mut self) -> bool {
-        let sent = self.send();
         let received = self.receive();
         let acted = self.session.receive(&mut self.system);
         let advanced = self.session.advance();
-        sent || received || acted || advanced
+        // Last, so that nothing of this turn waits for an event that may not come.
+        self.send() || received || acted || advanced
     }
 
     fn send(&mut self) -> bool {

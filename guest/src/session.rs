@@ -129,8 +129,8 @@ impl Session {
         if self.phase != Phase::Open {
             return self.output.keep();
         }
-        self.look_for_ports(now_ms);
         let before = self.outbox.len();
+        self.look_for_ports(now_ms);
         let ready: Vec<u32> = self.streams.iter().filter(|(_, stream)| stream.is_ready(now_ms)).map(|(id, _)| *id).collect();
         for id in &ready {
             if !self.has_room() {
