@@ -81,7 +81,7 @@ function valueAt(root: unknown, path: Path): unknown {
 const absent = (value: unknown) => value === undefined || value === null;
 
 const TOKEN_NAMES: Readonly<Record<string, string>> = { string: 'STRING_VALUE', number: 'NUMBER_VALUE', boolean: 'BOOLEAN_VALUE' };
-const TARGET_NAMES: Readonly<Record<string, string>> = { string: 'a String', number: 'a Number', int: 'an Integer', boolean: 'a Boolean' };
+const TARGET_NAMES: Readonly<Record<string, string>> = { string: 'a String', number: 'an Integer', int: 'an Integer', boolean: 'a Boolean' };
 
 /** The text where an issue is one of JSON types; undefined where it is one of constraints. */
 function serializationRefusal(issue: Issue, value: unknown): string | undefined {

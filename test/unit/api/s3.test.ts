@@ -19,7 +19,7 @@ describe('S3 through the AWS SDK', () => {
   });
   after(() => bed[Symbol.asyncDispose]());
 
-  const put = (Key: string, Body: sdk.PutObjectCommandInput['Body'], more: Partial<sdk.PutObjectCommandInput> = {}) =>
+  const put = (Key: string, Body: NonNullable<sdk.PutObjectCommandInput['Body']>, more: Partial<sdk.PutObjectCommandInput> = {}) =>
     bed.s3.send(new sdk.PutObjectCommand({ Bucket: BUCKET, Key, Body, ...more }));
   const get = async (Key: string, more: Partial<sdk.GetObjectCommandInput> = {}) => {
     const answer = await bed.s3.send(new sdk.GetObjectCommand({ Bucket: BUCKET, Key, ...more }));
@@ -162,7 +162,8 @@ describe('S3 through the AWS SDK', () => {
         seen.push(...page.keys, ...page.prefixes);
         ContinuationToken = page.answer.NextContinuationToken;
       } while (ContinuationToken !== undefined);
-      assert.deepEqual(seen.toSorted(), ['a', 'b/', 'c', 'd/', 'z', '日本/'].toSorted(), `by ${MaxKeys}`);
+      assert.deepEqual(new Set(seen), new Set(['a', 'b/', 'c', 'd/', 'z', '日本/']), `by ${MaxKeys}`);
+      assert.equal(seen.length, 6, 'nothing twice');
     }
     await assert.rejects(list({ ContinuationToken: 'nonsense' }), { name: 'InvalidArgument' });
   });
