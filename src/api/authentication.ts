@@ -12,7 +12,6 @@ import {
   constantTimeEqual,
   parseAmzDate,
   queryPairs,
-  scopeText,
   signatureOf,
   signingKey,
   stringToSign,
@@ -204,7 +203,8 @@ export class Authenticator {
     if (claim.scope.region !== this.#realm.region) throw new AuthFailure('wrong-region', claim.scope.region);
     if (claim.scope.service !== service) throw new AuthFailure('wrong-service', service);
     if (claim.scope.date !== claim.date.slice(0, 8)) {
-      throw new AuthFailure('date-mismatch', `'${claim.scope.date}' != '${claim.date.slice(0, 8)}', from '${claim.date}'.`);
+      const dates = `'${claim.scope.date}' != '${claim.date.slice(0, 8)}'`;
+      throw new AuthFailure('date-mismatch', `${dates}, from ${`'${claim.date}'`}.`);
     }
     this.#checkTime(claim);
     return { claim, key: keyFor(key, claim.scope) };
@@ -256,5 +256,3 @@ export class Authenticator {
 
 const keyFor = (key: AccessKey, scope: CredentialScope) => signingKey(key.secretAccessKey, scope);
 
-/** `keyid/scope` of a claim, for logs. */
-export const describeClaim = (claim: SignatureClaim) => `${claim.accessKeyId}/${scopeText(claim.scope)}`;
