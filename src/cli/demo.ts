@@ -1,7 +1,7 @@
 /** `lull demo`: from a Dockerfile to an answer, to sleep and back, each step with its time. */
 import { join } from 'node:path';
 import { z } from 'zod';
-import type { CommandContext, Terminal } from './command-line.ts';
+import type { CommandContext, Machine, Terminal } from './command-line.ts';
 import { CommandFailure } from './command-line.ts';
 import { openEndpoint } from './endpoint-access.ts';
 import type { EndpointAccess } from './endpoint-access.ts';
@@ -40,13 +40,21 @@ export function addDemo({ program, terminal, machine, action }: CommandContext):
       action(async (choice: { json?: boolean }) => {
         await machine.setUp({ refresh: false, say: terminal.say, signal: terminal.signal });
         const step = stepper(terminal);
-        const figures = await (async () => {
-          await using server = await step('start a server', () => startOwnServer(terminal, machine));
-          return await tour(terminal, server.installation, { folder: join(machine.examples, 'counter'), step });
-        })();
+        const figures = await takeTour(terminal, { machine, step });
         terminal.out(choice.json === true ? json(figures) : figuresTable(figures));
       }),
     );
+}
+
+/** The tour on a server that is gone afterwards; where it fails, what the server had to say about it is shown. */
+async function takeTour(terminal: Terminal, { machine, step }: { machine: Machine; step: Step }): Promise<Figures> {
+  await using server = await step('start a server', () => startOwnServer(terminal, machine));
+  try {
+    return await tour(terminal, server.installation, { folder: join(machine.examples, 'counter'), step });
+  } catch (error) {
+    if (!terminal.signal.aborted) for (const line of server.complaints()) terminal.say(`server: ${line}`);
+    throw error;
+  }
 }
 
 type Step = <T>(what: string, work: () => Promise<T>, tell?: (result: T) => string) => Promise<T>;

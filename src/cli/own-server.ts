@@ -4,6 +4,7 @@ import type { ChildProcess } from 'node:child_process';
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { z } from 'zod';
 import { readServerAddress } from '../client/data-folder.ts';
 import type { Machine, Terminal } from './command-line.ts';
 import { CommandFailure } from './command-line.ts';
@@ -15,11 +16,13 @@ const PARENT = '/var/tmp';
 const START_LIMIT_MS = 60_000;
 const STOP_LIMIT_MS = 15_000;
 const POLL_MS = 20;
-const TAIL_CHARACTERS = 4000;
+const TAIL_CHARACTERS = 64_000;
 
 /** A running server that is ended, with all its microVMs and files, when it is disposed of. */
 export interface OwnServer extends AsyncDisposable {
   readonly installation: Installation;
+  /** The last warnings and errors that it logged. */
+  complaints(): readonly string[];
 }
 
 /**
@@ -49,10 +52,30 @@ export async function startOwnServer(terminal: Terminal, machine: Machine): Prom
     });
   });
   stack.defer(() => endServer(child, ended));
-  const installation = await ready(terminal, { data, ended, words: () => tail.trim() });
+  const installation = await ready(terminal, { data, ended, words: () => tail.trim().split('\n').slice(-MAX_COMPLAINTS).join('\n') });
   stack.defer(() => endMicrovms(installation));
   const held = stack.move();
-  return { installation, [Symbol.asyncDispose]: () => held.disposeAsync() };
+  return { installation, complaints: () => complaintsIn(tail), [Symbol.asyncDispose]: () => held.disposeAsync() };
+}
+
+/** pino's number for warnings. */
+const WARNING = 40;
+const MAX_COMPLAINTS = 5;
+const logLine = z.object({ level: z.number(), msg: z.string(), err: z.object({ message: z.string() }).optional() });
+
+function complaintsIn(log: string): readonly string[] {
+  const complaints = log.split('\n').map((line) => {
+    try {
+      const parsed = logLine.safeParse(JSON.parse(line));
+      if (!parsed.success) return undefined;
+      const { level, msg, err } = parsed.data;
+      return level < WARNING ? undefined : [msg, err?.message].filter((part) => part !== undefined).join(': ');
+    } catch {
+      // What is no log line is Node's own report of a defect.
+      return /^\w*Error\b/.test(line) ? line : undefined;
+    }
+  });
+  return complaints.filter((line) => line !== undefined).slice(-MAX_COMPLAINTS);
 }
 
 /** Settings of the user's own server do not apply; those of the machine do. */

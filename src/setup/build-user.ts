@@ -8,7 +8,7 @@ export const BUILD_USER = 'lull-build';
 export const BUILD_HOME = '/var/lib/lull-build';
 
 /** Ids in one user's range: what a whole Debian tree needs, nobody (65534) included. */
-const RANGE_SIZE = 65_536;
+export const RANGE_SIZE = 65_536;
 /** Where adduser starts handing out ranges (login.defs SUB_UID_MIN). */
 const FIRST_ID = 100_000;
 const LIMIT_MS = 30_000;
@@ -61,6 +61,17 @@ export async function idRanges(name: string, uid: number): Promise<{ uids: numbe
 
 const ranges = async (file: string) => parseIdRanges(await readFile(file, 'utf8').catch(() => ''));
 
+const nextFreeRange = async () => {
+  const start = freeRangeStart([...(await ranges('/etc/subuid')), ...(await ranges('/etc/subgid'))]);
+  return `${start}-${start + RANGE_SIZE - 1}`;
+};
+
+/** What root runs to give a user the ids that builds need. */
+export async function subordinateIdsMend(username: string): Promise<string> {
+  const range = await nextFreeRange();
+  return `usermod --add-subuids ${range} --add-subgids ${range} ${username}`;
+}
+
 /**
  * Makes the account with a range of subordinate ids that no other account has. Root only; does nothing where all is there.
  * @returns the account, and what was changed
@@ -75,8 +86,7 @@ export async function ensureBuildUser(): Promise<{ account: Account; changed: bo
   const found = (await account(BUILD_USER))!;
   const held = await idRanges(BUILD_USER, found.uid);
   if (held.uids < RANGE_SIZE || held.gids < RANGE_SIZE) {
-    const start = freeRangeStart([...(await ranges('/etc/subuid')), ...(await ranges('/etc/subgid'))]);
-    const range = `${start}-${start + RANGE_SIZE - 1}`;
+    const range = await nextFreeRange();
     const argv: [string, ...string[]] = ['usermod'];
     if (held.uids < RANGE_SIZE) argv.push('--add-subuids', range);
     if (held.gids < RANGE_SIZE) argv.push('--add-subgids', range);

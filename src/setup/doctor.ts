@@ -4,7 +4,7 @@ import { lookup } from 'node:dns/promises';
 import { userInfo } from 'node:os';
 import { LullError } from '../domain/errors.ts';
 import type { Platform } from '../domain/platform.ts';
-import { BUILD_USER, account, idRanges } from './build-user.ts';
+import { BUILD_USER, RANGE_SIZE, account, idRanges, subordinateIdsMend } from './build-user.ts';
 import { probeKvm } from './kvm-probe.ts';
 import { packageNeeds } from './needs.ts';
 import { hostArchitecture, loadPlatform } from './platform.ts';
@@ -28,7 +28,6 @@ export interface DoctorOptions {
   readonly signal: AbortSignal;
 }
 
-const SUB_IDS = 65_536;
 const MIB = 1024 ** 2;
 /** Room for an image's memory, disks and build layers. */
 const LOW_DISK_MIB = 5 * 1024;
@@ -94,19 +93,16 @@ async function subordinateIds({ uid }: DoctorOptions): Promise<MachineFinding> {
     const user = await account(BUILD_USER);
     if (user === undefined) return { need, state: 'missing', detail: `there is no user ${BUILD_USER}`, mend: './lull setup' };
     const held = await idRanges(user.name, user.uid);
-    const enough = held.uids >= SUB_IDS && held.gids >= SUB_IDS;
+    const enough = held.uids >= RANGE_SIZE && held.gids >= RANGE_SIZE;
     if (!enough) return { need, state: 'missing', detail: `${BUILD_USER} has too few subordinate ids`, mend: './lull setup' };
     return { need, state: 'ok', detail: `${BUILD_USER}, with ${held.uids} subordinate ids` };
   }
   const { username } = userInfo();
   const held = await idRanges(username, uid);
-  if (held.uids >= SUB_IDS && held.gids >= SUB_IDS) return { need, state: 'ok', detail: `${username}, with ${held.uids} subordinate ids` };
+  if (held.uids >= RANGE_SIZE && held.gids >= RANGE_SIZE) return { need, state: 'ok', detail: `${username}, with ${held.uids} subordinate ids` };
   const detail = `${username} has too few subordinate ids in /etc/subuid and /etc/subgid`;
-  return { need, state: 'missing', detail, mend: subordinateIdsMend(username) };
+  return { need, state: 'missing', detail, mend: await subordinateIdsMend(username) };
 }
-
-/** What root runs to give a user the ids that builds need. */
-export const subordinateIdsMend = (username: string) => `usermod --add-subuids 200000-265535 --add-subgids 200000-265535 ${username}`;
 
 async function tunnels({ uid }: DoctorOptions): Promise<MachineFinding> {
   const need = 'network of builds';

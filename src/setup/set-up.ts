@@ -1,5 +1,6 @@
 /** Prepares this machine: kernel, agent, initramfs, QEMU, base images. Makes only what is missing or has changed. */
 import { mkdir, readdir, rm, stat } from 'node:fs/promises';
+import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { LullError } from '../domain/errors.ts';
@@ -7,7 +8,7 @@ import type { Architecture, Platform } from '../domain/platform.ts';
 import { agentKey, makeAgent } from './agent.ts';
 import { ARTIFACTS, keyOf } from './artifacts.ts';
 import { BASE_IMAGES_RECIPE, debianSources, makeBaseImages } from './base-images.ts';
-import { ensureBuildUser } from './build-user.ts';
+import { RANGE_SIZE, ensureBuildUser, idRanges, subordinateIdsMend } from './build-user.ts';
 import type { Account } from './build-user.ts';
 import { INITRAMFS_RECIPE, makeInitramfs } from './initramfs.ts';
 import { KERNEL_RECIPE, makeKernel } from './kernel.ts';
@@ -48,7 +49,7 @@ export async function setUp(options: SetUpOptions): Promise<Platform> {
   const keys = await wantedKeys(options, arch);
   const parts: Parts = { options, arch, old: options.refresh ? undefined : old, keys, step };
 
-  const user = options.uid === 0 ? await buildUser(options.say) : undefined;
+  const user = options.uid === 0 ? await buildUser(options.say) : await requireSubordinateIds(options.uid);
   const [machine, baseImages] = await allOrFirstError([makeMachine({ ...parts, old }), makeImages(parts, user)]);
   const manifest: Manifest = { version: PLATFORM_VERSION, arch, createdAtMs: Date.now(), inputs: keys, ...machine, baseImages };
   if (step.made() > 0) {
@@ -112,6 +113,14 @@ async function buildUser(say: (line: string) => void): Promise<Account> {
   const { account, changed } = await ensureBuildUser();
   if (changed) say(`the user ${account.name} is ready`);
   return account;
+}
+
+/** Without root, builds run as the user itself, with ids that only root can give. */
+async function requireSubordinateIds(uid: number): Promise<undefined> {
+  const { username } = userInfo();
+  const held = await idRanges(username, uid);
+  if (held.uids >= RANGE_SIZE && held.gids >= RANGE_SIZE) return undefined;
+  throw new LullError('validation', `${username} has too few subordinate ids. As root, run: ${await subordinateIdsMend(username)}`);
 }
 
 /** The manifest, where every file that it names is still there. */
