@@ -1,0 +1,101 @@
+/** The command line's manners: help, errors in one line, exit statuses. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { UsageError } from '../../../src/cli/command-line.ts';
+import type { Finding, Machine, Terminal } from '../../../src/cli/command-line.ts';
+import { runCommandLine } from '../../../src/cli/program.ts';
+
+/** A machine on which nothing happens. */
+function machine(changes: Partial<Machine> = {}): Machine {
+  const refuse = () => Promise.reject(new Error('not part of this test'));
+  return {
+    version: '1.2.3',
+    self: ['lull'],
+    examples: '/nowhere',
+    serverOptions: [{ name: 'accel', flag: '--accel <name>', env: 'LULL_ACCEL', description: 'accelerator' }],
+    serve: refuse,
+    setUp: refuse,
+    doctor: refuse,
+    test: refuse,
+    bench: refuse,
+    ...changes,
+  };
+}
+
+async function run(argv: readonly string[], changes: Partial<Machine> = {}, aborted = false) {
+  let stdout = '';
+  const said: string[] = [];
+  const terminal: Terminal = {
+    env: { HOME: '/nonexistent' },
+    uid: 1000,
+    out: (text) => {
+      stdout += text.toString();
+    },
+    say: (line) => {
+      said.push(line);
+    },
+    signal: aborted ? AbortSignal.abort() : new AbortController().signal,
+  };
+  const status = await runCommandLine(argv, { terminal, machine: machine(changes) });
+  return { status, stdout, said };
+}
+
+test('help and version end with 0 and name every command', async () => {
+  const { status, stdout } = await run(['--help']);
+  assert.equal(status, 0);
+  const names = ['up', 'down', 'env', 'doctor', 'setup', 'build', 'run', 'ps', 'images', 'logs', 'curl', 'suspend', 'resume', 'rm', 'demo', 'test', 'bench'];
+  for (const name of names) assert.match(stdout, new RegExp(`^  ${name}\\b`, 'm'), name);
+  assert.deepEqual(await run(['--version']), { status: 0, stdout: '1.2.3\n', said: [] });
+  assert.match((await run(['up', '--help'])).stdout, /--accel <name>\s+accelerator \(LULL_ACCEL\)/);
+});
+
+for (const argv of [['--nope'], ['nope'], ['up', '--acel', 'kvm'], ['build', '.'], ['run'], ['run', 'image', '--idle', 'long'], ['curl', 'microvm-1']]) {
+  test(`wrong use ends with 2 and one line: lull ${argv.join(' ')}`, async () => {
+    const { status, said, stdout } = await run(argv);
+    assert.equal(status, 2);
+    assert.equal(said.length, 1);
+    assert.ok(!said[0]!.includes('\n'), said[0]);
+    assert.equal(stdout, '');
+  });
+}
+
+test('an option that the server refuses ends with 2', async () => {
+  const serve = () => Promise.reject(new UsageError('--accel: must be one of auto, kvm, tcg'));
+  assert.deepEqual(await run(['up', '--accel', 'xen'], { serve }), { status: 2, stdout: '', said: ['--accel: must be one of auto, kvm, tcg'] });
+});
+
+test('without a server the message says what to do', async () => {
+  for (const argv of [['ps'], ['env'], ['down'], ['curl', 'microvm-1', '/']]) {
+    const { status, said } = await run([...argv, '--data', '/nonexistent/lull']);
+    assert.equal(status, 1);
+    assert.match(said.join('\n'), /No server has run on \/nonexistent\/lull yet\. Start one with `lull up`/);
+  }
+});
+
+test('up serves until a signal and says what runs on', async () => {
+  const serve = () =>
+    Promise.resolve({
+      apiUrl: 'http://127.0.0.1:1',
+      endpointPattern: 'https://ID.microvm.localhost:2',
+      driver: 'qemu',
+      accelerator: 'tcg',
+      warnings: ['::1 is not there'],
+      ended: new Promise<void>(() => undefined),
+      stop: () => Promise.resolve({ microvmsLeftRunning: 2 }),
+    });
+  const { status, said } = await run(['up'], { serve }, true);
+  assert.equal(status, 0);
+  assert.match(said.join('\n'), /warning: ::1 is not there\n.*serving http:\/\/127\.0\.0\.1:1 .*\n.*\nstopped; 2 microVMs run on/);
+});
+
+test('doctor shows the mend and ends with 1 where something is missing', async () => {
+  const findings: Finding[] = [
+    { need: 'memory', state: 'ok', detail: 'enough' },
+    { need: 'set-up', state: 'missing', detail: 'nothing', mend: './lull setup' },
+  ];
+  const { status, stdout } = await run(['doctor'], { doctor: () => Promise.resolve(findings) });
+  assert.equal(status, 1);
+  assert.match(stdout, /^missing\s+set-up\s+nothing\n\s+mend: \.\/lull setup$/m);
+  const asJson = await run(['doctor', '--json'], { doctor: () => Promise.resolve(findings.slice(0, 1)) });
+  assert.deepEqual([asJson.status, JSON.parse(asJson.stdout)], [0, findings.slice(0, 1)]);
+});
