@@ -1,5 +1,6 @@
 /** A version of an image, from its artifact to its snapshot: the steps in order, each with its time in the build's log. */
-import { mkdir, readdir, rm } from 'node:fs/promises';
+import { mkdirSync } from 'node:fs';
+import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { BuildFailure, type HooksConfig, type SnapshotSizes } from '../domain/image.ts';
 import type { BuildRequest, ImageBuilder } from '../domain/ports.ts';
@@ -53,7 +54,8 @@ export function createImageBuilder(parts: ImageBuilderParts): ImageBuilder {
   const logPath = (snapshotId: string) => join(parts.snapshotDir(snapshotId), LOG_NAME);
   return {
     build: async (request, signal) => {
-      await mkdir(parts.snapshotDir(request.snapshotId), { recursive: true, mode: 0o700 });
+      // Without a pause: who follows the log may ask for it as soon as this returns its promise.
+      mkdirSync(parts.snapshotDir(request.snapshotId), { recursive: true, mode: 0o700 });
       using log = parts.logs.open(logPath(request.snapshotId));
       try {
         return await buildVersion(parts, request, { log, signal });

@@ -11,10 +11,12 @@ import type { ControlPlane } from '../control/control-plane.ts';
 import { createImageUseCases } from '../control/images/image-use-cases.ts';
 import { DEFAULT_IMAGE_LIMITS } from '../control/images/context.ts';
 import { managedImages } from '../control/images/managed.ts';
+import type { Traffic } from '../control/microvms/traffic.ts';
 import { Microvms } from '../control/microvms/use-cases.ts';
 import { LullError } from '../domain/errors.ts';
 import { DEFAULT_REALM } from '../domain/ids.ts';
 import type { Platform } from '../domain/platform.ts';
+import type { EndpointTokens } from '../domain/ports.ts';
 import { createBuildLogs } from '../image/build-log.ts';
 import { createImageBuilder } from '../image/builder.ts';
 import { ensureCertificates } from '../proxy/certificates.ts';
@@ -97,7 +99,7 @@ async function openParts(stack: AsyncDisposableStack, ground: Ground) {
   const layout = new DataLayout(options.dataFolder, runtimeFolder);
   await mkdir(layout.microvmsDir, { recursive: true, mode: 0o700 });
   const store = stack.use(await openStore({ path: join(options.dataFolder, 'lull.db'), log }));
-  const blobs = await openBlobs(join(options.dataFolder, 'objects'));
+  const blobs = await openBlobs(join(options.dataFolder, 'objects'), { keep: await store.objects.blobIds() });
   const workers = stack.use(new MemoryWorkers());
   const snapshots = new Snapshots(layout, driver.placement);
   const runtime = new HostRuntime({
@@ -105,11 +107,14 @@ async function openParts(stack: AsyncDisposableStack, ground: Ground) {
     driver,
     workers,
     snapshots,
+    clock: systemClock,
+    random: systemRandom,
     observer: { vmmDied: (id) => microvms.vmmDied(id), applicationExited: (id, code) => microvms.applicationExited(id, code) },
     network: () => ({ kind: 'none' }),
   });
   stack.defer(() => runtime.detach());
   const tokens = createEndpointTokens({ keys: store.tokenKeys, clock: systemClock, random: systemRandom });
+  const proxy = await makeProxy(ground, tokens, () => microvms.traffic);
   const microvms: Microvms = stack.use(
     new Microvms({
       store,
@@ -122,11 +127,12 @@ async function openParts(stack: AsyncDisposableStack, ground: Ground) {
       capacity: hostCapacity,
       memoryQuotaMib: options.memoryQuotaMib ?? defaultMemoryQuotaMib(),
       hookTimeoutScale: timeoutScaleOf(driver),
+      forgetConnections: (microvmId) => proxy.forget(microvmId),
     }),
   );
   const images = stack.use(imageControl(stack, ground, { layout, workers, snapshots, store, blobs }));
   const { control, stopRequested } = controlPlane({ images, microvms, driver });
-  return { ...ground, layout, store, blobs, tokens, microvms, images, control, stopRequested };
+  return { ...ground, store, blobs, proxy, microvms, images, control, stopRequested };
 }
 
 interface ImageGround {
@@ -148,7 +154,8 @@ function imageControl(stack: AsyncDisposableStack, ground: Ground, { layout, wor
     initramfsPath: platform.initramfs.path,
     hostTool: hostToolPath(platform),
     timeoutScale: timeoutScaleOf(driver),
-    nowMs: () => systemClock.nowMs(),
+    clock: systemClock,
+    random: systemRandom,
   });
   const builder = createImageBuilder({
     containers,
@@ -189,25 +196,28 @@ function controlPlane({ images, microvms, driver }: { images: ControlPlane['imag
   return { control, stopRequested: stop.promise };
 }
 
-async function listen(stack: AsyncDisposableStack, parts: Parts): Promise<{ apiUrl: string; endpointPort: number }> {
-  const { options, store, microvms, images, log } = parts;
+/** @param traffic asked for only once there are requests, when everything is wired */
+async function makeProxy({ options, log }: Ground, tokens: EndpointTokens, traffic: () => Traffic): Promise<Proxy> {
   const certificates = await ensureCertificates({ dir: join(options.dataFolder, 'tls'), domain: options.domain, clock: systemClock });
-  const own = options.endpointCertificate ?? certificates;
-  const proxy = stack.use(
-    createProxy({
-      destinations: {
-        lookup: (endpointId) => microvms.traffic.lookup(endpointId),
-        connect: (microvmId, port, signal) => microvms.traffic.connect(microvmId, port, signal),
-        touched: (microvmId) => microvms.traffic.touched(microvmId),
-      },
-      tokens: parts.tokens,
-      clock: systemClock,
-      random: systemRandom,
-      domain: options.domain,
-      log,
-      tls: { cert: readFileSync(own.certPath), key: readFileSync(own.keyPath) },
-    }),
-  );
+  const { certPath, keyPath } = options.endpointCertificate ?? certificates;
+  return createProxy({
+    destinations: {
+      lookup: (endpointId) => traffic().lookup(endpointId),
+      connect: (microvmId, port, signal) => traffic().connect(microvmId, port, signal),
+      touched: (microvmId) => traffic().touched(microvmId),
+    },
+    tokens,
+    clock: systemClock,
+    random: systemRandom,
+    domain: options.domain,
+    log,
+    tls: { cert: readFileSync(certPath), key: readFileSync(keyPath) },
+  });
+}
+
+async function listen(stack: AsyncDisposableStack, parts: Parts): Promise<{ apiUrl: string; endpointPort: number }> {
+  const { options, store, microvms, images } = parts;
+  const proxy = stack.use(parts.proxy);
   await ensureCredentials({ dataFolder: options.dataFolder, keys: store.accessKeys, realm: DEFAULT_REALM, clock: systemClock, random: systemRandom });
   // Nothing is served before the store and the world agree again.
   await Promise.all([microvms.recover(), images.recover()]);

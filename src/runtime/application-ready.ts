@@ -64,6 +64,6 @@ async function awaitReadyHook(question: ReadyQuestion, port: number, timeoutSeco
 }
 
 async function listening({ session }: ReadyQuestion, ports: readonly number[], timeoutMs: number): Promise<number | null> {
-  const { port } = await session.call('awaitListening', { ports, timeoutMs: Math.ceil(timeoutMs) }, { limitMs: timeoutMs + CALL_MARGIN_MS });
+  const { port } = await session.call('awaitListening', { ports, timeoutMs: Math.ceil(timeoutMs) }, { timeoutMs: timeoutMs + CALL_MARGIN_MS });
   return port;
 }

@@ -6,7 +6,7 @@ import { mkdir, readdir, rm } from 'node:fs/promises';
 import type { Duplex } from 'node:stream';
 import { LullError } from '../domain/errors.ts';
 import type { ProcessIdentity } from '../domain/microvm.ts';
-import type { LaunchRequest, MicrovmRuntime, RuntimeObserver, StepTimes, SuspendReport } from '../domain/ports.ts';
+import type { Clock, LaunchRequest, MicrovmRuntime, Random, RuntimeObserver, StepTimes, SuspendReport } from '../domain/ports.ts';
 import { copySparse } from '../host/disk.ts';
 import { endProcess } from '../host/process.ts';
 import type { Driver, Machine, NetworkAttachment, RestoreSpec } from '../vmm/driver.ts';
@@ -25,6 +25,8 @@ export interface RuntimeParts {
   readonly workers: MemoryWorkers;
   readonly snapshots: Snapshots;
   readonly observer: RuntimeObserver;
+  readonly clock: Pick<Clock, 'nowMs'>;
+  readonly random: Pick<Random, 'bytes'>;
   /** How a microVM's network card is connected at each restore. */
   readonly network: (microvmId: string) => NetworkAttachment;
 }
@@ -168,7 +170,7 @@ export class HostRuntime implements MicrovmRuntime {
   }
 
   async detach(): Promise<void> {
-    for (const incarnation of this.#live.values()) incarnation.detach();
+    await Promise.all([...this.#live.values()].map((incarnation) => incarnation.detach()));
     this.#live.clear();
   }
 
@@ -200,6 +202,8 @@ export class HostRuntime implements MicrovmRuntime {
       secrets,
       secretPath: this.#parts.layout.microvm(microvmId).secret,
       log: this.#log(microvmId),
+      clock: this.#parts.clock,
+      random: this.#parts.random,
       onExit: (exitCode) => {
         if (this.#live.get(microvmId) === incarnation) this.#parts.observer.applicationExited(microvmId, exitCode);
       },

@@ -1,10 +1,11 @@
 /** One live VMM process of a microVM and the session with the agent inside. */
-import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import type { Duplex } from 'node:stream';
 import { z } from 'zod';
 import { LullError } from '../domain/errors.ts';
-import { AgentSession, type RestoreOrders } from '../guest/agent-session.ts';
+import type { Clock, Random } from '../domain/ports.ts';
+import { AgentSession } from '../guest/agent-session.ts';
+import { GuestError } from '../guest/guest-error.ts';
 import { writeFileAtomic } from '../lib/atomic-file.ts';
 import { StepTimer } from '../lib/step-timer.ts';
 import type { Machine } from '../vmm/driver.ts';
@@ -13,7 +14,7 @@ import type { ApplicationLog } from './application-log.ts';
 const HELLO_LIMIT_MS = 30_000;
 const QUIESCE_LIMIT_MS = 60_000;
 const SECRET_BYTES = 32;
-const ENTROPY_BYTES = 64;
+const SIGNAL_EXIT_BASE = 128;
 
 /** The secret that the agent knows now, and the one it knew before a HELLO that may or may not have reached it. */
 const secretFile = z.object({ secret: z.string(), previous: z.string() });
@@ -25,14 +26,14 @@ export interface IncarnationParts {
   /** What the agent in memory knows, most likely first. */
   readonly secrets: readonly string[];
   readonly onExit: (exitCode: number) => void;
+  readonly clock: Pick<Clock, 'nowMs'>;
+  readonly random: Pick<Random, 'bytes'>;
 }
 
 /** See the file's head. Calls are made one at a time, but for {@link dial}. */
 export class Incarnation {
   readonly machine: Machine;
-  readonly #log: ApplicationLog;
-  readonly #secretPath: string;
-  readonly #onExit: (exitCode: number) => void;
+  readonly #parts: IncarnationParts;
   #secrets: readonly string[];
   #session: AgentSession | undefined;
   /** Set before we end the process ourselves, so that its end surprises nobody. */
@@ -40,10 +41,8 @@ export class Incarnation {
 
   constructor(parts: IncarnationParts) {
     this.machine = parts.machine;
-    this.#log = parts.log;
-    this.#secretPath = parts.secretPath;
+    this.#parts = parts;
     this.#secrets = parts.secrets;
-    this.#onExit = parts.onExit;
   }
 
   /** The secrets that a process of this microVM may know, as an earlier server kept them. */
@@ -69,7 +68,7 @@ export class Incarnation {
     const timer = new StepTimer();
     const channel = await timer.time('dial', () => this.machine.dial());
     // The greeting waits in the channel, so the agent reads it in its first moment.
-    const greeting = this.#greet(channel, { entropy: randomBytes(ENTROPY_BYTES), resetConnections: true });
+    const greeting = this.#greet(channel, { secret: this.secret, restored: true });
     greeting.catch(() => undefined);
     await timer.time('resume', () => this.machine.resume());
     await timer.time('agent', () => greeting);
@@ -78,15 +77,24 @@ export class Incarnation {
 
   /** Greets the agent of a machine that ran on without us: its clock and connections are its own. */
   async reconnect(): Promise<void> {
-    await this.#greet(await this.machine.dial());
+    for (const secret of this.#secrets) {
+      try {
+        return await this.#greet(await this.machine.dial(), { secret, restored: false });
+      } catch (error) {
+        // A server that died in the middle of a greeting leaves two that it may be.
+        if (!(error instanceof GuestError) || error.code !== 'secret') throw error;
+        await this.machine.hungUp();
+      }
+    }
+    throw new LullError('internal', 'The agent of the MicroVM knows none of the secrets that were kept.');
   }
 
   /** Stops the application and brings its memory and disk to rest, then pauses the machine. */
   async quiesce(): Promise<StepTimer['steps']> {
     const session = this.#required();
     const timer = new StepTimer();
-    await timer.time('freeze', () => session.call('freeze', {}, { limitMs: QUIESCE_LIMIT_MS }));
-    await timer.time('quiesce', () => session.call('quiesce', {}, { limitMs: QUIESCE_LIMIT_MS }));
+    await timer.time('freeze', () => session.call('freeze', {}, { timeoutMs: QUIESCE_LIMIT_MS }));
+    await timer.time('quiesce', () => session.call('quiesce', {}, { timeoutMs: QUIESCE_LIMIT_MS }));
     await timer.time('hang up', () => this.#hangUp());
     await timer.time('pause', () => this.machine.pause());
     return timer.steps;
@@ -106,19 +114,20 @@ export class Incarnation {
   /** Ends the process. */
   async kill(): Promise<void> {
     this.#ending = true;
-    this.#session?.close();
-    await this.machine.kill();
+    const killed = this.machine.kill();
+    await this.#session?.close();
+    await killed;
   }
 
   /** Lets go of it; it runs on. */
-  detach(): void {
+  async detach(): Promise<void> {
     this.#ending = true;
-    this.#session?.close();
+    await this.#session?.close();
     this.machine.detach();
   }
 
   async #hangUp(): Promise<void> {
-    this.#session?.close();
+    await this.#session?.close();
     this.#session = undefined;
     await this.machine.hungUp();
   }
@@ -128,24 +137,30 @@ export class Incarnation {
     return this.#session;
   }
 
-  /** Kept on disk before the agent hears of it: a server that comes after a crash must know it. */
-  async #nextSecret(): Promise<string> {
-    const secret = randomBytes(SECRET_BYTES).toString('hex');
-    await writeFileAtomic(this.#secretPath, JSON.stringify({ secret, previous: this.secret }));
-    return secret;
-  }
-
-  async #greet(channel: Duplex, restore?: RestoreOrders): Promise<void> {
-    const next = await this.#nextSecret();
-    this.#session = await AgentSession.connect(channel, {
-      secrets: this.#secrets,
-      nextSecret: next,
-      ...(restore === undefined ? {} : { restore }),
+  async #greet(channel: Duplex, { secret, restored }: { secret: string; restored: boolean }): Promise<void> {
+    const { log, onExit, clock, random, secretPath } = this.#parts;
+    const nextSecret = random.bytes(SECRET_BYTES).toString('hex');
+    // Kept on disk before the agent hears of it: a server that comes after a crash must know it.
+    await writeFileAtomic(secretPath, JSON.stringify({ secret: nextSecret, previous: secret }));
+    const session = await AgentSession.connect(channel, {
+      secret,
+      nextSecret,
+      ...(restored ? { restore: { resetConnections: true } } : {}),
       thaw: true,
-      limitMs: HELLO_LIMIT_MS,
-      onOutput: (_stream, bytes) => this.#log.append(bytes),
-      onExit: this.#onExit,
+      timeoutMs: HELLO_LIMIT_MS,
+      clock,
+      random,
+      onOutput: (_name, bytes) => log.append(bytes),
+      onEvent: ({ exitCode, signal }) => onExit(exitCodeOf(exitCode, signal)),
     });
-    this.#secrets = [next];
+    this.#session = session;
+    this.#secrets = [nextSecret];
+    const { application } = session.welcome;
+    if (application.state === 'exited') onExit(exitCodeOf(application.exitCode, application.signal));
   }
+}
+
+/** As a shell tells it: 128 and the signal's number where one ended it. */
+function exitCodeOf(exitCode: number | null, signal: number | null): number {
+  return exitCode ?? SIGNAL_EXIT_BASE + (signal ?? 0);
 }

@@ -1,8 +1,8 @@
 /** The one boot in the life of an image: kernel, agent, application, and the snapshot that every launch restores. */
-import { randomBytes } from 'node:crypto';
 import { chmod, mkdir, readFile, rm, stat } from 'node:fs/promises';
 import { BuildFailure, type HooksConfig } from '../domain/image.ts';
 import { STATE_REASONS } from '../domain/microvm.ts';
+import type { Clock, Random } from '../domain/ports.ts';
 import { AgentSession } from '../guest/agent-session.ts';
 import { extentsOf } from '../host/disk.ts';
 import type { Driver, Machine } from '../vmm/driver.ts';
@@ -52,7 +52,8 @@ export interface SnapshotMakerParts {
   readonly hostTool: string;
   /** Factor on every wait for the application (design, "Sizes"). */
   readonly timeoutScale: number;
-  readonly nowMs: () => number;
+  readonly clock: Pick<Clock, 'nowMs'>;
+  readonly random: Pick<Random, 'bytes'>;
 }
 
 /** A guest that has booted, with the session to its agent. */
@@ -84,7 +85,7 @@ export class SnapshotMaker {
         await request.step('start application', () => this.#startApplication(request, booted));
         await request.step('snapshot', () => this.#save(request, booted));
       } finally {
-        booted.session.close();
+        await booted.session.close();
         await booted.machine.kill();
       }
       return await request.step('seal', () => this.#seal(request, booted.secret));
@@ -106,7 +107,7 @@ export class SnapshotMaker {
   }
 
   async #bootOnce(request: SnapshotRequest, runDir: string): Promise<Booted> {
-    const { driver, layout, kernelPath, initramfsPath } = this.#parts;
+    const { driver, layout, kernelPath, initramfsPath, clock, random } = this.#parts;
     const files = layout.snapshot(request.snapshotId);
     await rm(runDir, { recursive: true, force: true });
     await mkdir(runDir, { recursive: true, mode: 0o700 });
@@ -123,17 +124,19 @@ export class SnapshotMaker {
       initramfsPath,
       consolePath: `${files.dir}/console.log`,
     });
-    const secret = randomBytes(SECRET_BYTES).toString('hex');
+    const secret = random.bytes(SECRET_BYTES).toString('hex');
     const exited = Promise.withResolvers<number>();
     try {
       const session = await AgentSession.connect(await machine.dial(), {
-        secrets: [''],
+        secret: '',
         nextSecret: secret,
-        restore: { entropy: randomBytes(64), resetConnections: false },
-        limitMs: BOOT_LIMIT_MS,
+        restore: { resetConnections: false },
+        timeoutMs: BOOT_LIMIT_MS,
         signal: request.signal,
-        onOutput: async (_stream, bytes) => request.onOutput(bytes),
-        onExit: (exitCode) => exited.resolve(exitCode),
+        clock,
+        random,
+        onOutput: (_name, bytes) => request.onOutput(bytes),
+        onEvent: ({ exitCode, signal }) => exited.resolve(exitCode ?? 128 + (signal ?? 0)),
       });
       return { machine, session, secret, exited: exited.promise };
     } catch (error) {
@@ -146,7 +149,7 @@ export class SnapshotMaker {
   async #startApplication(request: SnapshotRequest, booted: Booted): Promise<void> {
     const { exposedPorts, ...start } = request.application;
     const step = 'start application';
-    await booted.session.call('start', start, { limitMs: CALL_LIMIT_MS }).catch((error: unknown) => {
+    await booted.session.call('start', start, { timeoutMs: CALL_LIMIT_MS }).catch((error: unknown) => {
       throw new BuildFailure('APPLICATION_FAILED', step, `The application could not be started: ${String(error)}`, { cause: error });
     });
     const exit = booted.exited.then((exitCode) => {
@@ -164,9 +167,9 @@ export class SnapshotMaker {
 
   async #save(request: SnapshotRequest, { session, machine }: Booted): Promise<void> {
     const files = this.#parts.layout.snapshot(request.snapshotId);
-    await session.call('freeze', {}, { limitMs: CALL_LIMIT_MS });
-    await session.call('quiesce', {}, { limitMs: CALL_LIMIT_MS });
-    session.close();
+    await session.call('freeze', {}, { timeoutMs: CALL_LIMIT_MS });
+    await session.call('quiesce', {}, { timeoutMs: CALL_LIMIT_MS });
+    await session.close();
     await machine.hungUp();
     await machine.pause();
     await machine.saveDeviceState(files.deviceState);
@@ -174,7 +177,7 @@ export class SnapshotMaker {
 
   /** Makes the files immutable and durable; the manifest is the last of them. */
   async #seal(request: SnapshotRequest, agentSecret: string): Promise<{ memoryBytes: number; diskBytes: number }> {
-    const { layout, workers, hostTool, driver, nowMs } = this.#parts;
+    const { layout, workers, hostTool, driver, clock } = this.#parts;
     const files = layout.snapshot(request.snapshotId);
     const paths = { memory: files.memory, deviceState: files.deviceState, rootDisk: files.rootDisk, scratch: files.scratch };
     const memoryExtents = await extentsOf(hostTool, files.memory);
@@ -197,7 +200,7 @@ export class SnapshotMaker {
         rootDisk: await entry(paths.rootDisk),
         scratch: await entry(paths.scratch, scratchExtents),
       },
-      createdAtMs: nowMs(),
+      createdAtMs: clock.nowMs(),
     });
     const sum = (extents: [number, number][]) => extents.reduce((bytes, [, length]) => bytes + length, 0);
     return { memoryBytes: sum(memoryExtents), diskBytes: sum(scratchExtents) };

@@ -17,6 +17,8 @@ export interface MicrovmParts extends AdmissionParts {
   readonly clock: Clock;
   readonly log: Log;
   readonly hookTimeoutScale: number;
+  /** Called before a microVM stops taking traffic: connections kept to it are stale from then on. */
+  readonly forgetConnections: (microvmId: string) => void;
 }
 
 /** Section 6.1. */
@@ -49,7 +51,10 @@ export class Microvms implements Disposable {
       act: (microvmId, deadline) =>
         deadline.action === 'suspend' ? lifecycle.suspend(microvmId) : lifecycle.terminate(microvmId, deadline.reason),
     });
-    lifecycle.onChange((microvm) => this.#deadlines.watch(microvm));
+    lifecycle.onChange((microvm) => {
+      if (microvm.state !== 'RUNNING') parts.forgetConnections(microvm.microvmId);
+      this.#deadlines.watch(microvm);
+    });
     this.traffic = new Traffic({ microvms: store.microvms, runtime, lifecycle, deadlines: this.#deadlines });
     this.useCases = useCasesOf(parts, lifecycle);
   }

@@ -51,6 +51,8 @@ export class QmpClient {
       this.#fail(new VmmError('QEMU closed its control connection'));
       gone.resolve();
     };
+    // The reader of lines passes the stream's errors on: both need a listener.
+    lines.on('error', end);
     stream.on('error', end).on('close', end).on('end', end);
   }
 
