@@ -5,6 +5,7 @@ import type { Machine, OptionValues, Serving } from '../cli/command-line.ts';
 import { CommandFailure, UsageError } from '../cli/command-line.ts';
 import { defaultDataFolder } from '../client/data-folder.ts';
 import { isLullError } from '../domain/errors.ts';
+import type { Platform } from '../domain/platform.ts';
 import { examine } from '../setup/doctor.ts';
 import { probeKvm } from '../setup/kvm-probe.ts';
 import { hostArchitecture, loadPlatform, platformFolder } from '../setup/platform.ts';
@@ -32,7 +33,9 @@ export function createMachine({ env, uid }: Surroundings): Machine {
         did = true;
         say(line);
       };
-      await setUp({ folder, crate: join(ROOT, 'guest'), node: await nodeProgram(), npm: await packageFolder('npm'), uid, refresh, say: tell, signal });
+      const crate = join(ROOT, 'guest');
+      const platform = await setUp({ folder, crate, node: await nodeProgram(), npm: await packageFolder('npm'), uid, refresh, say: tell, signal });
+      await tryKvm({ folder, platform, tell, signal });
       return did;
     },
     doctor: ({ signal }) =>
@@ -50,6 +53,17 @@ export function createMachine({ env, uid }: Surroundings): Machine {
     },
   };
 }
+
+/** Finds out about KVM now, so that no server has to wait for it; says so where it was not known already. */
+async function tryKvm(options: { folder: string; platform: Platform; tell: (line: string) => void; signal: AbortSignal }): Promise<void> {
+  const startMs = performance.now();
+  const { reason } = await probeKvm(options.folder, options.platform, options.signal);
+  const ms = performance.now() - startMs;
+  if (ms > KNOWN_ALREADY_MS) options.tell(`trying KVM: ${(ms / 1000).toFixed(1)} s (${reason})`);
+}
+
+/** Reading what an earlier probe found takes less; starting a guest takes more. */
+const KNOWN_ALREADY_MS = 100;
 
 async function serve(values: OptionValues, surroundings: Surroundings): Promise<Serving> {
   const options = parsed(values, surroundings);
