@@ -63,9 +63,9 @@ export function captureDiff(job: CaptureJob): CaptureResult {
     let scannedPages = 0;
     for (const chunk of chunksOf(privateRuns(job.pid, job.mappings))) {
       const bytes = chunk.count * PAGE_BYTES;
-      readFully(memory, own, bytes, addressOf(job.mappings, chunk.first));
+      readAt(memory, own.subarray(0, bytes), addressOf(job.mappings, chunk.first));
       const hole = isHole(chunk.first * PAGE_BYTES, bytes);
-      if (!hole) readFully(image, theirs, bytes, chunk.first * PAGE_BYTES);
+      if (!hole) readAt(image, theirs.subarray(0, bytes), chunk.first * PAGE_BYTES);
       writer.add(chunk, own, hole ? ZEROS : theirs);
       scannedPages += chunk.count;
     }
@@ -92,13 +92,13 @@ export function applyDiff(job: ApplyJob): void {
     for (const run of runs) {
       for (const chunk of chunksOf([run])) {
         const bytes = chunk.count * PAGE_BYTES;
-        const source = run.kind === KIND_ZEROS ? ZEROS : buffer;
+        const pages = (run.kind === KIND_ZEROS ? ZEROS : buffer).subarray(0, bytes);
         if (run.kind === KIND_KEPT) {
-          readFully(diff, buffer, bytes, position);
-          hash.update(buffer.subarray(0, bytes));
+          readAt(diff, pages, position);
+          hash.update(pages);
           position += bytes;
         }
-        writeFully(memory, source, bytes, addressOf(job.mappings, chunk.first));
+        writeAt(memory, pages, addressOf(job.mappings, chunk.first));
       }
     }
     if (position !== keptPages * PAGE_BYTES || hash.update(tail).digest('hex') !== job.sha256) throw damaged(job.path);
@@ -162,7 +162,7 @@ class DiffWriter {
 
   #write(bytes: Buffer): void {
     this.#hash.update(bytes);
-    writeFully(this.#out, bytes, bytes.length, this.#sizeBytes);
+    writeAt(this.#out, bytes, this.#sizeBytes);
     this.#sizeBytes += bytes.length;
   }
 }
@@ -196,13 +196,13 @@ function readIndex(diff: number, job: ApplyJob): { runs: Run[]; keptPages: numbe
   const size = fstatSync(diff).size;
   if (size < TRAILER_BYTES) throw damaged(job.path);
   const trailer = Buffer.alloc(TRAILER_BYTES);
-  readFully(diff, trailer, TRAILER_BYTES, size - TRAILER_BYTES);
+  readAt(diff, trailer, size - TRAILER_BYTES);
   const runCount = trailer.readUInt32LE(8);
   const keptPages = trailer.readUInt32LE(12);
   const wellFormed = trailer.subarray(0, 8).equals(MAGIC) && size === keptPages * PAGE_BYTES + runCount * RUN_BYTES + TRAILER_BYTES;
   if (!wellFormed) throw damaged(job.path);
   const tail = Buffer.alloc(runCount * RUN_BYTES + TRAILER_BYTES);
-  readFully(diff, tail, tail.length, keptPages * PAGE_BYTES);
+  readAt(diff, tail, keptPages * PAGE_BYTES);
   const guestPages = job.mappings.reduce((pages, mapping) => pages + mapping.length / PAGE_BYTES, 0);
   const runs = Array.from({ length: runCount }, (_, index): Run => {
     const [first, count, kind] = [0, 4, 8].map((at) => tail.readUInt32LE(index * RUN_BYTES + at)) as [number, number, number];
@@ -214,14 +214,15 @@ function readIndex(diff: number, job: ApplyJob): { runs: Run[]; keptPages: numbe
 
 const damaged = (path: string) => new Error(`${path} is damaged: its contents are not what was written`);
 
-function readFully(file: number, into: Buffer, length: number, position: number): void {
-  for (let done = 0; done < length; ) {
-    const got = readSync(file, into, done, length - done, position + done);
+/** Fills `into` from a position of a file. */
+function readAt(file: number, into: Buffer, position: number): void {
+  for (let done = 0; done < into.length; ) {
+    const got = readSync(file, into, done, into.length - done, position + done);
     if (got === 0) throw new Error(`unexpected end of file at ${position + done}`);
     done += got;
   }
 }
 
-function writeFully(file: number, from: Buffer, length: number, position: number): void {
-  for (let done = 0; done < length; ) done += writeSync(file, from, done, length - done, position + done);
+function writeAt(file: number, from: Buffer, position: number): void {
+  for (let done = 0; done < from.length; ) done += writeSync(file, from, done, from.length - done, position + done);
 }
