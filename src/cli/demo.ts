@@ -16,6 +16,8 @@ const MEMORY_MIB = 256;
 /** The median of so many is the warm answer. */
 const WARM_ANSWERS = 9;
 const OK = 200;
+/** A request wakes only a microVM whose idle policy says so; its times are longer than the demo. */
+const IDLE_POLICY = { maxIdleDurationSeconds: 900, suspendedDurationSeconds: 3600, autoResumeEnabled: true };
 
 /** What `examples/counter` answers. */
 const answerSchema = z.object({ requests: z.int(), lines: z.int(), ticks: z.int() });
@@ -83,7 +85,7 @@ async function tour(terminal: Terminal, installation: Installation, { folder, st
   const build = await step('build the image', () => timed(() => buildExample(terminal, installation, folder)));
   const launch = await step(
     'launch a microVM',
-    () => timed(() => launchMicrovm(client, { imageIdentifier: build.result }, signal)),
+    () => timed(() => launchMicrovm(client, { imageIdentifier: build.result, idlePolicy: IDLE_POLICY }, signal)),
     ({ result }) => result.microvmId,
   );
   const { microvmId: id, endpoint } = launch.result;

@@ -5,7 +5,7 @@ import { isLullError } from '../../../src/domain/errors.ts';
 import { parseServerOptions } from '../../../src/main/options.ts';
 import type { OptionValues } from '../../../src/main/options.ts';
 
-const parse = (values: OptionValues, env: Record<string, string> = {}, uid = 1000) => parseServerOptions(values, { env: { HOME: '/home/dev', ...env }, uid });
+const parse = (values: OptionValues, env: Record<string, string> = {}, uid = 1000) => parseServerOptions(values, { env: { HOME: '/h', ...env }, uid });
 
 test('defaults are those of the system for root and of the user otherwise', () => {
   const root = parse({}, {}, 0);
@@ -13,7 +13,7 @@ test('defaults are those of the system for root and of the user otherwise', () =
   const user = parse({}, { XDG_RUNTIME_DIR: '/run/user/1000' });
   assert.deepEqual(
     [user.dataFolder, user.runtimeFolder, user.platformFolder],
-    ['/home/dev/.local/share/lull', '/run/user/1000/lull', '/home/dev/.cache/lull'],
+    ['/h/.local/share/lull', '/run/user/1000/lull', '/h/.cache/lull'],
   );
   assert.deepEqual(user.listen, { host: '127.0.0.1', port: 8470 });
   assert.deepEqual(user.endpointListen, [{ host: '127.0.0.1', port: 8443 }, { host: '::1', port: 8443 }]);

@@ -28,8 +28,8 @@ const manifest: Manifest = {
 test('the folder is the one that is named, else the system\'s or the user\'s', () => {
   assert.equal(platformFolder({ LULL_PLATFORM: '/p' }, 0), '/p');
   assert.equal(platformFolder({}, 0), '/var/cache/lull');
-  assert.equal(platformFolder({ HOME: '/home/dev' }, 1000), '/home/dev/.cache/lull');
-  assert.equal(platformFolder({ HOME: '/home/dev', XDG_CACHE_HOME: '/c' }, 1000), '/c/lull');
+  assert.equal(platformFolder({ HOME: '/h' }, 1000), '/h/.cache/lull');
+  assert.equal(platformFolder({ HOME: '/h', XDG_CACHE_HOME: '/c' }, 1000), '/c/lull');
 });
 
 const notSetUp = (error: unknown) => isLullError(error, 'not-found') && error.message.includes('./lull setup');
