@@ -159,8 +159,9 @@ export class BuildFailure extends Error {
   readonly code: BuildFailureCode;
   readonly step: string;
 
-  constructor(code: BuildFailureCode, step: string, detail?: string, options?: { cause?: unknown }) {
-    super(detail ?? BUILD_FAILURES[code], options);
+  /** @param how.reason the words for `stateReason` where those of the code say too little */
+  constructor(code: BuildFailureCode, step: string, how: { readonly reason?: string; readonly cause?: unknown } = {}) {
+    super(how.reason ?? BUILD_FAILURES[code], how.cause === undefined ? undefined : { cause: how.cause });
     this.code = code;
     this.step = step;
   }

@@ -35,7 +35,7 @@ const MAX_SYMLINK_TARGET_BYTES = 4096;
 const METHOD_STORED = 0;
 const METHOD_DEFLATED = 8;
 
-const invalid = (detail: string, cause?: unknown): BuildFailure => new BuildFailure('ARCHIVE_INVALID', STEP, `The code artifact is not usable: ${detail}.`, { cause });
+const invalid = (detail: string, cause?: unknown): BuildFailure => new BuildFailure('ARCHIVE_INVALID', STEP, { reason: `The code artifact is not usable: ${detail}.`, cause });
 
 /**
  * Unpacks a zip into `into`, which must not exist yet; it is made 0755, files 0644 or 0755.

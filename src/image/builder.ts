@@ -121,7 +121,7 @@ async function containerToDisks({ parts, request, log, signal, contextDir, disks
 /** Contract reference, section 8.1: the image's own environment, then the version's, then AWS's four variables. */
 function applicationOf(config: OciConfig, request: BuildRequest) {
   const argv = [...config.entrypoint, ...config.cmd];
-  if (argv.length === 0) throw new BuildFailure('APPLICATION_FAILED', 'start application', 'The image has neither CMD nor ENTRYPOINT: there is nothing to run.');
+  if (argv.length === 0) throw new BuildFailure('APPLICATION_FAILED', 'start application', { reason: 'The image has neither CMD nor ENTRYPOINT: there is nothing to run.' });
   const own = config.env.map((variable): [string, string] => {
     const split = variable.indexOf('=');
     return [variable.slice(0, split), variable.slice(split + 1)];

@@ -300,7 +300,7 @@ class Builder implements ContainerBuilder {
       if (signal.aborted || error instanceof BuildFailure) throw error;
       const why = error === time.reason ? `the build did not end within ${this.#limits.totalMs} ms` : error instanceof Error ? error.message : String(error);
       log.line(STEP, `stopped: ${why}`);
-      throw new BuildFailure(error instanceof DiskFull ? 'DISK_STORAGE_FULL' : 'CONTAINER_BUILD_FAILED', STEP, undefined, { cause: error });
+      throw new BuildFailure(error instanceof DiskFull ? 'DISK_STORAGE_FULL' : 'CONTAINER_BUILD_FAILED', STEP, { cause: error });
     }
   }
 
@@ -310,7 +310,7 @@ class Builder implements ContainerBuilder {
       return parseOciConfig(json);
     } catch (error) {
       log.line(STEP, 'the configuration of the image is beyond what is accepted');
-      throw new BuildFailure('CONTAINER_BUILD_FAILED', STEP, undefined, { cause: error });
+      throw new BuildFailure('CONTAINER_BUILD_FAILED', STEP, { cause: error });
     }
   }
 

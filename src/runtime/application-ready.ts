@@ -41,7 +41,9 @@ export async function awaitReady(question: ReadyQuestion): Promise<void> {
   const found = await listening(question, ports, EXPOSED_LIMIT_MS * timeoutScale);
   if (found === null) {
     const list = ports.join(', ');
-    throw new BuildFailure('APPLICATION_FAILED', STEP, `The application did not listen on any of the ports ${list} within ${EXPOSED_LIMIT_MS / 1000} seconds.`);
+    throw new BuildFailure('APPLICATION_FAILED', STEP, {
+      reason: `The application did not listen on any of the ports ${list} within ${EXPOSED_LIMIT_MS / 1000} seconds.`,
+    });
   }
 }
 
@@ -56,11 +58,11 @@ async function awaitReadyHook(question: ReadyQuestion, port: number, timeoutSeco
     if (outcome === 200) return;
     if (typeof outcome === 'number' && outcome !== 503) {
       const whose = outcome >= 500 ? 'server error (HTTP 5xx)' : 'client error (HTTP 4xx)';
-      throw new BuildFailure('READY_HOOK_FAILED', STEP, `Ready hook check failed: the application returned a ${whose} response.`);
+      throw new BuildFailure('READY_HOOK_FAILED', STEP, { reason: `Ready hook check failed: the application returned a ${whose} response.` });
     }
     await new Promise((resolve) => setTimeout(resolve, READY_RETRY_MS));
   }
-  throw new BuildFailure('READY_HOOK_FAILED', STEP, `Ready hook invocation timed out after ${isoDuration(timeoutSeconds)}`);
+  throw new BuildFailure('READY_HOOK_FAILED', STEP, { reason: `Ready hook invocation timed out after ${isoDuration(timeoutSeconds)}` });
 }
 
 async function listening({ session }: ReadyQuestion, ports: readonly number[], timeoutMs: number): Promise<number | null> {

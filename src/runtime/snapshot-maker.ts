@@ -101,7 +101,7 @@ export class SnapshotMaker {
         return await this.#bootOnce(request, runDir);
       } catch (error) {
         if (tries < BOOT_TRIES && !request.signal.aborted) continue;
-        throw new BuildFailure('INTERNAL_PLATFORM_ERROR', 'boot', undefined, { cause: error });
+        throw new BuildFailure('INTERNAL_PLATFORM_ERROR', 'boot', { cause: error });
       }
     }
   }
@@ -150,14 +150,17 @@ export class SnapshotMaker {
     const { exposedPorts, ...start } = request.application;
     const step = 'start application';
     await booted.session.call('start', start, { timeoutMs: CALL_LIMIT_MS }).catch((error: unknown) => {
-      throw new BuildFailure('APPLICATION_FAILED', step, `The application could not be started: ${String(error)}`, { cause: error });
+      throw new BuildFailure('APPLICATION_FAILED', step, {
+        reason: `The application could not be started: ${error instanceof Error ? error.message : String(error)}`,
+        cause: error,
+      });
     });
     const exit = booted.exited.then((exitCode) => {
-      throw new BuildFailure('APPLICATION_FAILED', step, STATE_REASONS.containerExited(exitCode));
+      throw new BuildFailure('APPLICATION_FAILED', step, { reason: STATE_REASONS.containerExited(exitCode) });
     });
     exit.catch(() => undefined);
     const gone = booted.machine.exited.then((said) => {
-      throw new BuildFailure('INTERNAL_PLATFORM_ERROR', step, undefined, { cause: new Error(said) });
+      throw new BuildFailure('INTERNAL_PLATFORM_ERROR', step, { cause: new Error(said) });
     });
     gone.catch(() => undefined);
     const { hooks, signal } = request;

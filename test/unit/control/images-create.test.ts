@@ -42,7 +42,7 @@ suite('creating an image', () => {
   });
 
   const FAILURES = [
-    { name: 'a build failure gives its reason', error: new BuildFailure('READY_HOOK_FAILED', 'ready', 'Ready hook invocation timed out after PT5M'), reason: 'Ready hook invocation timed out after PT5M', errors: 0 },
+    { name: 'a build failure gives its reason', error: new BuildFailure('READY_HOOK_FAILED', 'ready', { reason: 'Ready hook invocation timed out after PT5M' }), reason: 'Ready hook invocation timed out after PT5M', errors: 0 },
     { name: 'any other error is ours, and its text stays in the log', error: new Error('secret path'), reason: BUILD_FAILURES.INTERNAL_PLATFORM_ERROR, errors: 1 },
   ];
   for (const { name, error, reason, errors } of FAILURES) {
