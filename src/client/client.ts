@@ -1,6 +1,5 @@
 /** The typed client of the command line and the console: AWS's operations, the artifact store, and Lull's own extensions. */
 import { createReadStream } from 'node:fs';
-import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import type { z } from 'zod';
 import { EXTENSIONS, buildEventLine, healthAnswer, reportAnswer, shutdownAnswer } from '../contract/extensions.ts';
@@ -8,7 +7,7 @@ import type { BuildEventLine, HealthAnswer, ReportAnswer, ShutdownAnswer } from 
 import { fillTemplate } from '../contract/labels.ts';
 import { LAMBDA_SERVICE, OPERATIONS, S3_SERVICE } from '../contract/operations.ts';
 import type { OperationAnswer, OperationName, OperationRequest } from '../contract/operations.ts';
-import { ApiRefusal, readText, send } from './transport.ts';
+import { ApiRefusal, linesOf, readText, send } from './transport.ts';
 import type { Connection } from './transport.ts';
 
 const JSON_TYPE = 'application/json';
@@ -77,7 +76,7 @@ export class LullClient {
   /** What a build tells; with `follow` until it has ended. */
   async *buildEvents(image: { imageIdentifier: string; imageVersion: string }, options: Follow): AsyncIterable<BuildEventLine> {
     const stream = await this.#open('buildEvents', image, options);
-    for await (const line of createInterface({ input: stream })) {
+    for await (const line of linesOf(stream)) {
       if (line !== '') yield buildEventLine.parse(JSON.parse(line));
     }
   }

@@ -120,6 +120,22 @@ export async function readText(answer: Readable): Promise<string> {
   return Buffer.concat(chunks).toString('utf8');
 }
 
+/** The lines of a streamed answer, as they come. @throws ServerUnreachable where the server ends in the middle of it */
+export async function* linesOf(answer: Readable): AsyncIterable<string> {
+  let rest = '';
+  answer.setEncoding('utf8');
+  try {
+    for await (const text of answer as AsyncIterable<string>) {
+      const lines = (rest + text).split('\n');
+      rest = lines.pop()!;
+      yield* lines;
+    }
+  } catch (cause) {
+    throw new ServerUnreachable('The server went away in the middle of its answer.', { cause });
+  }
+  if (rest !== '') yield rest;
+}
+
 /** S3 tells errors as XML. */
 function xmlError(text: string): { code: string | undefined; message: string } | undefined {
   const message = /<Message>([^<]*)<\/Message>/.exec(text)?.[1];
