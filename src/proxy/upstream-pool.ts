@@ -8,6 +8,8 @@ import type { Destinations } from './destinations.ts';
  * a request that meets a close on its way cannot be sent again.
  */
 export const IDLE_MS = 1000;
+/** How long an application may take to close its side of a connection that we have no more use for. */
+const LINGER_MS = 2000;
 /** Idle connections to one port; more are closed when they become free. */
 const MAX_IDLE = 32;
 
@@ -148,7 +150,11 @@ export class UpstreamPool {
 
 const UNFIT = ['data', 'end', 'close', 'error'] as const;
 
+/** Hangs up as a client would: a reset would show up as an error in the application's log. */
 function end(idle: Idle): void {
   idle.stopWatching();
-  idle.connection.stream.destroy();
+  const { stream } = idle.connection;
+  const limit = setTimeout(() => stream.destroy(), LINGER_MS).unref();
+  stream.once('close', () => clearTimeout(limit));
+  stream.resume().end();
 }
