@@ -132,15 +132,18 @@ impl Session {
         let before = self.outbox.len();
         self.look_for_ports(now_ms);
         let ready: Vec<u32> = self.streams.iter().filter(|(_, stream)| stream.is_ready(now_ms)).map(|(id, _)| *id).collect();
+        let mut moved = false;
         for id in &ready {
+            // What waits is moved once the transport has made room.
             if !self.has_room() {
-                return true;
+                break;
             }
+            moved = true;
             let standing = self.streams.get_mut(id).map(|stream| stream.advance(now_ms, &mut self.outbox));
             self.settle(*id, standing.unwrap_or(Standing::Alive));
         }
         let sent = self.has_room() && self.output.send(&mut self.output_credit, &mut self.outbox);
-        sent || !ready.is_empty() || self.outbox.len() > before
+        sent || moved || self.outbox.len() > before
     }
 
     /// The application's first process has ended.

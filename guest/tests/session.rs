@@ -1,0 +1,377 @@
+//! The session's rules, by bytes alone: what breaks one, what is ignored, and that garbage is only garbage.
+
+use lull_guest::event_loop::EventLoop;
+use lull_guest::failure::Failure;
+use lull_guest::frame::{header_bytes, FrameType, AGENT_PREAMBLE, HOST_PREAMBLE};
+use lull_guest::json::Json;
+use lull_guest::session::{Session, OUTBOX_LIMIT};
+use lull_guest::system::{Application, Memory, Restore, StartSpec, Started, System};
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::rc::Rc;
+
+/// Remembers what it was asked.
+#[derive(Default)]
+struct Recorder {
+    asked: Vec<String>,
+}
+
+impl System for Recorder {
+    fn restore(&mut self, restore: &Restore) -> Vec<String> {
+        self.asked.push(format!("restore {}", restore.realtime_ns));
+        vec!["entropy: none".to_string()]
+    }
+    fn realtime_ns(&self) -> u64 {
+        5
+    }
+    fn set_realtime_ns(&mut self, _: u64) -> Result<(), Failure> {
+        Ok(())
+    }
+    fn start(&mut self, _: &StartSpec) -> Result<Started, Failure> {
+        Err(Failure::new("ENOENT", "no such program"))
+    }
+    fn application(&self) -> Application {
+        Application::NONE
+    }
+    fn freeze(&mut self) -> Result<(), Failure> {
+        self.asked.push("freeze".to_string());
+        Ok(())
+    }
+    fn thaw(&mut self) -> Result<(), Failure> {
+        self.asked.push("thaw".to_string());
+        Ok(())
+    }
+    fn quiesce(&mut self) -> Result<u64, Failure> {
+        Ok(17)
+    }
+    fn reap(&mut self) -> Option<Application> {
+        None
+    }
+    fn memory(&self) -> Memory {
+        Memory::default()
+    }
+    fn boot_id(&self) -> String {
+        "boot".to_string()
+    }
+}
+
+struct Bench {
+    events: Rc<EventLoop>,
+    session: Session,
+    system: Recorder,
+}
+
+const NONCE: &str = "00112233445566778899aabbccddeeff";
+
+impl Bench {
+    fn new() -> Bench {
+        let events = Rc::new(EventLoop::new().unwrap());
+        Bench { session: Session::new(Rc::clone(&events)), events, system: Recorder::default() }
+    }
+
+    fn open() -> Bench {
+        let mut bench = Bench::new();
+        let frames = bench.say(&hello("\"secret\":\"\""));
+        assert_eq!(frames.len(), 1);
+        bench
+    }
+
+    /// Feeds bytes and takes what comes back.
+    fn say(&mut self, bytes: &[u8]) -> Vec<(u8, u32, Vec<u8>)> {
+        self.session.inbox.extend(bytes);
+        while self.session.receive(&mut self.system) | self.session.advance() {}
+        self.take()
+    }
+
+    fn take(&mut self) -> Vec<(u8, u32, Vec<u8>)> {
+        let bytes = self.session.outbox.as_slice().to_vec();
+        self.session.outbox.clear();
+        let mut rest = &bytes[..];
+        let mut frames = Vec::new();
+        while !rest.is_empty() {
+            rest = rest.strip_prefix(&AGENT_PREAMBLE[..]).unwrap_or(rest);
+            let word = |at: usize| u32::from_le_bytes([rest[at], rest[at + 1], rest[at + 2], rest[at + 3]]);
+            let length = word(8) as usize;
+            frames.push((rest[0], word(4), rest[12..12 + length].to_vec()));
+            rest = &rest[12 + length..];
+        }
+        frames
+    }
+
+    /// Lets the event loop turn until `done`.
+    fn turn_until(&mut self, mut done: impl FnMut(&mut Bench) -> bool) {
+        let mut ready = Vec::new();
+        for _ in 0..10_000 {
+            if done(self) {
+                return;
+            }
+            self.events.wait(Some(10), &mut ready).unwrap();
+            for event in &ready {
+                self.session.ready(event.token, event.readable, event.writable);
+            }
+            while self.session.advance() && self.session.has_room() {}
+        }
+        panic!("it never came");
+    }
+}
+
+fn frame(kind: FrameType, id: u32, payload: &[u8]) -> Vec<u8> {
+    [&header_bytes(kind, id, payload.len())[..], payload].concat()
+}
+
+fn hello(members: &str) -> Vec<u8> {
+    let json = format!(r#"{{"protocol":{{"min":1,"max":1}},"nonce":"{}","outputCredit":1000,{}}}"#, NONCE, members);
+    [&HOST_PREAMBLE[..], &frame(FrameType::Hello, 0, json.as_bytes())].concat()
+}
+
+fn code_of(frames: &[(u8, u32, Vec<u8>)], kind: FrameType) -> String {
+    let found = frames.iter().find(|(frame, _, _)| *frame == kind as u8).unwrap_or_else(|| panic!("no {:?} in {:?}", kind, frames));
+    Json::parse(&found.2).unwrap().get("code").unwrap().as_str().unwrap().to_string()
+}
+
+#[test]
+fn hello_in_single_bytes_after_garbage() {
+    let mut bench = Bench::new();
+    let bytes = [&b"LULL-AGENT-LULL-AGENT-HELL"[..], &hello("\"secret\":\"\"")].concat();
+    let mut frames = Vec::new();
+    for byte in &bytes {
+        frames.extend(bench.say(&[*byte]));
+    }
+    assert_eq!(frames.len(), 1);
+    let welcome = Json::parse(&frames[0].2).unwrap();
+    assert_eq!(welcome.get("nonce").unwrap().as_str(), Some(NONCE));
+    assert_eq!(welcome.get("bootId").unwrap().as_str(), Some("boot"));
+}
+
+#[test]
+fn the_secret_comes_first_and_is_replaced() {
+    let mut bench = Bench::new();
+    let (first, second) = ("ab".repeat(32), "cd".repeat(32));
+    let restore = format!(r#""restore":{{"realtimeNs":"7","entropy":"{}=="}},"thaw":true"#, "A".repeat(86));
+    let wrong = bench.say(&hello(&format!(r#""secret":"{}",{}"#, first, restore)));
+    assert_eq!(code_of(&wrong, FrameType::Fault), "secret");
+    assert_eq!(Json::parse(&wrong[0].2).unwrap().get("nonce").unwrap().as_str(), Some(NONCE));
+    assert!(bench.system.asked.is_empty());
+    let right = bench.say(&hello(&format!(r#""secret":"","nextSecret":"{}",{}"#, first, restore)));
+    assert_eq!(right[0].0, FrameType::Welcome as u8);
+    assert_eq!(bench.system.asked, ["restore 7", "thaw"]);
+    bench.session.hang_up();
+    assert_eq!(code_of(&bench.say(&hello("\"secret\":\"\"")), FrameType::Fault), "secret");
+    assert_eq!(code_of(&bench.say(&hello(&format!(r#""secret":"{}""#, second))), FrameType::Fault), "secret");
+    assert_eq!(bench.say(&hello(&format!(r#""secret":"{}""#, first)))[0].0, FrameType::Welcome as u8);
+}
+
+#[test]
+fn versions_must_overlap() {
+    let mut bench = Bench::new();
+    let bytes = String::from_utf8(hello("\"secret\":\"\"")).unwrap().replace("\"min\":1,\"max\":1", "\"min\":2,\"max\":3");
+    assert_eq!(code_of(&bench.say(bytes.as_bytes()), FrameType::Fault), "protocol");
+}
+
+#[test]
+fn broken_rules_end_the_session() {
+    let over_long = header_bytes_of(FrameType::Data as u8, 1, 65_537);
+    let open = |id| frame(FrameType::Open, id, br#"{"to":"tcp","port":1}"#);
+    let cases: Vec<(&str, Vec<u8>)> = vec![
+        ("unknown type", header_bytes_of(99, 0, 0)),
+        ("zero type", header_bytes_of(0, 0, 0)),
+        ("wrong direction", frame(FrameType::Output, 0, b"x")),
+        ("too long", over_long),
+        ("reserved", { let mut bytes = header_bytes_of(11, 1, 1); bytes[2] = 1; bytes }),
+        ("hello again", frame(FrameType::Hello, 0, b"{}")),
+        ("data for nothing", frame(FrameType::Data, 1, b"x")),
+        ("data for zero", frame(FrameType::Data, 0, b"x")),
+        ("id zero", frame(FrameType::Call, 0, br#"{"op":"status"}"#)),
+        ("id twice", [open(3), open(3)].concat()),
+        ("id falling", [open(3), open(2)].concat()),
+        ("no json", frame(FrameType::Call, 1, b"{")),
+        ("no op", frame(FrameType::Call, 1, b"{}")),
+        ("no port", frame(FrameType::Open, 1, br#"{"to":"tcp","port":0}"#)),
+        ("not tcp", frame(FrameType::Open, 1, br#"{"to":"udp","port":1}"#)),
+        ("short credit", frame(FrameType::Credit, 0, &[1, 0])),
+        ("too much credit", frame(FrameType::Credit, 0, &[0xff; 4])),
+    ];
+    for (name, bytes) in cases {
+        let mut bench = Bench::open();
+        assert_eq!(code_of(&bench.say(&bytes), FrameType::Fault), "protocol", "{}", name);
+        assert!(bench.session.is_closing, "{}", name);
+        assert_eq!(bench.say(&hello("\"secret\":\"\""))[0].0, FrameType::Welcome as u8, "{}", name);
+    }
+}
+
+#[test]
+fn frames_for_what_is_gone_are_ignored() {
+    let mut bench = Bench::open();
+    bench.say(&frame(FrameType::Call, 1, br#"{"op":"status"}"#));
+    for (kind, payload) in [(FrameType::Data, &b"x"[..]), (FrameType::Credit, &[1, 0, 0, 0]), (FrameType::End, b""), (FrameType::Reset, b"{}")] {
+        assert!(bench.say(&frame(kind, 1, payload)).is_empty());
+    }
+}
+
+#[test]
+fn calls() {
+    let mut bench = Bench::open();
+    let mut call = |id: u32, json: &str| {
+        let frames = bench.say(&frame(FrameType::Call, id, json.as_bytes()));
+        assert_eq!((frames.len(), frames[0].1), (1, id));
+        String::from_utf8(frames[0].2.clone()).unwrap()
+    };
+    assert_eq!(call(1, r#"{"op":"quiesce"}"#), r#"{"ok":{"trimmedBytes":17}}"#);
+    assert_eq!(call(2, r#"{"op":"freeze"}"#), r#"{"ok":{}}"#);
+    assert!(call(3, r#"{"op":"dance"}"#).contains("unknown-op"));
+    assert!(call(4, r#"{"op":"start","argv":["x"]}"#).contains("ENOENT"));
+    assert!(call(5, r#"{"op":"start"}"#).contains("EINVAL"));
+    assert_eq!(call(9, r#"{"op":"awaitListening","ports":[1],"timeoutMs":0}"#), r#"{"ok":{"port":null}}"#);
+}
+
+#[test]
+fn too_many_calls_at_once() {
+    let mut bench = Bench::open();
+    let wait = |id| frame(FrameType::Call, id, br#"{"op":"awaitListening","ports":[1],"timeoutMs":60000}"#);
+    for id in 1..=64 {
+        bench.session.inbox.extend(&wait(id));
+    }
+    bench.session.receive(&mut bench.system);
+    assert!(bench.take().is_empty());
+    bench.session.inbox.extend(&wait(65));
+    bench.session.receive(&mut bench.system);
+    let frames = bench.take();
+    assert!(String::from_utf8_lossy(&frames[0].2).contains("busy"));
+}
+
+#[test]
+fn a_stream_there_and_back() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut bench = Bench::open();
+    bench.say(&open_to(1, &listener));
+    let (mut peer, _) = listener.accept().unwrap();
+    let mut seen = Vec::new();
+    bench.turn_until(|bench| { seen.extend(bench.take()); !seen.is_empty() });
+    assert_eq!((seen[0].0, seen[0].1), (FrameType::Opened as u8, 1));
+    bench.say(&[frame(FrameType::Data, 1, b"ping"), frame(FrameType::End, 1, b"")].concat());
+    let mut text = String::new();
+    peer.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "ping");
+    peer.write_all(b"pong").unwrap();
+    drop(peer);
+    let mut frames = Vec::new();
+    bench.turn_until(|bench| { frames.extend(bench.take()); frames.iter().any(|(kind, _, _)| *kind == FrameType::End as u8) });
+    assert_eq!(frames, [(FrameType::Data as u8, 1, b"pong".to_vec()), (FrameType::End as u8, 1, vec![])]);
+    assert!(bench.say(&frame(FrameType::Data, 1, b"late")).is_empty());
+}
+
+#[test]
+fn credit_holds_both_ways() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut bench = Bench::open();
+    bench.say(&open_to(1, &listener));
+    let (mut peer, _) = listener.accept().unwrap();
+    bench.turn_until(|bench| !bench.take().is_empty());
+    let writer = std::thread::spawn(move || {
+        let _ = peer.write_all(&vec![1; 1 << 20]);
+        peer
+    });
+    let mut received = 0;
+    bench.turn_until(|bench| {
+        received += bench.take().iter().map(|(_, _, payload)| payload.len()).sum::<usize>();
+        received >= 262_144
+    });
+    bench.turn_until({ let mut turns = 0; move |bench| { turns += 1; assert!(bench.take().is_empty()); turns > 20 } });
+    assert_eq!(received, 262_144);
+    let more = bench.say(&frame(FrameType::Credit, 1, &1_000_000u32.to_le_bytes()));
+    received += more.iter().map(|(_, _, payload)| payload.len()).sum::<usize>();
+    bench.turn_until(|bench| {
+        received += bench.take().iter().map(|(_, _, payload)| payload.len()).sum::<usize>();
+        received == 1 << 20
+    });
+    let _peer = writer.join().unwrap();
+    // Nobody reads at the other end: the host may send its credit and what came back of it, not a byte more.
+    let mut credit = 262_144usize;
+    while credit > 0 {
+        let size = credit.min(65_536);
+        credit -= size;
+        for (kind, _, payload) in bench.say(&frame(FrameType::Data, 1, &vec![2; size])) {
+            assert_eq!(kind, FrameType::Credit as u8);
+            credit += u32::from_le_bytes([payload[0], payload[1], payload[2], payload[3]]) as usize;
+        }
+        bench.turn_until({ let mut turns = 0; move |_| { turns += 1; turns > 2 } });
+        for (_, _, payload) in bench.take() {
+            credit += u32::from_le_bytes([payload[0], payload[1], payload[2], payload[3]]) as usize;
+        }
+    }
+    assert_eq!(code_of(&bench.say(&frame(FrameType::Data, 1, &[3; 65_536])), FrameType::Fault), "protocol");
+}
+
+#[test]
+fn refused_and_dropped() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut bench = Bench::open();
+    bench.session.inbox.extend(&frame(FrameType::Open, 1, format!(r#"{{"to":"tcp","port":{}}}"#, port).as_bytes()));
+    bench.session.receive(&mut bench.system);
+    let mut frames = Vec::new();
+    bench.turn_until(|bench| { frames.extend(bench.take()); !frames.is_empty() });
+    assert_eq!(code_of(&frames, FrameType::Refused), "ECONNREFUSED");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    bench.say(&open_to(2, &listener));
+    let (mut peer, _) = listener.accept().unwrap();
+    bench.turn_until(|bench| !bench.take().is_empty());
+    bench.session.hang_up();
+    assert!(peer.read(&mut [0; 8]).is_err(), "the application is told that the connection broke");
+}
+
+#[test]
+fn a_hang_up_that_was_not_seen() {
+    let mut bench = Bench::open();
+    bench.say(&frame(FrameType::Call, 9, br#"{"op":"status"}"#));
+    let frames = bench.say(&hello("\"secret\":\"\""));
+    assert_eq!(frames[0].0, FrameType::Welcome as u8);
+    assert_eq!(bench.say(&frame(FrameType::Call, 1, br#"{"op":"status"}"#)).len(), 1);
+}
+
+#[test]
+fn a_host_that_does_not_read_is_not_served_further() {
+    let mut bench = Bench::open();
+    let call = |id: u32| frame(FrameType::Call, id, br#"{"op":"status"}"#);
+    let many: Vec<u8> = (1..200_000).flat_map(call).collect();
+    bench.session.inbox.extend(&many);
+    while bench.session.receive(&mut bench.system) | bench.session.advance() {}
+    assert!(bench.session.outbox.len() < OUTBOX_LIMIT + 1024);
+    assert!(!bench.session.has_room());
+}
+
+#[test]
+fn garbage_is_only_garbage() {
+    let mut state = 0x9e37_79b9_7f4a_7c15u64;
+    let mut random = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    for round in 0..3000 {
+        let mut bench = if round % 3 == 0 { Bench::new() } else { Bench::open() };
+        for _ in 0..20 {
+            let bytes = match random() % 4 {
+                0 => (0..random() % 300).map(|_| random() as u8).collect(),
+                1 => header_bytes_of((random() % 16) as u8, (random() % 4) as u32, (random() % 40) as u32),
+                2 => HOST_PREAMBLE[..(random() % 17) as usize].to_vec(),
+                _ => frame([FrameType::Call, FrameType::Data, FrameType::Open, FrameType::End][(random() % 4) as usize], (random() % 9) as u32, b""),
+            };
+            bench.session.inbox.extend(&bytes);
+            while bench.session.receive(&mut bench.system) {}
+            bench.session.advance();
+            assert!(bench.session.inbox.len() < 1024 * 1024 + 64);
+            assert!(bench.session.outbox.len() < OUTBOX_LIMIT * 2);
+        }
+        bench.session.hang_up();
+        assert_eq!(bench.say(&hello("\"secret\":\"\""))[0].0, FrameType::Welcome as u8);
+    }
+}
+
+fn open_to(id: u32, listener: &TcpListener) -> Vec<u8> {
+    frame(FrameType::Open, id, format!(r#"{{"to":"tcp","port":{}}}"#, listener.local_addr().unwrap().port()).as_bytes())
+}
+
+fn header_bytes_of(kind: u8, id: u32, length: u32) -> Vec<u8> {
+    [&[kind, 0, 0, 0][..], &id.to_le_bytes(), &length.to_le_bytes()].concat()
+}
