@@ -66,27 +66,17 @@ export class Incarnation {
    */
   async continue(): Promise<StepTimer['steps']> {
     const timer = new StepTimer();
-    const channel = await timer.time('dial', () => this.machine.dial());
     // The greeting waits in the channel, so the agent reads it in its first moment.
-    const greeting = this.#greet(channel, { secret: this.secret, restored: true });
-    greeting.catch(() => undefined);
+    const greeted = this.#greet({ restored: true });
+    greeted.catch(() => undefined);
     await timer.time('resume', () => this.machine.resume());
-    await timer.time('agent', () => greeting);
+    await timer.time('agent', () => greeted);
     return timer.steps;
   }
 
   /** Greets the agent of a machine that ran on without us: its clock and connections are its own. */
-  async reconnect(): Promise<void> {
-    for (const secret of this.#secrets) {
-      try {
-        return await this.#greet(await this.machine.dial(), { secret, restored: false });
-      } catch (error) {
-        // A server that died in the middle of a greeting leaves two that it may be.
-        if (!(error instanceof GuestError) || error.code !== 'secret') throw error;
-        await this.machine.hungUp();
-      }
-    }
-    throw new LullError('internal', 'The agent of the MicroVM knows none of the secrets that were kept.');
+  reconnect(): Promise<void> {
+    return this.#greet({ restored: false });
   }
 
   /** Stops the application and brings its memory and disk to rest, then pauses the machine. */
@@ -137,8 +127,22 @@ export class Incarnation {
     return this.#session;
   }
 
-  async #greet(channel: Duplex, { secret, restored }: { secret: string; restored: boolean }): Promise<void> {
+  /** A server that died in the middle of a greeting leaves two secrets that it may be. */
+  async #greet({ restored }: { restored: boolean }): Promise<void> {
+    for (const secret of this.#secrets) {
+      try {
+        return await this.#greetWith(secret, restored);
+      } catch (error) {
+        if (!(error instanceof GuestError) || error.code !== 'secret') throw error;
+        await this.machine.hungUp();
+      }
+    }
+    throw new LullError('internal', 'The agent of the MicroVM knows none of the secrets that were kept.');
+  }
+
+  async #greetWith(secret: string, restored: boolean): Promise<void> {
     const { log, onExit, clock, random, secretPath } = this.#parts;
+    const channel = await this.machine.dial();
     const nextSecret = random.bytes(SECRET_BYTES).toString('hex');
     // Kept on disk before the agent hears of it: a server that comes after a crash must know it.
     await writeFileAtomic(secretPath, JSON.stringify({ secret: nextSecret, previous: secret }));

@@ -2,6 +2,7 @@
 import { STATE_REASONS, type Microvm } from '../../domain/microvm.ts';
 import { microvmTerminated, tokenTooLong } from '../../domain/refusals.ts';
 import type { Clock, EndpointTokens, MicrovmRuntime, Store } from '../../domain/ports.ts';
+import { within } from '../../lib/deadline.ts';
 import type { Log } from '../../lib/log.ts';
 import type { MicrovmUseCases } from '../control-plane.ts';
 import { Deadlines } from './deadlines.ts';
@@ -24,11 +25,14 @@ export interface MicrovmParts extends AdmissionParts {
 /** Section 6.1. */
 const MAX_TOKEN_MINUTES = 60;
 
+/** How long a stop waits for launches, suspends and wakes that are under way. */
+const STOP_LIMIT_MS = 30_000;
+
 /** How many microVMs `lull down` puts to sleep at once. */
 const SUSPENDS_AT_ONCE = 2;
 
 /** Microvms: the use-cases, the traffic behind the endpoints, and the server's own start and end. */
-export class Microvms implements Disposable {
+export class Microvms implements AsyncDisposable {
   readonly useCases: MicrovmUseCases;
   readonly traffic: Traffic;
   readonly #store: Store;
@@ -100,13 +104,12 @@ export class Microvms implements Disposable {
     return suspended;
   }
 
-  /** Resolves when no operation is under way. */
-  idle(): Promise<void> {
-    return this.#lifecycle.idle();
-  }
-
-  [Symbol.dispose](): void {
+  /** Starts nothing more by itself, and waits for what is under way, so that nothing is left in the middle. */
+  async [Symbol.asyncDispose](): Promise<void> {
     this.#deadlines[Symbol.dispose]();
+    await within('what was under way with microVMs', STOP_LIMIT_MS, this.#lifecycle.idle()).catch((error: unknown) => {
+      this.#log.warn({ err: error }, 'stopping all the same; the next start finishes it');
+    });
   }
 }
 
