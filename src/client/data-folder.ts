@@ -21,7 +21,7 @@ const credentialsFile = z.object({
 });
 export type InstallationCredentials = z.output<typeof credentialsFile>;
 
-/** `server.json`: there while a server runs, and afterwards where it was killed. */
+/** `server.json`: of the server that runs, or ran last. */
 const serverFile = z.object({
   pid: z.int(),
   apiUrl: z.url(),

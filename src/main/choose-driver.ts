@@ -28,6 +28,7 @@ export async function chooseDriver(options: ServerOptions, platform: Platform, k
   return createQemuDriver({
     command: platform.qemu.argv as [string, ...string[]],
     vmmId: platform.qemu.id,
+    version: platform.qemu.version,
     hostTool,
     accelerator,
     tscKhz: accelerator === 'tcg' ? Number(await run([hostTool, 'tsc-khz'])) : 0,

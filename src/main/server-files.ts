@@ -1,5 +1,5 @@
 /** What a server tells the command line through its data folder. */
-import { readFile, rm } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import type { Realm } from '../domain/ids.ts';
@@ -36,12 +36,10 @@ export async function ensureCredentials(parts: {
   await writeFileAtomic(path, `${JSON.stringify({ ...realm, accessKeyId, secretAccessKey }, null, 2)}\n`);
 }
 
-/** Where a running server is found: `server.json`, gone when it ends. */
+/** Where a server is, or was last, found: `server.json`. It stays, so that `lull env` says the same while the server is down. */
 export async function announceServer(
   dataFolder: string,
   server: { pid: number; apiUrl: string; endpointPort: number; domain: string; version: string },
-): Promise<AsyncDisposable> {
-  const path = join(dataFolder, 'server.json');
-  await writeFileAtomic(path, `${JSON.stringify(server, null, 2)}\n`);
-  return { [Symbol.asyncDispose]: () => rm(path, { force: true }) };
+): Promise<void> {
+  await writeFileAtomic(join(dataFolder, 'server.json'), `${JSON.stringify(server, null, 2)}\n`);
 }

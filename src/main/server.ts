@@ -1,6 +1,6 @@
 /** The server: everything made, wired and started in one place, released in the reverse order. */
 import { createHash } from 'node:crypto';
-import { mkdirSync, readFileSync } from 'node:fs';
+import { lstatSync, mkdirSync, readFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { availableParallelism } from 'node:os';
@@ -223,7 +223,7 @@ async function listen(stack: AsyncDisposableStack, parts: Parts): Promise<{ apiU
   await Promise.all([microvms.recover(), images.recover()]);
   const endpointPort = await listenEndpoints(proxy, options);
   const apiUrl = await listenApi(stack, parts, endpointPort);
-  stack.use(await announceServer(options.dataFolder, { pid: process.pid, apiUrl, endpointPort, domain: options.domain, version: VERSION }));
+  await announceServer(options.dataFolder, { pid: process.pid, apiUrl, endpointPort, domain: options.domain, version: VERSION });
   return { apiUrl, endpointPort };
 }
 
@@ -263,10 +263,19 @@ async function listenApi(stack: AsyncDisposableStack, parts: Parts, endpointPort
   return `${certificate === undefined ? 'http' : 'https'}://${name}:${bound.port}`;
 }
 
+const WRITABLE_BY_OTHERS = 0o022;
+
 /** Sockets of different data folders must not meet: each has a folder of its own, with a short name. */
 function runtimeFolderOf(options: ServerOptions): string {
   const mark = createHash('sha256').update(options.dataFolder).digest('hex').slice(0, 8);
   const folder = join(options.runtimeFolder, mark);
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  for (const path of [options.runtimeFolder, folder]) {
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+    const found = lstatSync(path);
+    // It may be in /tmp, where anybody could have made it first.
+    if (!found.isDirectory() || found.uid !== process.getuid?.() || (found.mode & WRITABLE_BY_OTHERS) !== 0) {
+      throw new LullError('validation', `${path} is not a folder that only you can write to: remove it, or give another with --runtime.`);
+    }
+  }
   return folder;
 }

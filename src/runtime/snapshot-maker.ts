@@ -186,7 +186,8 @@ export class SnapshotMaker {
     const memoryExtents = await extentsOf(hostTool, files.memory);
     const scratchExtents = await extentsOf(hostTool, files.scratch);
     const entry = async (path: string, extents?: [number, number][]) => {
-      await chmod(path, 0o444);
+      const isReadOnly = path !== paths.memory || driver.opensMemoryReadOnly;
+      await chmod(path, isReadOnly ? 0o444 : 0o600);
       const sha256 = await workers.run('hash', { path, ...(extents === undefined ? {} : { extents }) });
       return { sizeBytes: (await stat(path)).size, sha256 };
     };

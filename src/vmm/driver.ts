@@ -62,6 +62,11 @@ export interface Driver {
   readonly name: 'qemu' | 'firecracker';
   readonly accelerator: 'kvm' | 'tcg';
   readonly placement: PlacementKey;
+  /**
+   * False where the hypervisor opens an image's memory for writing although it maps it copy-on-write: the file must then
+   * stay writable for its owner, and a hypervisor that a guest has broken into could change it.
+   */
+  readonly opensMemoryReadOnly: boolean;
   /** Starts a guest from kernel and initramfs with its memory in `memoryPath` (made here, sparse). It runs at once. */
   boot(spec: BootSpec): Promise<Machine>;
   /** Starts a process with `memoryPath` mapped privately, paused, its device state not yet loaded. */

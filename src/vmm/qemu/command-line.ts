@@ -27,6 +27,8 @@ export interface QemuTarget {
   readonly accelerator: 'kvm' | 'tcg';
   /** Host TSC frequency; used under TCG. */
   readonly tscKhz: number;
+  /** See `Driver.opensMemoryReadOnly`. */
+  readonly opensMemoryReadOnly: boolean;
 }
 
 /** Socket on which the agent's channel is dialled. */
@@ -86,6 +88,7 @@ function kernelCommandLine(target: QemuTarget): string {
 
 function machineArguments(spec: MachineSpec, target: QemuTarget, share: 'on' | 'off'): string[] {
   const accelerator = target.accelerator === 'kvm' ? 'kvm' : 'tcg,thread=multi,tb-size=64';
+  const readOnly = share === 'off' && target.opensMemoryReadOnly ? ',readonly=on,rom=off' : '';
   return [
     ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot', '-sandbox', 'on,spawn=deny'],
     ...['-M', 'microvm,memory-backend=mem,rtc=on,pit=on,pic=on,isa-serial=on'],
@@ -93,7 +96,7 @@ function machineArguments(spec: MachineSpec, target: QemuTarget, share: 'on' | '
     ...['-m', `${spec.guestMemoryMib}M`, '-smp', `${spec.vcpus}`],
     '-object',
     // reserve=off: a mapping larger than the host's free memory is promised, and only touched pages are held.
-    `memory-backend-file,id=mem,size=${spec.guestMemoryMib}M,mem-path=${escaped(spec.memoryPath)},share=${share},reserve=off,merge=off`,
+    `memory-backend-file,id=mem,size=${spec.guestMemoryMib}M,mem-path=${escaped(spec.memoryPath)},share=${share},reserve=off,merge=off${readOnly}`,
     ...['-serial', 'chardev:console'],
     ...['-chardev', `socket,id=control,fd=${CONTROL_FD}`, '-mon', 'chardev=control,mode=control'],
     '-chardev',

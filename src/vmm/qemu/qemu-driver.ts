@@ -14,6 +14,8 @@ export interface QemuOptions {
   readonly command: readonly [string, ...string[]];
   /** Content hash of that copy. */
   readonly vmmId: string;
+  /** `7.2.22`. */
+  readonly version: string;
   /** The host-side aid `lull-host`, which starts QEMU so that a later server may read its memory. */
   readonly hostTool: string;
   readonly accelerator: 'kvm' | 'tcg';
@@ -30,9 +32,11 @@ const OOM_SCORE_ADJUST = 500;
 const MACHINE_REVISION = 'qemu-microvm-1';
 
 export function createQemuDriver(options: QemuOptions): Driver {
-  const target: QemuTarget = { accelerator: options.accelerator, tscKhz: options.tscKhz };
+  const opensMemoryReadOnly = isAtLeast(options.version, FIRST_WITH_READ_ONLY_MEMORY);
+  const target: QemuTarget = { accelerator: options.accelerator, tscKhz: options.tscKhz, opensMemoryReadOnly };
   return {
     name: 'qemu',
+    opensMemoryReadOnly,
     accelerator: options.accelerator,
     placement: placementOf(options),
     boot: async (spec: BootSpec) => {
@@ -55,6 +59,14 @@ async function start(what: { options: QemuOptions; spec: MachineSpec; args: stri
   const stdio = ['ignore', 'ignore', 'pipe', 'pipe', ...(stateFd === undefined ? [] : [stateFd])] as const;
   const child = await startDetached([...shim, ...options.command, ...args], [...stdio]);
   return QemuMachine.started(child, child.stdio[CONTROL_FD] as Duplex, spec);
+}
+
+/** `rom=off` beside `readonly=on`: a file opened for reading under a mapping that the guest writes to. */
+const FIRST_WITH_READ_ONLY_MEMORY: readonly [number, number] = [8, 2];
+
+function isAtLeast(version: string, [major, minor]: readonly [number, number]): boolean {
+  const [ours = 0, theirs = 0] = version.split('.').map(Number);
+  return ours > major || (ours === major && theirs >= minor);
 }
 
 function placementOf(options: QemuOptions): PlacementKey {
