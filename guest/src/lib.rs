@@ -16,6 +16,7 @@ pub mod json;
 pub mod listening;
 pub mod message;
 pub mod output;
+pub mod port_waits;
 pub mod queue;
 pub mod serial;
 pub mod session;

@@ -5,9 +5,9 @@ use crate::event_loop::EventLoop;
 use crate::failure::Failure;
 use crate::frame::{header_bytes, parse_header, FrameType, Header, AGENT_PREAMBLE, HEADER_BYTES, HOST_PREAMBLE};
 use crate::json::{object, Json};
-use crate::listening::listening_ports;
 use crate::message::{application_json, nonce_of, parse_hello, parse_port, Hello, PROTOCOL};
 use crate::output::Output;
+use crate::port_waits::PortWaits;
 use crate::queue::ByteQueue;
 use crate::stream::{Standing, Stream, Violation};
 use crate::sys::monotonic_ms;
@@ -18,16 +18,10 @@ use std::rc::Rc;
 
 /// Streams open at once.
 pub const STREAMS_LIMIT: usize = 1024;
-/// Calls open at once.
-pub const CALLS_LIMIT: usize = 64;
 /// Beyond this much unsent, nothing is read: neither from the host nor from the application.
 pub const OUTBOX_LIMIT: usize = 256 * 1024;
 /// Event tokens of streams start here; the id is added.
 pub const FIRST_STREAM_TOKEN: u64 = 1 << 32;
-/// The first look for a listening port comes after this time; each next one waits half as long again, up to the limit.
-const FIRST_LOOK_MS: u64 = 4;
-const LOOK_LIMIT_MS: u64 = 100;
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     /// Looking for a preamble.
@@ -35,15 +29,6 @@ enum Phase {
     /// The preamble was there: HELLO must follow.
     Greeting,
     Open,
-}
-
-/// An `awaitListening` without an answer yet.
-struct Wait {
-    id: u32,
-    ports: Vec<u16>,
-    until_ms: u64,
-    next_look_ms: u64,
-    interval_ms: u64,
 }
 
 /// A frame that was read, or why there is none.
@@ -62,7 +47,7 @@ pub struct Session {
     secret: Option<[u8; 32]>,
     last_id: u32,
     streams: BTreeMap<u32, Stream>,
-    waits: Vec<Wait>,
+    waits: PortWaits,
     output_credit: u64,
     /// A FAULT was sent: hang up once it is out.
     pub is_closing: bool,
@@ -79,7 +64,7 @@ impl Session {
             secret: None,
             last_id: 0,
             streams: BTreeMap::new(),
-            waits: Vec::new(),
+            waits: PortWaits::default(),
             output_credit: 0,
             is_closing: false,
         }
@@ -109,9 +94,8 @@ impl Session {
 
     /// When [`Session::advance`] must be called at the latest.
     pub fn deadline_ms(&self) -> Option<u64> {
-        let looks = self.waits.iter().map(|wait| wait.next_look_ms);
         let connects = self.streams.values().filter_map(Stream::deadline_ms);
-        looks.chain(connects).min()
+        connects.chain(self.waits.deadline_ms()).min()
     }
 
     /// Acts on whole frames in the inbox. True where there was one.
@@ -130,7 +114,9 @@ impl Session {
             return self.output.keep();
         }
         let before = self.outbox.len();
-        self.look_for_ports(now_ms);
+        for (id, result) in self.waits.look(now_ms) {
+            self.answer(id, Ok(result));
+        }
         let ready: Vec<u32> = self.streams.iter().filter(|(_, stream)| stream.is_ready(now_ms)).map(|(id, _)| *id).collect();
         let mut moved = false;
         for id in &ready {
@@ -308,7 +294,7 @@ impl Session {
         let call = Json::parse(payload)?;
         let op = call.get("op").and_then(Json::as_str).ok_or("a call without op")?;
         let result = match op {
-            "awaitListening" => match self.wait(id, &call) {
+            "awaitListening" => match self.waits.add(id, &call, monotonic_ms()) {
                 Ok(()) => return Ok(()),
                 Err(failure) => Err(failure),
             },
@@ -325,41 +311,6 @@ impl Session {
             Err(failure) => object(vec![("error", failure_json(&failure))]),
         };
         self.push_json(FrameType::Result, id, &json);
-    }
-
-    fn wait(&mut self, id: u32, call: &Json) -> Result<(), Failure> {
-        if self.waits.len() >= CALLS_LIMIT {
-            return Err(Failure::new("busy", "too many calls at once"));
-        }
-        let invalid = |message: &str| Failure::new("EINVAL", message);
-        let ports = call.get("ports").map_or(Some(&[][..]), Json::as_array).ok_or_else(|| invalid("ports is not a list"))?;
-        let ports = ports.iter().map(parse_port).collect::<Option<Vec<u16>>>().ok_or_else(|| invalid("ports holds something that is no port"))?;
-        let timeout_ms = call.get("timeoutMs").and_then(Json::as_integer).ok_or_else(|| invalid("timeoutMs is not a number"))?;
-        let now_ms = monotonic_ms();
-        let until_ms = now_ms.saturating_add(timeout_ms);
-        self.waits.push(Wait { id, ports, until_ms, next_look_ms: now_ms, interval_ms: FIRST_LOOK_MS });
-        Ok(())
-    }
-
-    fn look_for_ports(&mut self, now_ms: u64) {
-        if !self.waits.iter().any(|wait| now_ms >= wait.next_look_ms) {
-            return;
-        }
-        let listening = listening_ports();
-        let mut answers = Vec::new();
-        self.waits.retain_mut(|wait| {
-            let found = if wait.ports.is_empty() { listening.iter().next() } else { wait.ports.iter().find(|port| listening.contains(port)) };
-            if found.is_none() && now_ms < wait.until_ms {
-                wait.next_look_ms = (now_ms + wait.interval_ms).min(wait.until_ms);
-                wait.interval_ms = (wait.interval_ms * 3 / 2).min(LOOK_LIMIT_MS);
-                return true;
-            }
-            answers.push((wait.id, found.map_or(Json::Null, |port| u64::from(*port).into())));
-            false
-        });
-        for (id, port) in answers {
-            self.answer(id, Ok(object(vec![("port", port)])));
-        }
     }
 
     fn open(&mut self, id: u32, payload: &[u8]) -> Result<(), Violation> {
