@@ -13,7 +13,7 @@ import { COPY_PREFIX } from './platform.ts';
 import type { Manifest } from './platform.ts';
 
 /** Bumped when the form of the copy changes. */
-const QEMU_RECIPE = '1';
+const QEMU_RECIPE = '2';
 const QUERY_LIMIT_MS = 30_000;
 /** dpkg writes it with every change of an installed package: unchanged means QEMU and its libraries are too. */
 const PACKAGE_STATUS = '/var/lib/dpkg/status';
@@ -23,6 +23,8 @@ const LIBRARY_FOLDER: Readonly<Record<Architecture, string>> = { x86_64: 'x86_64
 /** Firmware that the machine types we use load; `virt` (arm64) starts a kernel without any. */
 const FIRMWARE: Readonly<Record<Architecture, readonly string[]>> = {
   x86_64: [
+    // Debian has two by this name, and QEMU takes this one (qboot) first; with the other no guest of exactly 2 GiB boots.
+    'share/qemu/bios-microvm.bin',
     'share/seabios/bios-microvm.bin',
     'share/qemu/linuxboot_dma.bin',
     'share/qemu/linuxboot.bin',
