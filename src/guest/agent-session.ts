@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream';
-import type { Clock, Random } from '../domain/ports.ts';
 import { AgentStream } from './agent-stream.ts';
+import type { ConnectOptions } from './connect-options.ts';
 import { CREDIT_LIMIT, headerOf, jsonFrame, type FrameHeader, type FrameName } from './frame.ts';
 import { FrameReader } from './frame-reader.ts';
 import { greet } from './greeting.ts';
@@ -18,7 +18,7 @@ import {
   type CallResult,
   type Welcome,
 } from './messages.ts';
-import { OutputFeed, type OutputConsumer } from './output-feed.ts';
+import { OutputFeed } from './output-feed.ts';
 
 /** How long a call, an opening and a handshake may take where nothing else is said: freezing has 20 s in the guest. */
 const WAIT_LIMIT_MS = 30_000;
@@ -32,24 +32,6 @@ const OUTPUT_CREDIT = 262_144;
 const CALLS_LIMIT = 64;
 const STREAMS_LIMIT = 1024;
 
-export interface ConnectOptions {
-  /** The agent's secret in hex; empty before the first session of its life. */
-  readonly secret: string;
-  /** 64 hex digits that replace the secret. */
-  readonly nextSecret?: string;
-  /** After a restore: clock and entropy are set, and with `resetConnections` non-loopback TCP connections are ended. */
-  readonly restore?: { readonly resetConnections: boolean };
-  /** The application is thawed before the session begins. */
-  readonly thaw?: boolean;
-  readonly onOutput?: OutputConsumer;
-  readonly onEvent?: (event: AgentEvent) => void;
-  readonly signal?: AbortSignal;
-  /** Limit of the handshake, the clock's mending included. */
-  readonly timeoutMs?: number;
-  readonly clock: Pick<Clock, 'nowMs'>;
-  readonly random: Pick<Random, 'bytes'>;
-}
-
 /** Limits of one wait. */
 export interface WaitOptions {
   readonly timeoutMs?: number;
@@ -60,6 +42,14 @@ export interface WaitOptions {
 export interface SessionEnd {
   readonly reason: 'closed' | 'hung-up' | 'failed';
   readonly error: GuestError | undefined;
+}
+
+/** What is asked, under which id, who keeps the answer's place, and how it is sent. */
+interface Question<T> {
+  readonly what: string;
+  readonly id: number;
+  readonly waits: Map<number, Waiting<T>>;
+  readonly send: () => void;
 }
 
 interface Waiting<T> {
@@ -134,7 +124,8 @@ export class AgentSession implements AsyncDisposable {
   async call<O extends CallName>(op: O, args: CallArguments[O], options: WaitOptions = {}): Promise<CallResult<O>> {
     if (this.#calls.size >= CALLS_LIMIT) throw new GuestError('busy', 'too many calls to the guest at once');
     const id = this.#takeId();
-    const payload = await this.#wait(`the guest's ${op}`, this.#calls, id, options, () => this.#write(jsonFrame('call', id, { op, ...args })));
+    const send = (): void => this.#write(jsonFrame('call', id, { op, ...args }));
+    const payload = await this.#wait({ what: `the guest's ${op}`, id, waits: this.#calls, send }, options);
     const parsed = parseResult(op, payload);
     if (parsed instanceof GuestError && parsed.code === 'protocol') this.#fail(parsed);
     if (parsed instanceof GuestError) throw parsed;
@@ -148,9 +139,9 @@ export class AgentSession implements AsyncDisposable {
   async openTcp(port: number, options: WaitOptions = {}): Promise<Duplex> {
     if (this.#streams.size + this.#openings.size >= STREAMS_LIMIT) throw new GuestError('EMFILE', 'too many streams to the guest at once');
     const id = this.#takeId();
-    const open = (): void => this.#write(jsonFrame('open', id, { to: 'tcp', port }));
+    const send = (): void => this.#write(jsonFrame('open', id, { to: 'tcp', port }));
     try {
-      return await this.#wait(`a connection to port ${port} of the guest`, this.#openings, id, options, open);
+      return await this.#wait({ what: `a connection to port ${port} of the guest`, id, waits: this.#openings, send }, options);
     } catch (error) {
       // Where the guest has not refused it may still open it.
       if (this.#end === undefined && isGivenUp(error)) this.#sendReset(id, { code: 'ECANCELED', message: 'given up' });
@@ -203,7 +194,7 @@ export class AgentSession implements AsyncDisposable {
   }
 
   /** Registers, sends, and waits for the answer, with a limit. */
-  async #wait<T>(what: string, waits: Map<number, Waiting<T>>, id: number, options: WaitOptions, send: () => void): Promise<T> {
+  async #wait<T>({ what, id, waits, send }: Question<T>, options: WaitOptions): Promise<T> {
     const { signal, timeoutMs = WAIT_LIMIT_MS } = options;
     if (signal?.aborted === true) throw new GuestError('ABORT_ERR', `${what} was given up`, { cause: signal.reason });
     const { promise, resolve, reject } = Promise.withResolvers<T>();
@@ -254,7 +245,10 @@ export class AgentSession implements AsyncDisposable {
       case 'end':
         return this.#toStream(id, name, (stream) => stream.receiveEnd());
       case 'reset':
-        return this.#toStream(id, name, (stream) => void stream.receiveReset(failureOf('the guest reset the connection', payload)));
+        return this.#toStream(id, name, (stream) => {
+          stream.receiveReset(failureOf('the guest reset the connection', payload));
+          return undefined;
+        });
       case 'output':
       case 'data':
         return;

@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream';
-import type { ConnectOptions } from './agent-session.ts';
+import type { ConnectOptions } from './connect-options.ts';
 import { HOST_PREAMBLE, jsonFrame } from './frame.ts';
 import { GuestError } from './guest-error.ts';
 import { AnswerSeeker, type Answer } from './handshake.ts';

@@ -80,7 +80,7 @@ export const RESULT_SCHEMAS = {
   thaw: z.object({}),
   quiesce: z.object({ trimmedBytes: count }),
   clock: z.object({ realtimeNs }),
-  status: z.object({ application: applicationSchema, memTotalKib: count, memAvailableKib: count, bootId: text }),
+  status: z.object({ application: applicationSchema, memTotalKib: count, memAvailableKib: count, bootId: text, vmcoreinfo: text.default('') }),
 } as const satisfies Record<keyof CallArguments, z.ZodType>;
 
 /** RESULT: one of the two. */

@@ -6,7 +6,8 @@ import { connect, createServer, type AddressInfo, type Server, type Socket } fro
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { AgentSession, type ConnectOptions } from '../../../src/guest/agent-session.ts';
+import { AgentSession } from '../../../src/guest/agent-session.ts';
+import type { ConnectOptions } from '../../../src/guest/connect-options.ts';
 
 const CRATE = fileURLToPath(new URL('../../../guest/', import.meta.url));
 const BUILD_LIMIT_MS = 300_000;

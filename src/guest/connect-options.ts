@@ -1,0 +1,22 @@
+import type { Clock, Random } from '../domain/ports.ts';
+import type { AgentEvent } from './messages.ts';
+import type { OutputConsumer } from './output-feed.ts';
+
+/** How a session with an agent begins, and who hears what it tells unasked. */
+export interface ConnectOptions {
+  /** The agent's secret in hex; empty before the first session of its life. */
+  readonly secret: string;
+  /** 64 hex digits that replace the secret. */
+  readonly nextSecret?: string;
+  /** After a restore: clock and entropy are set, and with `resetConnections` non-loopback TCP connections are ended. */
+  readonly restore?: { readonly resetConnections: boolean };
+  /** The application is thawed before the session begins. */
+  readonly thaw?: boolean;
+  readonly onOutput?: OutputConsumer;
+  readonly onEvent?: (event: AgentEvent) => void;
+  readonly signal?: AbortSignal;
+  /** Limit of the handshake, the clock's mending included. */
+  readonly timeoutMs?: number;
+  readonly clock: Pick<Clock, 'nowMs'>;
+  readonly random: Pick<Random, 'bytes'>;
+}
