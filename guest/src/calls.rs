@@ -46,6 +46,7 @@ pub fn perform(op: &str, call: &Json, system: &mut dyn System) -> Result<Json, F
                 ("memTotalKib", memory.total_kib.into()),
                 ("memAvailableKib", memory.available_kib.into()),
                 ("bootId", system.boot_id().into()),
+                ("vmcoreinfo", system.vmcoreinfo().into()),
             ]))
         }
         _ => Err(Failure::new("unknown-op", "this agent does not know the operation")),

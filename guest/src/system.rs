@@ -80,4 +80,8 @@ pub trait System {
     fn reap(&mut self) -> Option<Application>;
     fn memory(&self) -> Memory;
     fn boot_id(&self) -> String;
+    /// Where in physical memory the kernel describes itself: address and length as it writes them, empty where it does not.
+    fn vmcoreinfo(&self) -> String {
+        String::new()
+    }
 }

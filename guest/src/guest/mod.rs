@@ -108,4 +108,8 @@ impl System for Microvm {
     fn boot_id(&self) -> String {
         fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim_end().to_string()
     }
+
+    fn vmcoreinfo(&self) -> String {
+        fs::read_to_string("/sys/kernel/vmcoreinfo").unwrap_or_default().trim_end().to_string()
+    }
 }
