@@ -170,8 +170,7 @@ export class Lifecycle {
         return;
       case 'RUNNING':
         if (!alive) return this.#lost(microvmId, STATE_REASONS.vmmDied('no server was there'));
-        await this.#runtime.reconnect(microvmId);
-        return this.#note(microvm);
+        return this.#reconnect(microvm);
       case 'SUSPENDING':
         return this.#recoverSuspending(microvm, alive);
       case 'SUSPENDED':
@@ -187,6 +186,17 @@ export class Lifecycle {
         return;
     }
     microvm.state satisfies never;
+  }
+
+  /** One that runs but cannot be led could neither be asked nor saved: better its end than a state that says otherwise. */
+  async #reconnect(microvm: Microvm): Promise<void> {
+    try {
+      await this.#runtime.reconnect(microvm.microvmId);
+    } catch (error) {
+      this.#log.error({ microvmId: microvm.microvmId, err: error }, 'a running microVM could not be taken over');
+      return this.#lost(microvm.microvmId, STATE_REASONS.agentLost);
+    }
+    this.#note(microvm);
   }
 
   async #recoverSuspending(microvm: Microvm, alive: boolean): Promise<void> {

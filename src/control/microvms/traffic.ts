@@ -16,6 +16,9 @@ export interface Endpoint {
 /** Endpoints looked up last are remembered: each name is asked for with every request. */
 const REMEMBERED_ENDPOINTS = 10_000;
 
+/** A microVM may fall asleep again before a held request gets to it; a request that meets this more often gives up. */
+const MAX_TURNS = 8;
+
 export class Traffic {
   readonly #microvms: MicrovmRepository;
   readonly #runtime: MicrovmRuntime;
@@ -50,7 +53,8 @@ export class Traffic {
    * @throws LullError where it cannot be reached: ended, asleep without auto-resume, nothing listens
    */
   async connect(microvmId: string, port: number, signal: AbortSignal): Promise<Duplex> {
-    while (!this.#lifecycle.isRunning(microvmId)) {
+    for (let turn = 0; !this.#lifecycle.isRunning(microvmId); turn += 1) {
+      if (turn >= MAX_TURNS) throw new LullError('conflict', `The MicroVM ${microvmId} does not stay awake.`);
       const { state, idlePolicy } = await this.#lifecycle.get(microvmId);
       const { traffic } = MICROVM_STATE_RULES[state];
       if (traffic === 'refuse' || (traffic === 'wake' && idlePolicy?.autoResumeEnabled !== true)) {
