@@ -6,9 +6,9 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { closeSync, openSync } from 'node:fs';
-import { mkdir, open, rm, stat } from 'node:fs/promises';
+import { mkdir, open, rm, stat, watch } from 'node:fs/promises';
 import { connect } from 'node:net';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { AgentSession } from '../guest/agent-session.ts';
 import { run, tailOf } from '../host/process.ts';
@@ -34,8 +34,6 @@ export interface RawRecipe {
   readonly folder: string;
 }
 
-/** The open file that a whole save goes to: QEMU may start no program (`-sandbox`), so it is given one. */
-const SAVE_FD = 5;
 const APPLICATION_PORT = 8080;
 const STEP_LIMIT_MS = 60_000;
 const SAVE_LIMIT_MS = 300_000;
@@ -93,15 +91,17 @@ export class RawMachine implements AsyncDisposable {
   async saveWhole(): Promise<{ ms: number; bytes: number }> {
     const qmp = this.#qmp;
     await qmp.execute('migrate-set-parameters', { 'max-bandwidth': 0 });
-    const path = join(this.#folder, 'saved');
+    const [partial, path] = [join(this.#folder, 'partial'), join(this.#folder, 'saved')];
     const startMs = performance.now();
+    const written = appearance(path);
     await qmp.execute('stop');
     const saved = qmp.event('save', SAVE_LIMIT_MS, isSettled);
     saved.catch(() => undefined);
-    await qmp.execute('migrate', { uri: `fd:${SAVE_FD}` });
+    await qmp.execute('migrate', { uri: `exec:cat >${partial} && mv ${partial} ${path}` });
     const { data } = await saved;
     if (data['status'] !== 'completed') throw new Error('QEMU could not save the guest');
-    for (const written of [path, join(this.#folder, 'scratch.ext4'), this.#folder]) await fsync(written);
+    await written;
+    for (const file of [path, join(this.#folder, 'scratch.ext4'), this.#folder]) await fsync(file);
     const ms = performance.now() - startMs;
     return { ms, bytes: (await stat(path)).size };
   }
@@ -117,15 +117,14 @@ export class RawMachine implements AsyncDisposable {
 
 function start({ command, accelerator }: RawRecipe, spec: MachineSpec, deviceState: string): ChildProcess {
   // The TSC's frequency is told to a kernel that boots; here none does.
-  const args = restoreArguments(spec, { accelerator, tscKhz: 0 });
+  const args = restoreArguments(spec, { accelerator, tscKhz: 0, opensMemoryReadOnly: false });
+  // The program that the whole of memory is piped to.
+  const allowed = args.map((word) => (word === 'on,spawn=deny' ? 'on' : word));
   const state = openSync(deviceState, 'r');
-  const save = openSync(join(spec.runDir, 'saved'), 'wx', 0o600);
   try {
-    const stdio = ['ignore', 'ignore', 'pipe', 'pipe', state, save] as const;
-    return spawn(command[0], [...command.slice(1), ...args], { stdio: [...stdio], cwd: '/' });
+    return spawn(command[0], [...command.slice(1), ...allowed], { stdio: ['ignore', 'ignore', 'pipe', 'pipe', state], cwd: '/' });
   } finally {
     closeSync(state);
-    closeSync(save);
   }
 }
 
@@ -154,6 +153,13 @@ async function restore(qmp: QmpClient, spec: MachineSpec, secret: string): Promi
 }
 
 const isSettled = ({ event, data }: QmpEvent) => event === 'MIGRATION' && (data['status'] === 'completed' || data['status'] === 'failed');
+
+/** Resolves when the file is there: begin to wait before it may be. */
+async function appearance(path: string): Promise<void> {
+  for await (const { filename } of watch(dirname(path), { signal: AbortSignal.timeout(SAVE_LIMIT_MS) })) {
+    if (filename === basename(path)) return;
+  }
+}
 
 async function fsync(path: string): Promise<void> {
   await using file = await open(path, 'r');
