@@ -5,7 +5,7 @@ import { LullError } from '../domain/errors.ts';
 import { hostBootId } from '../host/process.ts';
 import { syncFolder } from '../lib/atomic-file.ts';
 import { StepTimer } from '../lib/step-timer.ts';
-import type { Machine, PlacementKey } from '../vmm/driver.ts';
+import type { Driver, Machine } from '../vmm/driver.ts';
 import type { DataLayout } from './data-layout.ts';
 import {
   checkPlacement,
@@ -35,12 +35,12 @@ export interface SaveRequest {
 export class Generations {
   readonly #layout: DataLayout;
   readonly #workers: MemoryWorkers;
-  readonly #placement: PlacementKey;
+  readonly #driver: Driver;
 
-  constructor(layout: DataLayout, workers: MemoryWorkers, placement: PlacementKey) {
+  constructor(layout: DataLayout, workers: MemoryWorkers, driver: Driver) {
     this.#layout = layout;
     this.#workers = workers;
-    this.#placement = placement;
+    this.#driver = driver;
   }
 
   /** Writes a paused machine as a generation. Where this returns, it survives the loss of power. */
@@ -49,6 +49,7 @@ export class Generations {
     const { microvmId, snapshotId, generation } = id;
     const files = this.#layout.generation(microvmId, generation);
     const { scratch, dir } = this.#layout.microvm(microvmId);
+    const { pageStructs, guestMemoryMib } = request.snapshot;
     const timer = new StepTimer();
     await mkdir(files.dir, { mode: 0o700 });
     // The disk is flushed while memory is read: they do not touch each other.
@@ -61,6 +62,7 @@ export class Generations {
         mappings: machine.mappings(),
         imagePath: this.#layout.snapshot(snapshotId).memory,
         imageExtents: request.snapshot.memoryExtents,
+        ...(pageStructs === undefined ? {} : { free: { pageStructs, regions: this.#driver.ramRegions(guestMemoryMib) } }),
         outPath: files.memoryDiff,
       }),
     );
@@ -70,7 +72,7 @@ export class Generations {
       await this.#workers.run('fsync', { paths: [files.deviceState, files.dir] });
       const manifest: Omit<GenerationManifest, 'version'> = {
         snapshotId,
-        placement: this.#placement,
+        placement: this.#driver.placement,
         agentSecret: request.agentSecret,
         files: { deviceState, memoryDiff: { sizeBytes: capture.sizeBytes, sha256: capture.sha256 } },
         scratch: await scratchFingerprint(scratch),
@@ -89,7 +91,7 @@ export class Generations {
   async load(id: GenerationId): Promise<GenerationManifest> {
     const files = this.#layout.generation(id.microvmId, id.generation);
     const manifest = await readGenerationManifest(files.manifest);
-    checkPlacement(manifest.placement, this.#placement);
+    checkPlacement(manifest.placement, this.#driver.placement);
     if (manifest.snapshotId !== id.snapshotId) throw new LullError('internal', `${files.manifest} belongs to another image`);
     const { sha256 } = await digest(files.deviceState).catch(() => ({ sha256: undefined }));
     if (sha256 !== manifest.files.deviceState.sha256) throw new LullError('internal', `${files.deviceState} is missing or damaged`);

@@ -41,7 +41,7 @@ export class HostRuntime implements MicrovmRuntime {
 
   constructor(parts: RuntimeParts) {
     this.#parts = parts;
-    this.#generations = new Generations(parts.layout, parts.workers, parts.driver.placement);
+    this.#generations = new Generations(parts.layout, parts.workers, parts.driver);
   }
 
   async prepareLaunch(request: LaunchRequest): Promise<ProcessIdentity> {

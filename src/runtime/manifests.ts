@@ -3,6 +3,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { z } from 'zod';
 import { LullError } from '../domain/errors.ts';
 import { writeFileAtomic } from '../lib/atomic-file.ts';
+import { pageStructsSchema } from './page-structs.ts';
 import type { PlacementKey } from '../vmm/driver.ts';
 
 const MANIFEST_VERSION = 1;
@@ -27,6 +28,8 @@ const snapshotManifest = z.object({
   /** What the frozen agent in the snapshot knows. */
   agentSecret: z.string(),
   /** What of `memory` is not a hole. */
+  /** How to tell which pages of a paused guest are free; absent where its kernel does not let us. */
+  pageStructs: pageStructsSchema.optional(),
   memoryExtents: z.array(z.tuple([z.number(), z.number()])),
   files: z.object({ memory: fileEntry, deviceState: fileEntry, rootDisk: fileEntry, scratch: fileEntry }),
   createdAtMs: z.number(),

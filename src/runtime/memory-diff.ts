@@ -8,6 +8,9 @@
  */
 import { createHash, type Hash } from 'node:crypto';
 import { closeSync, fstatSync, fsyncSync, openSync, readSync, writeSync } from 'node:fs';
+import { FreePages } from './free-pages.ts';
+import type { PageStructs } from './page-structs.ts';
+import type { RamRegion } from '../vmm/driver.ts';
 import { addressOf, PAGE_BYTES, privateRuns, type MemoryMapping, type PageRun } from '../host/memory.ts';
 
 const CHUNK_PAGES = 256;
@@ -28,12 +31,14 @@ export interface CaptureJob {
   readonly imagePath: string;
   readonly imageExtents: readonly Extent[];
   readonly outPath: string;
+  /** How to tell free pages, which nobody misses; every page is looked at without. */
+  readonly free?: { readonly pageStructs: PageStructs; readonly regions: readonly RamRegion[] };
 }
 
 export interface CaptureResult {
   readonly sizeBytes: number;
   readonly sha256: string;
-  /** Pages the process held privately: what had to be looked at. */
+  /** Pages the process held privately and that are not free in the guest: what had to be looked at. */
   readonly scannedPages: number;
   readonly keptPages: number;
   readonly zeroPages: number;
@@ -61,7 +66,11 @@ export function captureDiff(job: CaptureJob): CaptureResult {
     const own = Buffer.allocUnsafe(CHUNK_PAGES * PAGE_BYTES);
     const theirs = Buffer.allocUnsafe(CHUNK_PAGES * PAGE_BYTES);
     let scannedPages = 0;
-    for (const chunk of chunksOf(privateRuns(job.pid, job.mappings))) {
+    const held = privateRuns(job.pid, job.mappings);
+    const readNow = (into: Buffer, offset: number) => readAt(memory, into, addressOf(job.mappings, offset / PAGE_BYTES));
+    const readImage = (into: Buffer, offset: number) => readAt(image, into, offset);
+    const wanted = job.free === undefined ? held : new FreePages({ ...job.free, readNow, readImage }).without(held);
+    for (const chunk of chunksOf(wanted)) {
       const bytes = chunk.count * PAGE_BYTES;
       readAt(memory, own.subarray(0, bytes), addressOf(job.mappings, chunk.first));
       const hole = isHole(chunk.first * PAGE_BYTES, bytes);

@@ -3,10 +3,12 @@ import { createHash } from 'node:crypto';
 import { closeSync, fsyncSync, openSync, readSync } from 'node:fs';
 import { parentPort } from 'node:worker_threads';
 import { applyDiff, captureDiff, type ApplyJob, type CaptureJob, type CaptureResult } from './memory-diff.ts';
+import { findPageStructs, type PageStructs } from './page-structs.ts';
 
 /** Everything the worker can do, by name. */
 const jobs = {
   capture: (job: CaptureJob): CaptureResult => captureDiff(job),
+  findPageStructs: (job: Parameters<typeof findPageStructs>[0]): PageStructs | undefined => findPageStructs(job),
   apply: (job: ApplyJob): void => applyDiff(job),
   /** Flushes files or folders to the disk, in order. */
   fsync: (job: { paths: readonly string[] }): void => {

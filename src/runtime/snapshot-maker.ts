@@ -80,15 +80,16 @@ export class SnapshotMaker {
   async make(request: SnapshotRequest): Promise<{ memoryBytes: number; diskBytes: number }> {
     const runDir = `${this.#parts.layout.runtimeFolder}/${request.snapshotId}`;
     try {
+      let vmcoreinfo = '';
       const booted = await request.step('boot', () => this.#boot(request, runDir));
       try {
         await request.step('start application', () => this.#startApplication(request, booted));
-        await request.step('snapshot', () => this.#save(request, booted));
+        vmcoreinfo = await request.step('snapshot', () => this.#save(request, booted));
       } finally {
         await booted.session.close();
         await booted.machine.kill();
       }
-      return await request.step('seal', () => this.#seal(request, booted.secret));
+      return await request.step('seal', () => this.#seal(request, booted.secret, vmcoreinfo));
     } finally {
       await rm(runDir, { recursive: true, force: true });
     }
@@ -168,18 +169,21 @@ export class SnapshotMaker {
     await Promise.race([ready, exit, gone]);
   }
 
-  async #save(request: SnapshotRequest, { session, machine }: Booted): Promise<void> {
+  /** @returns where the guest's kernel describes itself */
+  async #save(request: SnapshotRequest, { session, machine }: Booted): Promise<string> {
     const files = this.#parts.layout.snapshot(request.snapshotId);
+    const { vmcoreinfo } = await session.call('status', {}, { timeoutMs: CALL_LIMIT_MS });
     await session.call('freeze', {}, { timeoutMs: CALL_LIMIT_MS });
     await session.call('quiesce', {}, { timeoutMs: CALL_LIMIT_MS });
     await session.close();
     await machine.hungUp();
     await machine.pause();
     await machine.saveDeviceState(files.deviceState);
+    return vmcoreinfo;
   }
 
   /** Makes the files immutable and durable; the manifest is the last of them. */
-  async #seal(request: SnapshotRequest, agentSecret: string): Promise<{ memoryBytes: number; diskBytes: number }> {
+  async #seal(request: SnapshotRequest, agentSecret: string, vmcoreinfo: string): Promise<{ memoryBytes: number; diskBytes: number }> {
     const { layout, workers, hostTool, driver, clock } = this.#parts;
     const files = layout.snapshot(request.snapshotId);
     const paths = { memory: files.memory, deviceState: files.deviceState, rootDisk: files.rootDisk, scratch: files.scratch };
@@ -191,6 +195,8 @@ export class SnapshotMaker {
       const sha256 = await workers.run('hash', { path, ...(extents === undefined ? {} : { extents }) });
       return { sizeBytes: (await stat(path)).size, sha256 };
     };
+    const regions = driver.ramRegions(request.guestMemoryMib);
+    const pageStructs = await workers.run('findPageStructs', { path: files.memory, regions, vmcoreinfo });
     await workers.run('fsync', { paths: [...Object.values(paths), files.dir] });
     await writeManifest(files.manifest, {
       placement: driver.placement,
@@ -198,6 +204,7 @@ export class SnapshotMaker {
       vcpus: request.vcpus,
       agentSecret,
       memoryExtents,
+      ...(pageStructs === undefined ? {} : { pageStructs }),
       files: {
         memory: await entry(paths.memory, memoryExtents),
         deviceState: await entry(paths.deviceState),

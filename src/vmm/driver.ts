@@ -44,6 +44,13 @@ export interface RestoreSpec extends MachineSpec {
   readonly deviceStatePath: string;
 }
 
+/** A stretch of guest-physical addresses that is RAM, and where in the memory file it is. In bytes. */
+export interface RamRegion {
+  readonly physical: number;
+  readonly fileOffset: number;
+  readonly length: number;
+}
+
 /**
  * What must be equal for a snapshot to be restored (design, "Placement key"). A mismatch is refused, never tried.
  */
@@ -67,6 +74,8 @@ export interface Driver {
    * stay writable for its owner, and a hypervisor that a guest has broken into could change it.
    */
   readonly opensMemoryReadOnly: boolean;
+  /** The guest's memory map, in order of the memory file. */
+  ramRegions(guestMemoryMib: number): readonly RamRegion[];
   /** Starts a guest from kernel and initramfs with its memory in `memoryPath` (made here, sparse). It runs at once. */
   boot(spec: BootSpec): Promise<Machine>;
   /** Starts a process with `memoryPath` mapped privately, paused, its device state not yet loaded. */

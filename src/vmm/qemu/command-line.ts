@@ -19,6 +19,9 @@ const NIC_WITHOUT_OFFLOADS = [
   'host_ufo',
 ].map((offload) => `${offload}=off`);
 
+/** Five levels of page tables would only make every walk longer. */
+const EMULATED_CPU = 'max,la57=off';
+
 /** The same in every microVM: each has a network of its own. */
 const GUEST_MAC = '52:54:00:4c:55:4c';
 
@@ -79,8 +82,6 @@ export function restoreArguments(spec: MachineSpec, target: QemuTarget): string[
 
 function kernelCommandLine(target: QemuTarget): string {
   const words = ['console=ttyS0', 'quiet', 'panic=-1', 'reboot=t', 'random.trust_cpu=off'];
-  // Freed pages become zeros, which a suspend need not write (docs/performance.md).
-  words.push('init_on_free=1');
   // Without it three boots in ten hang: the machine has no reference clock to calibrate the TSC against.
   if (target.accelerator === 'tcg') words.push(`tsc_early_khz=${target.tscKhz}`);
   return words.join(' ');
@@ -92,7 +93,7 @@ function machineArguments(spec: MachineSpec, target: QemuTarget, share: 'on' | '
   return [
     ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot', '-sandbox', 'on,spawn=deny'],
     ...['-M', 'microvm,memory-backend=mem,rtc=on,pit=on,pic=on,isa-serial=on'],
-    ...['-accel', accelerator, '-cpu', target.accelerator === 'kvm' ? 'host' : 'max'],
+    ...['-accel', accelerator, '-cpu', target.accelerator === 'kvm' ? 'host' : EMULATED_CPU],
     ...['-m', `${spec.guestMemoryMib}M`, '-smp', `${spec.vcpus}`],
     '-object',
     // reserve=off: a mapping larger than the host's free memory is promised, and only touched pages are held.

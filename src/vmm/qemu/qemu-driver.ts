@@ -4,7 +4,7 @@ import { connect } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { ProcessIdentity } from '../../domain/microvm.ts';
 import { isRunning, processesWithArgument, startDetached } from '../../host/process.ts';
-import type { BootSpec, Driver, Machine, MachineSpec, PlacementKey, RestoreSpec } from '../driver.ts';
+import type { BootSpec, Driver, Machine, MachineSpec, PlacementKey, RamRegion, RestoreSpec } from '../driver.ts';
 import { agentChardev, bootArguments, CONTROL_FD, controlSocketPath, restoreArguments, type QemuTarget } from './command-line.ts';
 import { QemuMachine } from './qemu-machine.ts';
 import { QmpClient } from './qmp.ts';
@@ -29,7 +29,7 @@ export interface QemuOptions {
 const OOM_SCORE_ADJUST = 500;
 
 /** Bumped when the command line changes what the guest sees: older snapshots are then refused. */
-const MACHINE_REVISION = 'qemu-microvm-1';
+const MACHINE_REVISION = 'qemu-microvm-2';
 
 export function createQemuDriver(options: QemuOptions): Driver {
   const opensMemoryReadOnly = isAtLeast(options.version, FIRST_WITH_READ_ONLY_MEMORY);
@@ -37,6 +37,7 @@ export function createQemuDriver(options: QemuOptions): Driver {
   return {
     name: 'qemu',
     opensMemoryReadOnly,
+    ramRegions,
     accelerator: options.accelerator,
     placement: placementOf(options),
     boot: async (spec: BootSpec) => {
@@ -67,6 +68,18 @@ const FIRST_WITH_READ_ONLY_MEMORY: readonly [number, number] = [8, 2];
 function isAtLeast(version: string, [major, minor]: readonly [number, number]): boolean {
   const [ours = 0, theirs = 0] = version.split('.').map(Number);
   return ours > major || (ours === major && theirs >= minor);
+}
+
+const MIB = 1024 * 1024;
+const GIB = 1024 * MIB;
+/** The microvm machine keeps the fourth gibibyte for devices (hw/i386/microvm.c). */
+const LOW_RAM_BYTES = 3 * GIB;
+
+function ramRegions(guestMemoryMib: number): readonly RamRegion[] {
+  const bytes = guestMemoryMib * MIB;
+  const low: RamRegion = { physical: 0, fileOffset: 0, length: Math.min(bytes, LOW_RAM_BYTES) };
+  if (bytes <= LOW_RAM_BYTES) return [low];
+  return [low, { physical: 4 * GIB, fileOffset: LOW_RAM_BYTES, length: bytes - LOW_RAM_BYTES }];
 }
 
 function placementOf(options: QemuOptions): PlacementKey {
