@@ -99,7 +99,7 @@ export function applyDiff(job: ApplyJob): void {
     const buffer = Buffer.allocUnsafe(CHUNK_PAGES * PAGE_BYTES);
     let position = 0;
     for (const run of runs) {
-      for (const chunk of chunksOf([run])) {
+      for (const chunk of chunksOf(mappedParts(run, job.mappings))) {
         const bytes = chunk.count * PAGE_BYTES;
         const pages = (run.kind === KIND_ZEROS ? ZEROS : buffer).subarray(0, bytes);
         if (run.kind === KIND_KEPT) {
@@ -188,6 +188,19 @@ function* chunksOf(runs: Iterable<PageRun>): Generator<PageRun> {
     for (let done = 0; done < run.count; done += CHUNK_PAGES) {
       yield { first: run.first + done, count: Math.min(CHUNK_PAGES, run.count - done) };
     }
+  }
+}
+
+/** A run of the file cut where mappings end: neighbours in guest memory need not be neighbours in the process. */
+function* mappedParts(run: PageRun, mappings: readonly MemoryMapping[]): Generator<PageRun> {
+  const end = run.first + run.count;
+  for (let first = run.first; first < end; ) {
+    const offset = first * PAGE_BYTES;
+    const mapping = mappings.find((m) => offset >= m.fileOffset && offset < m.fileOffset + m.length);
+    // Where there is none, asking for the address says so.
+    const count = mapping === undefined ? 1 : Math.min(end - first, (mapping.fileOffset + mapping.length - offset) / PAGE_BYTES);
+    yield { first, count };
+    first += count;
   }
 }
 
