@@ -1,5 +1,5 @@
 /** The microVM operations of the API, and what runs behind them. */
-import { STATE_REASONS, type Microvm } from '../../domain/microvm.ts';
+import { MICROVM_STATES, STATE_REASONS, type Microvm } from '../../domain/microvm.ts';
 import { microvmTerminated, tokenTooLong } from '../../domain/refusals.ts';
 import type { Clock, EndpointTokens, MicrovmRuntime, Store } from '../../domain/ports.ts';
 import { within } from '../../lib/deadline.ts';
@@ -77,14 +77,7 @@ export class Microvms implements AsyncDisposable {
 
   /** Brings the store and the world together after a start: finishes, undoes, adopts, sweeps. */
   async recover(): Promise<void> {
-    const unfinished = await this.#store.microvms.inStates([
-      'PENDING',
-      'RUNNING',
-      'SUSPENDING',
-      'SUSPENDED',
-      'WAKING',
-      'TERMINATING',
-    ]);
+    const unfinished = await this.#store.microvms.inStates(MICROVM_STATES.filter((state) => state !== 'TERMINATED'));
     await Promise.all(unfinished.map((microvm) => this.#lifecycle.recover(microvm)));
     const swept = await this.#runtime.sweep(new Set(unfinished.map((microvm) => microvm.microvmId)));
     if (swept.length > 0) this.#log.warn({ microvmIds: swept }, 'removed what belonged to no microVM');

@@ -3,33 +3,18 @@ import { describe, test } from 'node:test';
 import { Deadlines } from '../../../src/control/microvms/deadlines.ts';
 import type { Deadline, Microvm } from '../../../src/domain/microvm.ts';
 import { SILENT } from '../../../src/lib/log.ts';
+import { microvmRecord } from '../../fakes/records.ts';
 import { SteeredClock } from '../../fakes/steered-clock.ts';
 
-const running = (id: string): Microvm => ({
-  microvmId: id,
-  endpointId: 'e',
-  state: 'RUNNING',
-  stateReason: null,
-  imageName: 'i',
-  imageArn: 'a',
-  imageVersion: '1.0',
-  snapshotId: 's',
-  baselineMib: 512,
-  executionRoleArn: null,
-  idlePolicy: { maxIdleDurationSeconds: 60, suspendedDurationSeconds: 100, autoResumeEnabled: true },
-  maximumDurationSeconds: 28_800,
-  ingressConnectors: [],
-  egressConnectors: [],
-  logging: null,
-  runHookPayload: null,
-  clientToken: null,
-  startedAtMs: 0,
-  suspendedAtMs: null,
-  terminatedAtMs: null,
-  generation: 0,
-  lastGeneration: 0,
-  process: null,
-});
+const running = (id: string): Microvm =>
+  microvmRecord(id, {
+    microvmId: id,
+    state: 'RUNNING',
+    idlePolicy: { maxIdleDurationSeconds: 60, suspendedDurationSeconds: 100, autoResumeEnabled: true },
+    maximumDurationSeconds: 28_800,
+    startedAtMs: 0,
+    suspendedAtMs: null,
+  });
 
 function watched(act: (id: string, deadline: Deadline) => Promise<void> = async () => undefined) {
   const clock = new SteeredClock(0);

@@ -11,6 +11,7 @@ import {
   type Microvm,
   type MicrovmEvent,
 } from '../../../src/domain/microvm.ts';
+import { microvmRecord } from '../../fakes/records.ts';
 
 const EVENTS = Object.keys(MICROVM_EVENTS) as MicrovmEvent[];
 
@@ -74,32 +75,15 @@ describe('the states of a microVM', () => {
 });
 
 const START = 1_000_000;
-const microvm = (change: Partial<Microvm>): Microvm => ({
-  microvmId: 'microvm-1',
-  endpointId: 'e',
-  state: 'RUNNING',
-  stateReason: null,
-  imageName: 'i',
-  imageArn: 'a',
-  imageVersion: '1.0',
-  snapshotId: 's',
-  baselineMib: 512,
-  executionRoleArn: null,
-  idlePolicy: { maxIdleDurationSeconds: 60, suspendedDurationSeconds: 100, autoResumeEnabled: true },
-  maximumDurationSeconds: 1000,
-  ingressConnectors: [],
-  egressConnectors: [],
-  logging: null,
-  runHookPayload: null,
-  clientToken: null,
-  startedAtMs: START,
-  suspendedAtMs: null,
-  terminatedAtMs: null,
-  generation: 0,
-  lastGeneration: 0,
-  process: null,
-  ...change,
-});
+const microvm = (change: Partial<Microvm>): Microvm =>
+  microvmRecord('m', {
+    state: 'RUNNING',
+    idlePolicy: { maxIdleDurationSeconds: 60, suspendedDurationSeconds: 100, autoResumeEnabled: true },
+    maximumDurationSeconds: 1000,
+    startedAtMs: START,
+    suspendedAtMs: null,
+    ...change,
+  });
 
 describe('what time alone does (contract reference, 3.2 and 3.3)', () => {
   test('idle for the policy is asleep', () => {
