@@ -21,45 +21,56 @@ export interface LazyContainerBuilder extends Pick<ContainerBuilder, 'build'>, A
   readonly contextsDir: string;
 }
 
-export function lazyContainerBuilder(options: ServerOptions, platform: Platform, log: Log): LazyContainerBuilder {
-  const contextsDir = join(options.platformFolder, 'contexts');
+/** What of the server's options matters to builds. */
+export type BuilderSettings = Pick<ServerOptions, 'platformFolder' | 'baseMap' | 'buildEnvironment'>;
+
+export function lazyContainerBuilder(settings: BuilderSettings, platform: Platform, log: Log): LazyContainerBuilder {
+  const contextsDir = join(settings.platformFolder, 'contexts');
   mkdirSync(contextsDir, { recursive: true, mode: 0o711 });
-  const locks = new DisposableStack();
-  let prepared: Promise<ContainerBuilder> | undefined;
-  const prepare = async (): Promise<ContainerBuilder> => {
-    const { dir, lock } = freeBuilder(options.platformFolder);
-    locks.use(lock);
-    const builder = await prepareBuilder(
-      {
-        dir,
-        user: process.getuid?.() === 0 ? await requireBuildUser() : null,
-        baseImages: platform.baseImages.map(({ name, rootfsPath, digest, config }) => ({
-          name,
-          digest,
-          tarPath: rootfsPath,
-          env: Object.fromEntries(config.env.map((variable) => variable.split(/=(.*)/s) as [string, string])),
-        })),
-        baseNames: options.baseMap,
-        egress: 'auto',
-        settings: { proxy: options.buildEnvironment, files: [], buildArgs: {} },
-      },
-      AbortSignal.timeout(PREPARE_LIMIT_MS),
-    );
-    log.info({ egress: builder.egress, storage: builder.storageDriver, dir }, 'container builder ready');
-    return builder;
-  };
+  let opened: ReturnType<typeof openContainerBuilder> | undefined;
   return {
     contextsDir,
     build: async (request) => {
-      prepared ??= prepare();
-      prepared.catch(() => (prepared = undefined));
-      return (await prepared).build(request);
+      opened ??= openContainerBuilder(settings, platform, log);
+      opened.catch(() => (opened = undefined));
+      const { builder } = await opened;
+      return builder.build(request);
     },
     [Symbol.asyncDispose]: async () => {
-      await (await prepared?.catch(() => undefined))?.[Symbol.asyncDispose]();
-      locks.dispose();
+      await (await opened?.catch(() => undefined))?.[Symbol.asyncDispose]();
     },
   };
+}
+
+/** Takes the first builder's folder that is free, and imports the base images that it does not have. */
+export async function openContainerBuilder(
+  settings: BuilderSettings,
+  platform: Platform,
+  log: Log,
+): Promise<{ builder: ContainerBuilder } & AsyncDisposable> {
+  const { dir, lock } = freeBuilder(settings.platformFolder);
+  await using stack = new AsyncDisposableStack();
+  stack.use(lock);
+  const builder = await prepareBuilder(
+    {
+      dir,
+      user: process.getuid?.() === 0 ? await requireBuildUser() : null,
+      baseImages: platform.baseImages.map(({ name, rootfsPath, digest, config }) => ({
+        name,
+        digest,
+        tarPath: rootfsPath,
+        env: Object.fromEntries(config.env.map((variable) => variable.split(/=(.*)/s) as [string, string])),
+      })),
+      baseNames: settings.baseMap,
+      egress: 'auto',
+      settings: { proxy: settings.buildEnvironment, files: [], buildArgs: {} },
+    },
+    AbortSignal.timeout(PREPARE_LIMIT_MS),
+  );
+  log.info({ egress: builder.egress, storage: builder.storageDriver, dir }, 'container builder ready');
+  stack.use(builder);
+  const held = stack.move();
+  return { builder, [Symbol.asyncDispose]: () => held.disposeAsync() };
 }
 
 async function requireBuildUser() {

@@ -6,6 +6,7 @@ import { CommandFailure, UsageError } from '../cli/command-line.ts';
 import { defaultDataFolder } from '../client/data-folder.ts';
 import { isLullError } from '../domain/errors.ts';
 import type { Platform } from '../domain/platform.ts';
+import { SILENT } from '../lib/log.ts';
 import { examine } from '../setup/doctor.ts';
 import { probeKvm } from '../setup/kvm-probe.ts';
 import { hostArchitecture, loadPlatform, platformFolder } from '../setup/platform.ts';
@@ -36,6 +37,7 @@ export function createMachine({ env, uid }: Surroundings): Machine {
       const crate = join(ROOT, 'guest');
       const platform = await setUp({ folder, crate, node: await nodeProgram(), npm: await packageFolder('npm'), uid, refresh, say: tell, signal });
       await tryKvm({ folder, platform, tell, signal });
+      if (did) await importBaseImages(folder, platform, tell);
       return did;
     },
     doctor: ({ signal }) =>
@@ -64,6 +66,15 @@ async function tryKvm(options: { folder: string; platform: Platform; tell: (line
   const { reason } = await probeKvm(options.folder, options.platform, options.signal);
   const ms = performance.now() - startMs;
   if (ms > KNOWN_ALREADY_MS) options.tell(`trying KVM: ${(ms / 1000).toFixed(1)} s (${reason})`);
+}
+
+/** Now, so that the first build does not have to wait for it. */
+async function importBaseImages(folder: string, platform: Platform, tell: (line: string) => void): Promise<void> {
+  const startMs = performance.now();
+  tell('importing the base images into the builder …');
+  const { openContainerBuilder } = await import('./container-builder.ts');
+  await using _builder = await openContainerBuilder({ platformFolder: folder, baseMap: {}, buildEnvironment: {} }, platform, SILENT);
+  tell(`importing the base images into the builder: ${((performance.now() - startMs) / 1000).toFixed(1)} s`);
 }
 
 /** Reading what an earlier probe found takes less; starting a guest takes more. */
