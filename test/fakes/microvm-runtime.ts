@@ -1,0 +1,121 @@
+/** A runtime without microVMs that does what it is told, notes it, and fails where a test says so. */
+import { EventEmitter } from 'node:events';
+import { PassThrough, type Duplex } from 'node:stream';
+import type { ProcessIdentity } from '../../src/domain/microvm.ts';
+import type { MicrovmRuntime, StepTimes, SuspendReport } from '../../src/domain/ports.ts';
+
+export type RuntimeStep = Exclude<keyof MicrovmRuntime, 'logs' | 'detach'>;
+
+export class FakeMicrovmRuntime implements MicrovmRuntime {
+  /** Every step, in order: `step id`. */
+  readonly steps: string[] = [];
+  /** Steps that fail the next time they are taken. */
+  readonly failing = new Set<RuntimeStep>();
+  /** What adopt, verifyGeneration and untouchedSince answer. */
+  answers = { alive: true, complete: true, untouched: true, hook: 200 as number | 'timeout' | 'refused' };
+  readonly #held = new Map<RuntimeStep, Promise<void>>();
+  readonly #events = new EventEmitter<{ step: [string] }>().setMaxListeners(0);
+
+  /** Holds a step until the returned function is called. */
+  hold(step: RuntimeStep): () => void {
+    const gate = Promise.withResolvers<void>();
+    this.#held.set(step, gate.promise);
+    return () => {
+      this.#held.delete(step);
+      gate.resolve();
+    };
+  }
+
+  /** Resolves when a step is taken next. */
+  taken(step: RuntimeStep): Promise<void> {
+    return new Promise((resolve) => {
+      const listener = (name: string) => {
+        if (name !== step) return;
+        this.#events.off('step', listener);
+        resolve();
+      };
+      this.#events.on('step', listener);
+    });
+  }
+
+  async prepareLaunch({ microvmId }: { microvmId: string }): Promise<ProcessIdentity> {
+    await this.#take('prepareLaunch', microvmId);
+    return { pid: 1, startTicks: 1, bootId: 'boot' };
+  }
+
+  async prepareWake({ microvmId }: { microvmId: string }): Promise<ProcessIdentity> {
+    await this.#take('prepareWake', microvmId);
+    return { pid: 2, startTicks: 2, bootId: 'boot' };
+  }
+
+  async continue(microvmId: string): Promise<StepTimes> {
+    await this.#take('continue', microvmId);
+    return [{ step: 'resume', ms: 1 }];
+  }
+
+  reconnect(microvmId: string): Promise<void> {
+    return this.#take('reconnect', microvmId);
+  }
+
+  async saveGeneration(microvmId: string): Promise<SuspendReport> {
+    await this.#take('saveGeneration', microvmId);
+    return { bytesWritten: 1, pages: 1, zeroPages: 0, steps: [] };
+  }
+
+  undoSuspend(microvmId: string): Promise<void> {
+    return this.#take('undoSuspend', microvmId);
+  }
+
+  release(microvmId: string): Promise<void> {
+    return this.#take('release', microvmId);
+  }
+
+  abandonPrepared(microvmId: string): Promise<void> {
+    return this.#take('abandonPrepared', microvmId);
+  }
+
+  destroy(microvmId: string): Promise<void> {
+    return this.#take('destroy', microvmId);
+  }
+
+  async adopt({ microvmId }: { microvmId: string }): Promise<boolean> {
+    await this.#take('adopt', microvmId);
+    return this.answers.alive;
+  }
+
+  async verifyGeneration(microvmId: string): Promise<boolean> {
+    await this.#take('verifyGeneration', microvmId);
+    return this.answers.complete;
+  }
+
+  async untouchedSince(microvmId: string): Promise<boolean> {
+    await this.#take('untouchedSince', microvmId);
+    return this.answers.untouched;
+  }
+
+  async dial(microvmId: string): Promise<Duplex> {
+    await this.#take('dial', microvmId);
+    return new PassThrough();
+  }
+
+  async callHook(microvmId: string): Promise<number | 'timeout' | 'refused'> {
+    await this.#take('callHook', microvmId);
+    return this.answers.hook;
+  }
+
+  async *logs(): AsyncGenerator<Buffer> {}
+
+  async sweep(): Promise<readonly string[]> {
+    await this.#take('sweep', '');
+    return [];
+  }
+
+  async detach(): Promise<void> {}
+
+  async #take(step: RuntimeStep, microvmId: string): Promise<void> {
+    this.steps.push(`${step} ${microvmId}`.trim());
+    this.#events.emit('step', step);
+    await this.#held.get(step);
+    if (this.failing.delete(step)) throw new Error(`${step} failed, as the test wanted`);
+  }
+}

@@ -1,0 +1,198 @@
+/** Every way a step of a microVM's life can fail, and what a start makes of what a crash left. */
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import type { MicrovmState } from '../../../src/domain/microvm.ts';
+import type { RuntimeStep } from '../../fakes/microvm-runtime.ts';
+import { microvmsBed, runInput } from './microvms-bed.ts';
+
+const never = new AbortController().signal;
+
+describe('a launch', () => {
+  for (const step of ['prepareLaunch', 'continue'] satisfies RuntimeStep[]) {
+    test(`that fails in ${step} ends TERMINATED with the reason, and leaves nothing`, async () => {
+      await using bed = await microvmsBed();
+      bed.runtime.failing.add(step);
+      const { microvmId } = await bed.microvms.useCases.run(runInput());
+      await assert.rejects(bed.microvms.traffic.connect(microvmId, 8080, never), /TERMINATED/);
+      const microvm = await bed.microvms.useCases.get(microvmId);
+      assert.match(microvm.stateReason ?? '', new RegExp(`${step} failed`));
+      assert.ok(bed.runtime.steps.includes(`destroy ${microvmId}`));
+    });
+  }
+
+  test('whose /run hook answers 400 ends in the words of AWS', async () => {
+    await using bed = await microvmsBed({ hooks: { port: 9000, microvmHooks: { run: 'ENABLED' }, microvmImageHooks: { ready: 'ENABLED' } } });
+    bed.runtime.answers.hook = 400;
+    const { microvmId } = await bed.microvms.useCases.run(runInput());
+    await assert.rejects(bed.microvms.traffic.connect(microvmId, 8080, never));
+    assert.equal(
+      (await bed.microvms.useCases.get(microvmId)).stateReason,
+      'Run lifecycle hook returned HTTP status 400. Please check your hook endpoint and application logs for more details.',
+    );
+  });
+
+  test('that is terminated meanwhile ends once', async () => {
+    await using bed = await microvmsBed();
+    const letGo = bed.runtime.hold('prepareLaunch');
+    const { microvmId } = await bed.microvms.useCases.run(runInput());
+    const ended = bed.microvms.useCases.terminate(microvmId);
+    letGo();
+    await ended;
+    assert.equal(await bed.state(microvmId), 'TERMINATED');
+    await bed.microvms.useCases.terminate(microvmId);
+  });
+});
+
+describe('a suspend', () => {
+  test('commits its intent first, and forgets connections before anything freezes', async () => {
+    await using bed = await microvmsBed();
+    const id = await bed.running();
+    bed.forgotten.length = 0;
+    const letGo = bed.runtime.hold('saveGeneration');
+    const saving = bed.runtime.taken('saveGeneration');
+    const suspended = bed.microvms.useCases.suspend(id);
+    await saving;
+    assert.equal(await bed.state(id), 'SUSPENDING');
+    assert.deepEqual(bed.forgotten, [id]);
+    letGo();
+    await suspended;
+    assert.equal(await bed.state(id), 'SUSPENDED');
+    assert.deepEqual(bed.runtime.steps, [`saveGeneration ${id}`, `release ${id}`]);
+  });
+
+  test('that fails is undone: the microVM runs on, and its number is not used again', async () => {
+    await using bed = await microvmsBed();
+    const id = await bed.running();
+    bed.runtime.failing.add('saveGeneration');
+    await assert.rejects(bed.microvms.useCases.suspend(id), /could not be suspended/);
+    assert.equal(await bed.state(id), 'RUNNING');
+    await bed.microvms.useCases.suspend(id);
+    assert.equal((await bed.microvms.useCases.get(id)).generation, 2);
+  });
+
+  test('that cannot be undone is the end, with the reason', async () => {
+    await using bed = await microvmsBed();
+    const id = await bed.running();
+    bed.runtime.failing.add('saveGeneration').add('undoSuspend');
+    await assert.rejects(bed.microvms.useCases.suspend(id));
+    assert.equal(await bed.state(id), 'TERMINATED');
+    assert.match((await bed.microvms.useCases.get(id)).stateReason ?? '', /being suspended/);
+  });
+});
+
+describe('a wake', () => {
+  const asleep = async (bed: Awaited<ReturnType<typeof microvmsBed>>) => {
+    const id = await bed.running();
+    await bed.microvms.useCases.suspend(id);
+    bed.runtime.steps.length = 0;
+    return id;
+  };
+
+  test('by many requests at once happens once', async () => {
+    await using bed = await microvmsBed();
+    const id = await asleep(bed);
+    await Promise.all(Array.from({ length: 50 }, () => bed.microvms.traffic.connect(id, 8080, never)));
+    assert.equal(bed.runtime.steps.filter((step) => step.startsWith('prepareWake')).length, 1);
+  });
+
+  test('is not waited for by a client that went away, and happens all the same', async () => {
+    await using bed = await microvmsBed();
+    const id = await asleep(bed);
+    const letGo = bed.runtime.hold('prepareWake');
+    const gone = new AbortController();
+    const held = bed.microvms.traffic.connect(id, 8080, gone.signal);
+    gone.abort(new Error('the client went away'));
+    await assert.rejects(held, /went away/);
+    letGo();
+    await bed.microvms.useCases.resume(id);
+    assert.equal(await bed.state(id), 'RUNNING');
+  });
+
+  test('that fails before anything ran leaves the sleeper as it was', async () => {
+    await using bed = await microvmsBed();
+    const id = await asleep(bed);
+    bed.runtime.failing.add('prepareWake');
+    await assert.rejects(bed.microvms.useCases.resume(id), /could not be woken/);
+    assert.equal(await bed.state(id), 'SUSPENDED');
+    await bed.microvms.useCases.resume(id);
+    assert.equal(await bed.state(id), 'RUNNING');
+  });
+
+  test('that fails later goes back to sleep where the disk is untouched, and ends where it is not', async () => {
+    for (const [untouched, state] of [[true, 'SUSPENDED'], [false, 'TERMINATED']] as const) {
+      await using bed = await microvmsBed();
+      const id = await asleep(bed);
+      bed.runtime.failing.add('continue');
+      bed.runtime.answers.untouched = untouched;
+      await assert.rejects(bed.microvms.useCases.resume(id));
+      assert.equal(await bed.state(id), state);
+    }
+  });
+
+  test('by a request needs auto-resume', async () => {
+    await using bed = await microvmsBed();
+    const id = await bed.running({ idlePolicy: null });
+    await bed.microvms.useCases.suspend(id);
+    await assert.rejects(bed.microvms.traffic.connect(id, 8080, never), /takes no traffic/);
+    assert.equal(await bed.state(id), 'SUSPENDED');
+  });
+});
+
+describe('what time and the guest do', () => {
+  test('idleness puts it to sleep, and a long sleep ends it', async () => {
+    await using bed = await microvmsBed();
+    const id = await bed.running();
+    const released = bed.runtime.taken('release');
+    bed.clock.advance(60_000);
+    await released;
+    await bed.microvms.useCases.suspend(id);
+    assert.equal(await bed.state(id), 'SUSPENDED');
+    const destroyed = bed.runtime.taken('destroy');
+    bed.clock.advance(600_000);
+    await destroyed;
+    await bed.microvms.useCases.terminate(id);
+    assert.match((await bed.microvms.useCases.get(id)).stateReason ?? '', /maximum suspended duration/);
+  });
+
+  test('the end of its application, or of its process, ends it with the reason', async () => {
+    await using bed = await microvmsBed();
+    const [one, two] = [await bed.running(), await bed.running()];
+    bed.microvms.applicationExited(one, 3);
+    bed.microvms.vmmDied(two);
+    await Promise.all([bed.microvms.useCases.terminate(one), bed.microvms.useCases.terminate(two)]);
+    assert.equal((await bed.microvms.useCases.get(one)).stateReason, 'Container Stopped with Exit Code: 3');
+    assert.match((await bed.microvms.useCases.get(two)).stateReason ?? '', /ended unexpectedly/);
+  });
+});
+
+describe('a start after a crash', () => {
+  const cases: readonly { left: MicrovmState; alive: boolean; complete?: boolean; untouched?: boolean; becomes: MicrovmState }[] = [
+    { left: 'PENDING', alive: true, becomes: 'RUNNING' },
+    { left: 'PENDING', alive: false, becomes: 'RUNNING' },
+    { left: 'RUNNING', alive: true, becomes: 'RUNNING' },
+    { left: 'RUNNING', alive: false, becomes: 'TERMINATED' },
+    { left: 'SUSPENDING', alive: true, becomes: 'RUNNING' },
+    { left: 'SUSPENDING', alive: false, complete: true, becomes: 'SUSPENDED' },
+    { left: 'SUSPENDING', alive: false, complete: false, becomes: 'TERMINATED' },
+    { left: 'SUSPENDED', alive: true, becomes: 'SUSPENDED' },
+    { left: 'SUSPENDED', alive: false, becomes: 'SUSPENDED' },
+    { left: 'WAKING', alive: true, becomes: 'RUNNING' },
+    { left: 'WAKING', alive: false, untouched: true, becomes: 'SUSPENDED' },
+    { left: 'WAKING', alive: false, untouched: false, becomes: 'TERMINATED' },
+    { left: 'TERMINATING', alive: true, becomes: 'TERMINATED' },
+    { left: 'TERMINATING', alive: false, becomes: 'TERMINATED' },
+  ];
+  for (const { left, alive, complete = true, untouched = true, becomes } of cases) {
+    const facts = `process ${alive ? 'there' : 'gone'}, generation ${complete ? 'complete' : 'not'}, disk ${untouched ? 'untouched' : 'moved on'}`;
+    test(`makes ${becomes} of ${left} (${facts})`, async () => {
+      await using bed = await microvmsBed();
+      const id = await bed.left(left);
+      Object.assign(bed.runtime.answers, { alive, complete, untouched });
+      await bed.microvms.recover();
+      // A launch that starts over goes on behind the start.
+      if (left === 'PENDING') await bed.microvms.traffic.connect(id, 8080, never);
+      assert.equal(await bed.state(id), becomes);
+      assert.ok(bed.runtime.steps.includes('sweep'));
+    });
+  }
+});

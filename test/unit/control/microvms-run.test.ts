@@ -1,0 +1,78 @@
+/** RunMicrovm: what is refused, in AWS's words, and what is repeated. Contract reference, 1.3, 1.6, 1.8, 7.2. */
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import type { RunMicrovmInput } from '../../../src/control/control-plane.ts';
+import { DEFAULT_REALM, managedConnectorArn } from '../../../src/domain/ids.ts';
+import { APP_ARN, microvmsBed, runInput } from './microvms-bed.ts';
+
+const OTHER_ARN = APP_ARN.replace('app', 'other');
+
+describe('RunMicrovm', () => {
+  test('fills in what was left out', async () => {
+    await using bed = await microvmsBed();
+    const microvm = await bed.microvms.useCases.run(runInput());
+    assert.equal(microvm.state, 'PENDING');
+    assert.equal(microvm.imageVersion, '1.0');
+    assert.deepEqual(microvm.ingressConnectors, [managedConnectorArn(DEFAULT_REALM, 'HTTP_INGRESS')]);
+    assert.deepEqual(microvm.egressConnectors, [managedConnectorArn(DEFAULT_REALM, 'INTERNET_EGRESS')]);
+    assert.notEqual(microvm.endpointId, microvm.microvmId.replace('microvm-', ''));
+  });
+
+  const refused: readonly { name: string; input: Partial<RunMicrovmInput>; kind: string; message: RegExp }[] = [
+    { name: 'an unknown image', input: { imageIdentifier: OTHER_ARN }, kind: 'not-found', message: /^No active version found for MicroVM image arn:.*other$/ },
+    { name: 'an unknown version', input: { imageVersion: '7.0' }, kind: 'not-found', message: /^No active version found .* and version 7\.0$/ },
+    { name: 'what is no ARN', input: { imageIdentifier: 'x:y' }, kind: 'validation', message: /^Malformed ARN - doesn't start with 'arn:'$/ },
+    { name: 'a payload without its hook', input: { runHookPayload: 'x' }, kind: 'validation', message: /^The run hook must be enabled/ },
+    { name: 'a bare connector', input: { ingressConnectors: ['HTTP_INGRESS'] }, kind: 'validation', message: /^Malformed network connector ARN$/ },
+    {
+      name: 'an unknown connector',
+      input: { egressConnectors: ['arn:aws:lambda:us-east-1:aws:network-connector:aws-network-connector:NO_EGRESS'] },
+      kind: 'validation',
+      message: /^Unrecognized managed network connector ARN: /,
+    },
+  ];
+  for (const { name, input, kind, message } of refused) {
+    test(`refuses ${name}`, async () => {
+      await using bed = await microvmsBed();
+      await assert.rejects(bed.microvms.useCases.run(runInput(input)), { kind, message });
+      assert.deepEqual(await bed.store.microvms.inStates(['PENDING', 'RUNNING']), []);
+    });
+  }
+
+  test('counts the baselines of all that live, at once', async () => {
+    await using bed = await microvmsBed({ memoryQuotaMib: 3 * 512 });
+    const outcomes = await Promise.allSettled(Array.from({ length: 6 }, () => bed.microvms.useCases.run(runInput())));
+    assert.equal(outcomes.filter(({ status }) => status === 'fulfilled').length, 3);
+    await assert.rejects(bed.microvms.useCases.run(runInput()), { kind: 'quota-exceeded' });
+    const [first] = await bed.store.microvms.inStates(['PENDING', 'RUNNING']);
+    await bed.microvms.useCases.terminate(first!.microvmId);
+    await bed.microvms.useCases.run(runInput());
+  });
+
+  test('refuses what the host cannot hold before the host suffers', async () => {
+    await using bed = await microvmsBed({ availableMib: 511 });
+    await assert.rejects(bed.microvms.useCases.run(runInput()), { kind: 'insufficient-capacity', message: /511 MiB of memory left/ });
+  });
+
+  test('repeats its answer to the same client token, and refuses other parameters under it', async () => {
+    await using bed = await microvmsBed();
+    const input = runInput({ clientToken: 'token-1' });
+    const [first, again] = await Promise.all([bed.microvms.useCases.run(input), bed.microvms.useCases.run(input)]);
+    assert.equal(first.microvmId, again.microvmId);
+    await assert.rejects(bed.microvms.useCases.run({ ...input, maximumDurationSeconds: 60 }), { kind: 'conflict' });
+  });
+
+  test('mints tokens for whatever has not ended, for an hour at most', async () => {
+    await using bed = await microvmsBed();
+    const id = await bed.running();
+    const ask = (expirationMinutes: number) =>
+      bed.microvms.useCases.createAuthToken({ microvmId: id, expirationMinutes, ports: [{ from: 1, to: 65_535 }] });
+    assert.match(await ask(60), new RegExp(id));
+    await assert.rejects(ask(61), { message: 'ExpirationMinutes 61 exceeded max allowed of 60.' });
+    await bed.microvms.useCases.suspend(id);
+    await ask(1);
+    await bed.microvms.useCases.terminate(id);
+    await assert.rejects(ask(1), { message: `The MicroVM ${id} has been terminated and its state cannot be changed.` });
+    await assert.rejects(bed.microvms.useCases.suspend(id), { kind: 'validation' });
+  });
+});
