@@ -6,7 +6,6 @@ const TEXT_LIMIT = 1024;
 const text = z
   .string()
   .max(TEXT_LIMIT)
-  // oxlint-disable-next-line no-control-regex
   .transform((value) => value.replaceAll(/[\u0000-\u001f\u007f-\u009f]/gu, ' '));
 const realtimeNs = z
   .string()

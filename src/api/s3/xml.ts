@@ -9,7 +9,6 @@ const NAMED: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>'
  * of XML 1.0 refuse most of them, which is what `encoding-type=url` is for.
  */
 export function escapeXml(text: string): string {
-  // oxlint-disable-next-line no-control-regex -- control characters are exactly what is looked for
   return text.replace(/[&<>"\u0000-\u001f\u007f-\u009f\ufffe\uffff]/g, (char) => NAMED[char] ?? `&#x${char.charCodeAt(0).toString(16)};`);
 }
 
