@@ -20,6 +20,9 @@ export async function chooseDriver(options: ServerOptions, platform: Platform, k
   if (options.driver === 'firecracker') {
     throw new LullError('validation', '--driver firecracker is not there yet in this version; use --driver qemu.');
   }
+  if (platform.arch !== 'x86_64') {
+    throw new LullError('validation', `microVMs on ${platform.arch} are not there yet in this version: the QEMU machine that it uses is x86 only.`);
+  }
   const accelerator = options.accel === 'tcg' || !(await kvmWorks()) ? 'tcg' : 'kvm';
   if (options.accel === 'kvm' && accelerator !== 'kvm') {
     throw new LullError('validation', 'KVM does not run guests on this machine (lull doctor says why); use --accel tcg.');

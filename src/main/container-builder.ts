@@ -22,7 +22,7 @@ export interface LazyContainerBuilder extends Pick<ContainerBuilder, 'build'>, A
 }
 
 /** What of the server's options matters to builds. */
-export type BuilderSettings = Pick<ServerOptions, 'platformFolder' | 'baseMap' | 'buildEnvironment'>;
+export type BuilderSettings = Pick<ServerOptions, 'platformFolder' | 'baseMap' | 'buildEnvironment' | 'buildFiles' | 'buildNetworks'>;
 
 export function lazyContainerBuilder(settings: BuilderSettings, platform: Platform, log: Log): LazyContainerBuilder {
   const contextsDir = join(settings.platformFolder, 'contexts');
@@ -63,7 +63,12 @@ export async function openContainerBuilder(
       })),
       baseNames: settings.baseMap,
       egress: 'auto',
-      settings: { proxy: settings.buildEnvironment, files: [], buildArgs: {} },
+      allowedNetworks: settings.buildNetworks,
+      settings: {
+        proxy: settings.buildEnvironment,
+        files: Object.entries(settings.buildFiles).map(([source, target]) => ({ source, target })),
+        buildArgs: {},
+      },
     },
     AbortSignal.timeout(PREPARE_LIMIT_MS),
   );

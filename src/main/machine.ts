@@ -73,7 +73,7 @@ async function importBaseImages(folder: string, platform: Platform, tell: (line:
   const startMs = performance.now();
   tell('importing the base images into the builder …');
   const { openContainerBuilder } = await import('./container-builder.ts');
-  await using _builder = await openContainerBuilder({ platformFolder: folder, baseMap: {}, buildEnvironment: {} }, platform, SILENT);
+  await using _builder = await openContainerBuilder({ platformFolder: folder, baseMap: {}, buildEnvironment: {}, buildFiles: {}, buildNetworks: [] }, platform, SILENT);
   tell(`importing the base images into the builder: ${((performance.now() - startMs) / 1000).toFixed(1)} s`);
 }
 

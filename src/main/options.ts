@@ -38,8 +38,12 @@ export interface ServerOptions {
   readonly endpointCertificate: CertificateFiles | undefined;
   /** Sum of the baselines that may exist at once, in MiB; from the host's memory without. */
   readonly memoryQuotaMib: number | undefined;
-  /** Proxy and package-registry settings for `RUN`. */
+  /** Proxy variables of `RUN`. */
   readonly buildEnvironment: Readonly<Record<string, string>>;
+  /** Files that every `RUN` sees, by path here: their path there. */
+  readonly buildFiles: Readonly<Record<string, string>>;
+  /** Private networks (CIDR) that `RUN` may reach. */
+  readonly buildNetworks: readonly string[];
   /** What a name in `FROM` stands for instead: `public.ecr.aws/lambda/python:3.13` → `lull/python`. */
   readonly baseMap: Readonly<Record<string, string>>;
   readonly logLevel: (typeof LOG_LEVELS)[number];
@@ -171,7 +175,21 @@ export const SERVER_OPTIONS = {
     flag: '--build-env <name=value>',
     env: 'LULL_BUILD_ENV',
     schema: pairs,
-    description: 'environment of RUN in builds, for proxies and package registries; may be repeated',
+    description: 'proxy variable of RUN in builds (http_proxy, https_proxy, no_proxy, …); may be repeated',
+    repeatable: true,
+  }),
+  buildFile: row({
+    flag: '--build-file <file=target>',
+    env: 'LULL_BUILD_FILE',
+    schema: pairs,
+    description: 'show a file of this machine to every RUN (apt.conf, pip.conf, .npmrc, certificates); may be repeated',
+    repeatable: true,
+  }),
+  buildNetwork: row({
+    flag: '--build-network <cidr>',
+    env: 'LULL_BUILD_NETWORK',
+    schema: z.string().transform((text) => text.split(',')),
+    description: 'let RUN reach a private network, such as that of a registry; may be repeated',
     repeatable: true,
   }),
   baseMap: row({
@@ -229,6 +247,8 @@ export function parseServerOptions(values: OptionValues, { env, uid }: Surroundi
     endpointCertificate: certificate(given.endpointCert, given.endpointKey, 'endpoint'),
     memoryQuotaMib: given.memoryQuota,
     buildEnvironment: given.buildEnv ?? {},
+    buildFiles: given.buildFile ?? {},
+    buildNetworks: given.buildNetwork ?? [],
     baseMap: given.baseMap ?? {},
     logLevel: given.logLevel ?? 'info',
   };

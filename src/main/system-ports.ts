@@ -1,7 +1,7 @@
 /** The real clock, randomness and host behind the ports. */
 import { randomBytes, randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import type { HostCapacity } from '../control/microvms/run.ts';
+import type { HostCapacity } from '../control/microvms/capacity.ts';
 import type { Clock, Random } from '../domain/ports.ts';
 
 /** The longest delay that a Node timer takes (2^31 - 1 ms); longer waits are made of several. */

@@ -79,7 +79,7 @@ export class Generations {
         hostBootId: hostBootId(),
       };
       await writeManifest(files.manifest, manifest);
-      await this.#workers.run('fsync', { paths: [dir] });
+      await this.#workers.run('fsync', { paths: [dir, this.#layout.microvmsDir] });
     });
     return { capture, deviceStateBytes: deviceState.sizeBytes, steps: timer.steps };
   }
@@ -127,7 +127,9 @@ export class Generations {
   async void(microvmId: string, generation: number): Promise<void> {
     const files = this.#layout.generation(microvmId, generation);
     await rm(files.manifest, { force: true });
-    await syncFolder(files.dir).catch(() => undefined);
+    await syncFolder(files.dir).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ENOENT') throw error;
+    });
     await rm(files.dir, { recursive: true, force: true });
   }
 

@@ -3,6 +3,7 @@
  * caller gives one order at a time for each microVM and commits between them.
  */
 import { mkdir, readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { LullError } from '../domain/errors.ts';
 import type { ProcessIdentity } from '../domain/microvm.ts';
@@ -47,7 +48,7 @@ export class HostRuntime implements MicrovmRuntime {
   async prepareLaunch(request: LaunchRequest): Promise<ProcessIdentity> {
     const { layout, snapshots } = this.#parts;
     const files = layout.microvm(request.microvmId);
-    const snapshot = await snapshots.load(request.snapshotId);
+    const snapshot = await snapshots.restorable(request.snapshotId);
     await mkdir(files.dir, { recursive: true, mode: 0o700 });
     await copySparse(layout.snapshot(request.snapshotId).scratch, files.scratch);
     const { deviceState } = layout.snapshot(request.snapshotId);
@@ -60,7 +61,7 @@ export class HostRuntime implements MicrovmRuntime {
   async prepareWake(request: LaunchRequest & { generation: number }): Promise<ProcessIdentity> {
     const { layout, snapshots, workers } = this.#parts;
     const files = layout.generation(request.microvmId, request.generation);
-    const [snapshot, manifest] = await Promise.all([snapshots.load(request.snapshotId), this.#generations.load(request)]);
+    const [snapshot, manifest] = await Promise.all([snapshots.restorable(request.snapshotId), this.#generations.load(request)]);
     const machine = await this.#prepare(request, snapshot, files.deviceState);
     await orEnd(machine, async () => {
       // Pages first: loading device state already looks into the guest's memory.
@@ -131,6 +132,8 @@ export class HostRuntime implements MicrovmRuntime {
       if (machine === undefined) return false;
       this.#hold(request, machine, await Incarnation.keptSecrets(files.secret).catch(() => [snapshot.agentSecret]));
       return true;
+    } catch {
+      return false;
     } finally {
       // One that runs but cannot be led is as good as gone, and must not write to its disk any more.
       if (!this.#live.has(request.microvmId)) await endProcess(request.process);
@@ -166,12 +169,23 @@ export class HostRuntime implements MicrovmRuntime {
       if (!held.has(identity.pid)) await endProcess(identity);
     }
     for (const microvmId of strays) await this.destroy(microvmId);
+    await this.#sweepSockets();
     return strays;
   }
 
   async detach(): Promise<void> {
     await Promise.all([...this.#live.values()].map((incarnation) => incarnation.detach()));
     this.#live.clear();
+  }
+
+  /** Folders of sockets whose process is gone, of builds too. */
+  async #sweepSockets(): Promise<void> {
+    const { layout } = this.#parts;
+    const used = new Set([...this.#live.keys()].map((microvmId) => layout.microvm(microvmId).runDir));
+    for (const name of await readdir(layout.runtimeFolder)) {
+      const path = join(layout.runtimeFolder, name);
+      if (!used.has(path)) await rm(path, { recursive: true, force: true });
+    }
   }
 
   async #prepare(request: LaunchRequest, snapshot: SnapshotManifest, deviceStatePath: string): Promise<Machine> {

@@ -8,6 +8,9 @@ import type { PlacementKey } from '../vmm/driver.ts';
 
 const MANIFEST_VERSION = 1;
 
+/** The frequency is measured anew at each start; the guest's own clock is set after every restore. */
+const TSC_TOLERANCE = 0.01;
+
 const placementKey = z.object({
   architecture: z.string(),
   driver: z.string(),
@@ -72,7 +75,9 @@ async function readManifest<T>(path: string, schema: z.ZodType<T>): Promise<T> {
  * @throws LullError internal that names what differs
  */
 export function checkPlacement(made: PlacementKey, here: PlacementKey): void {
-  const differing = (Object.keys(here) as (keyof PlacementKey)[]).filter((key) => made[key] !== here[key]);
+  const { tscKhz, ...exact } = here;
+  const differing = (Object.keys(exact) as (keyof PlacementKey)[]).filter((key) => made[key] !== here[key]);
+  if (Math.abs(made.tscKhz - tscKhz) > tscKhz * TSC_TOLERANCE) differing.push('tscKhz');
   if (differing.length === 0) return;
   const list = differing.map((key) => `${key} ${made[key]}, here ${here[key]}`).join('; ');
   throw new LullError('internal', `The snapshot was made for another machine (${list}); rebuild the image here.`);

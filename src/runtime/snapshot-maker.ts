@@ -1,5 +1,6 @@
 /** The one boot in the life of an image: kernel, agent, application, and the snapshot that every launch restores. */
 import { chmod, mkdir, readFile, rm, stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { BuildFailure, type HooksConfig } from '../domain/image.ts';
 import { STATE_REASONS } from '../domain/microvm.ts';
 import type { Clock, Random } from '../domain/ports.ts';
@@ -213,6 +214,7 @@ export class SnapshotMaker {
       },
       createdAtMs: clock.nowMs(),
     });
+    await workers.run('fsync', { paths: [dirname(files.dir)] });
     const sum = (extents: [number, number][]) => extents.reduce((bytes, [, length]) => bytes + length, 0);
     return { memoryBytes: sum(memoryExtents), diskBytes: sum(scratchExtents) };
   }

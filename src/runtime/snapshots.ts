@@ -14,9 +14,16 @@ export class Snapshots {
     this.#placement = placement;
   }
 
-  /** @throws LullError internal where it is missing, damaged, or of another kind of machine */
+  /** One that is to be restored. @throws LullError internal where it is missing, damaged, or of another kind of machine */
+  async restorable(snapshotId: string): Promise<SnapshotManifest> {
+    const manifest = await this.load(snapshotId);
+    checkPlacement(manifest.placement, this.#placement);
+    return manifest;
+  }
+
+  /** One whose microVMs may be running already, whatever this machine has become. @throws LullError internal where it is missing or damaged */
   load(snapshotId: string): Promise<SnapshotManifest> {
-    const known = this.#loaded.get(snapshotId) ?? this.#read(snapshotId);
+    const known = this.#loaded.get(snapshotId) ?? readSnapshotManifest(this.#layout.snapshot(snapshotId).manifest);
     this.#loaded.set(snapshotId, known);
     known.catch(() => this.#loaded.delete(snapshotId));
     return known;
@@ -25,11 +32,5 @@ export class Snapshots {
   /** Called when its files are removed. */
   forget(snapshotId: string): void {
     this.#loaded.delete(snapshotId);
-  }
-
-  async #read(snapshotId: string): Promise<SnapshotManifest> {
-    const manifest = await readSnapshotManifest(this.#layout.snapshot(snapshotId).manifest);
-    checkPlacement(manifest.placement, this.#placement);
-    return manifest;
   }
 }

@@ -110,7 +110,7 @@ async function tunnels({ uid }: DoctorOptions): Promise<MachineFinding> {
     () => true,
     () => false,
   );
-  if (open || uid === 0) return { need, state: 'ok', detail: uid === 0 ? 'by a pair of virtual cards' : 'by slirp4netns' };
+  if (open || uid === 0) return { need, state: 'ok', detail: 'by slirp4netns, never to this host' };
   return { need, state: 'degraded', detail: 'this user may not open /dev/net/tun: RUN has no network', mend: 'chmod 0666 /dev/net/tun' };
 }
 
@@ -125,7 +125,7 @@ async function names(): Promise<MachineFinding> {
 async function cgroups(): Promise<MachineFinding> {
   const need = 'limits of processes';
   const controllers = await readFile('/sys/fs/cgroup/cgroup.controllers', 'utf8').catch(() => undefined);
-  if (controllers !== undefined) return { need, state: 'ok', detail: 'cgroup version 2' };
+  if (controllers !== undefined) return { need, state: 'degraded', detail: 'cgroup version 2 is there, but this version of Lull sets no limits with it' };
   return { need, state: 'degraded', detail: 'cgroup version 2 is not there: memory and CPU of a VMM are not limited by the kernel' };
 }
 

@@ -61,7 +61,7 @@ export interface PlacementKey {
   readonly cpu: string;
   readonly vmm: string;
   readonly machine: string;
-  /** Under TCG only, in kHz rounded to 1 %; 0 elsewhere. */
+  /** Under TCG only, in kHz, and equal within 1 %; 0 elsewhere. */
   readonly tscKhz: number;
 }
 

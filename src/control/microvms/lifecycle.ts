@@ -9,6 +9,7 @@ import { microvmNotFound, microvmTerminated } from '../../domain/refusals.ts';
 import { KeyedQueue } from '../../lib/keyed-queue.ts';
 import type { Log } from '../../lib/log.ts';
 import type { MicrovmReport } from '../control-plane.ts';
+import { requireRoom, type HostCapacity } from './capacity.ts';
 import type { RuntimeHooks } from './hooks.ts';
 
 export interface LifecycleParts {
@@ -16,6 +17,7 @@ export interface LifecycleParts {
   readonly runtime: MicrovmRuntime;
   readonly hooks: RuntimeHooks;
   readonly clock: Clock;
+  readonly capacity: HostCapacity;
   readonly log: Log;
 }
 
@@ -26,6 +28,7 @@ export class Lifecycle {
   readonly #runtime: MicrovmRuntime;
   readonly #hooks: RuntimeHooks;
   readonly #clock: Clock;
+  readonly #capacity: HostCapacity;
   readonly #log: Log;
   readonly #queue = new KeyedQueue();
   /** Those that take traffic right now: known without asking the store. */
@@ -38,6 +41,7 @@ export class Lifecycle {
     this.#runtime = parts.runtime;
     this.#hooks = parts.hooks;
     this.#clock = parts.clock;
+    this.#capacity = parts.capacity;
     this.#log = parts.log;
   }
 
@@ -118,6 +122,7 @@ export class Lifecycle {
       const microvm = await this.#changeable(microvmId);
       if (microvm.state === 'RUNNING') return;
       if (microvm.state !== 'SUSPENDED') throw new LullError('conflict', `The MicroVM ${microvmId} is ${microvm.state}.`);
+      requireRoom(this.#capacity, microvm.baselineMib);
       await this.#prepareWake(microvm);
       await this.#finishWake(microvm);
     });
@@ -232,7 +237,7 @@ export class Lifecycle {
       this.#note(await this.#store.microvms.apply(microvmId, 'suspendUndone'));
     } catch (error) {
       this.#log.error({ microvmId, err: error }, 'suspend could not be undone');
-      await this.#lost(microvmId, STATE_REASONS.vmmDied('the MicroVM was being suspended'));
+      await this.#lost(microvmId, STATE_REASONS.notSuspended(messageOf(error)));
     }
   }
 
@@ -268,7 +273,7 @@ export class Lifecycle {
       this.#note(await this.#store.microvms.apply(microvmId, 'wakeUndone'));
     } else {
       await this.#destroy(microvmId);
-      const stateReason = STATE_REASONS.vmmDied('the MicroVM was being resumed');
+      const stateReason = STATE_REASONS.notResumed(messageOf(error));
       this.#note(await this.#store.microvms.apply(microvmId, 'wakeLost', { stateReason, ...this.#end() }));
     }
     throw new LullError('internal', `The MicroVM ${microvmId} could not be woken: ${messageOf(error)}`, { cause: error });

@@ -9,19 +9,13 @@ import {
   clientTokenReused,
   connectorMalformed,
   connectorUnknown,
-  hostFull,
   memoryQuotaReached,
   noActiveVersion,
   runHookRequired,
 } from '../../domain/refusals.ts';
 import { KeyedQueue } from '../../lib/keyed-queue.ts';
 import type { RunMicrovmInput } from '../control-plane.ts';
-
-/** What the host has left. */
-export interface HostCapacity {
-  /** MiB of memory that can be given out before the host itself suffers. */
-  availableMib(): number;
-}
+import { requireRoom, type HostCapacity } from './capacity.ts';
 
 export interface AdmissionParts {
   readonly store: Store;
@@ -93,10 +87,10 @@ export class Admission {
   async #checkRoom(baselineMib: number): Promise<void> {
     const { store, memoryQuotaMib, capacity } = this.#parts;
     if ((await store.microvms.allocatedMib()) + baselineMib > memoryQuotaMib) throw memoryQuotaReached();
-    const availableMib = capacity.availableMib();
-    if (availableMib < baselineMib) {
-      throw hostFull(`The host has ${availableMib} MiB of memory left and the MicroVM needs ${baselineMib} MiB; suspend or terminate others.`);
-    }
+    // Launches that are under way do not hold their memory yet.
+    const pending = await store.microvms.inStates(['PENDING']);
+    const promisedMib = pending.reduce((sum, microvm) => sum + microvm.baselineMib, 0);
+    requireRoom(capacity, promisedMib + baselineMib);
   }
 
   #record(input: RunMicrovmInput, version: ImageVersion): Microvm {

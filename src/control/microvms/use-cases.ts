@@ -47,7 +47,7 @@ export class Microvms implements AsyncDisposable {
     this.#runtime = runtime;
     this.#log = log;
     const hooks = new RuntimeHooks(store.images, runtime, parts.hookTimeoutScale);
-    const lifecycle = new Lifecycle({ store, runtime, hooks, clock, log });
+    const lifecycle = new Lifecycle({ store, runtime, hooks, clock, log, capacity: parts.capacity });
     this.#lifecycle = lifecycle;
     this.#deadlines = new Deadlines({
       clock,
@@ -83,14 +83,18 @@ export class Microvms implements AsyncDisposable {
     if (swept.length > 0) this.#log.warn({ microvmIds: swept }, 'removed what belonged to no microVM');
   }
 
-  /** Puts every running microVM to sleep. @returns how many there were */
+  /** Puts every running microVM to sleep; one that cannot be runs on. @returns how many sleep */
   async suspendAll(): Promise<number> {
     await this.#lifecycle.idle();
     const running = [...(await this.#store.microvms.inStates(['RUNNING']))];
-    const suspended = running.length;
+    let suspended = 0;
     const worker = async () => {
       for (let microvm = running.pop(); microvm !== undefined; microvm = running.pop()) {
-        await this.#lifecycle.suspend(microvm.microvmId);
+        const { microvmId } = microvm;
+        await this.#lifecycle.suspend(microvmId).then(
+          () => (suspended += 1),
+          (error: unknown) => this.#log.warn({ microvmId, err: error }, 'not suspended: it runs on'),
+        );
       }
     };
     await Promise.all(Array.from({ length: SUSPENDS_AT_ONCE }, worker));

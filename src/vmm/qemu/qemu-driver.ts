@@ -1,4 +1,4 @@
-/** QEMU as a {@link Driver}: recipes of docs/architecture, "QEMU", with software emulation or KVM. */
+/** QEMU as a {@link Driver}, with software emulation or KVM. */
 import { open } from 'node:fs/promises';
 import { connect } from 'node:net';
 import type { Duplex } from 'node:stream';
@@ -90,7 +90,7 @@ function placementOf(options: QemuOptions): PlacementKey {
     cpu: options.accelerator === 'kvm' ? options.cpu : 'max',
     vmm: options.vmmId,
     machine: MACHINE_REVISION,
-    tscKhz: options.accelerator === 'tcg' ? Math.round(options.tscKhz / 10_000) * 10_000 : 0,
+    tscKhz: options.accelerator === 'tcg' ? options.tscKhz : 0,
   };
 }
 

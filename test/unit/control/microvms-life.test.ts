@@ -76,7 +76,7 @@ describe('a suspend', () => {
     bed.runtime.failing.add('saveGeneration').add('undoSuspend');
     await assert.rejects(bed.microvms.useCases.suspend(id));
     assert.equal(await bed.state(id), 'TERMINATED');
-    assert.match((await bed.microvms.useCases.get(id)).stateReason ?? '', /being suspended/);
+    assert.match((await bed.microvms.useCases.get(id)).stateReason ?? '', /neither be suspended nor go on: undoSuspend failed/);
   });
 });
 
