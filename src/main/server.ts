@@ -220,7 +220,8 @@ async function listen(stack: AsyncDisposableStack, parts: Parts): Promise<{ apiU
   const proxy = stack.use(parts.proxy);
   await ensureCredentials({ dataFolder: options.dataFolder, keys: store.accessKeys, realm: DEFAULT_REALM, clock: systemClock, random: systemRandom });
   // Nothing is served before the store and the world agree again.
-  await Promise.all([microvms.recover(), images.recover()]);
+  await microvms.recover();
+  await images.recover();
   const endpointPort = await listenEndpoints(proxy, options);
   const apiUrl = await listenApi(stack, parts, endpointPort);
   await announceServer(options.dataFolder, { pid: process.pid, apiUrl, endpointPort, domain: options.domain, version: VERSION });

@@ -169,10 +169,8 @@ export class Lifecycle {
     const alive = process !== null && (await this.#runtime.adopt({ microvmId, snapshotId, process }));
     switch (microvm.state) {
       case 'PENDING':
-        // Nobody has been promised more than a launch: it starts over.
-        await this.#runtime.destroy(microvmId);
-        void this.launch(microvmId);
-        return;
+        // Nobody has been promised more than a launch: it starts over, once the rest is in order.
+        return this.#runtime.destroy(microvmId);
       case 'RUNNING':
         if (!alive) return this.#lost(microvmId, STATE_REASONS.vmmDied('no server was there'));
         return this.#reconnect(microvm);

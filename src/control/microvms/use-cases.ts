@@ -80,6 +80,8 @@ export class Microvms implements AsyncDisposable {
     const unfinished = await this.#store.microvms.inStates(MICROVM_STATES.filter((state) => state !== 'TERMINATED'));
     await Promise.all(unfinished.map((microvm) => this.#lifecycle.recover(microvm)));
     const swept = await this.#runtime.sweep(new Set(unfinished.map((microvm) => microvm.microvmId)));
+    // Only now: the sweep would take what is being made for something that nobody owns.
+    for (const { microvmId, state } of unfinished) if (state === 'PENDING') void this.#lifecycle.launch(microvmId);
     if (swept.length > 0) this.#log.warn({ microvmIds: swept }, 'removed what belonged to no microVM');
   }
 
