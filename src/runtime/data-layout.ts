@@ -1,5 +1,8 @@
 /** Where the runtime keeps what, below the data folder and the (short) runtime folder. */
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
+
+/** A file as an error shows it to a client: `gen-3/memory.diff`, and no folder of the host. */
+export const shortName = (path: string) => join(basename(dirname(path)), basename(path));
 
 /** The files of an image version's snapshot. All immutable once the manifest is there. */
 export interface SnapshotFiles {

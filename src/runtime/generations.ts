@@ -1,9 +1,10 @@
 /** A suspended microVM on disk: one complete generation, written beside the one before and committed by its manifest. */
 import { createHash } from 'node:crypto';
-import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { LullError } from '../domain/errors.ts';
 import { hostBootId } from '../host/process.ts';
 import { syncFolder } from '../lib/atomic-file.ts';
+import { shortName } from './data-layout.ts';
 import { StepTimer } from '../lib/step-timer.ts';
 import type { Driver, Machine } from '../vmm/driver.ts';
 import type { DataLayout } from './data-layout.ts';
@@ -92,9 +93,11 @@ export class Generations {
     const files = this.#layout.generation(id.microvmId, id.generation);
     const manifest = await readGenerationManifest(files.manifest);
     checkPlacement(manifest.placement, this.#driver.placement);
-    if (manifest.snapshotId !== id.snapshotId) throw new LullError('internal', `${files.manifest} belongs to another image`);
+    if (manifest.snapshotId !== id.snapshotId) throw new LullError('internal', `${shortName(files.manifest)} belongs to another image`);
     const { sha256 } = await digest(files.deviceState).catch(() => ({ sha256: undefined }));
-    if (sha256 !== manifest.files.deviceState.sha256) throw new LullError('internal', `${files.deviceState} is missing or damaged`);
+    if (sha256 !== manifest.files.deviceState.sha256) throw new LullError('internal', `${shortName(files.deviceState)} is missing or damaged`);
+    const { size } = await stat(files.memoryDiff).catch(() => ({ size: undefined }));
+    if (size !== manifest.files.memoryDiff.sizeBytes) throw new LullError('internal', `${shortName(files.memoryDiff)} is missing or damaged`);
     return manifest;
   }
 

@@ -10,6 +10,7 @@ import type { ProcessIdentity } from '../domain/microvm.ts';
 import type { Clock, LaunchRequest, MicrovmRuntime, Random, RuntimeObserver, StepTimes, SuspendReport } from '../domain/ports.ts';
 import { copySparse } from '../host/disk.ts';
 import { endProcess } from '../host/process.ts';
+import { StepTimer } from '../lib/step-timer.ts';
 import type { Driver, Machine, NetworkAttachment, RestoreSpec } from '../vmm/driver.ts';
 import { ApplicationLog } from './application-log.ts';
 import type { DataLayout } from './data-layout.ts';
@@ -39,6 +40,8 @@ export class HostRuntime implements MicrovmRuntime {
   readonly #logs = new Map<string, ApplicationLog>();
   /** Whose image is which: needed to save what an earlier server started. */
   readonly #snapshotIds = new Map<string, string>();
+  /** What it took to make each process, for the report of its launch or wake. */
+  readonly #prepared = new WeakMap<Incarnation, StepTimes>();
 
   constructor(parts: RuntimeParts) {
     this.#parts = parts;
@@ -48,33 +51,38 @@ export class HostRuntime implements MicrovmRuntime {
   async prepareLaunch(request: LaunchRequest): Promise<ProcessIdentity> {
     const { layout, snapshots } = this.#parts;
     const files = layout.microvm(request.microvmId);
+    const timer = new StepTimer();
     const snapshot = await snapshots.restorable(request.snapshotId);
     await mkdir(files.dir, { recursive: true, mode: 0o700 });
-    await copySparse(layout.snapshot(request.snapshotId).scratch, files.scratch);
+    await timer.time('copy disk', () => copySparse(layout.snapshot(request.snapshotId).scratch, files.scratch));
     const { deviceState } = layout.snapshot(request.snapshotId);
-    const machine = await this.#prepare(request, snapshot, deviceState);
-    await orEnd(machine, () => machine.loadDeviceState());
-    this.#hold(request, machine, [snapshot.agentSecret]);
+    const machine = await timer.time('start process', () => this.#prepare(request, snapshot, deviceState));
+    await orEnd(machine, () => timer.time('device state', () => machine.loadDeviceState()));
+    this.#prepared.set(this.#hold(request, machine, [snapshot.agentSecret]), timer.steps);
     return machine.identity;
   }
 
   async prepareWake(request: LaunchRequest & { generation: number }): Promise<ProcessIdentity> {
     const { layout, snapshots, workers } = this.#parts;
     const files = layout.generation(request.microvmId, request.generation);
+    const timer = new StepTimer();
     const [snapshot, manifest] = await Promise.all([snapshots.restorable(request.snapshotId), this.#generations.load(request)]);
-    const machine = await this.#prepare(request, snapshot, files.deviceState);
+    const machine = await timer.time('start process', () => this.#prepare(request, snapshot, files.deviceState));
     await orEnd(machine, async () => {
       // Pages first: loading device state already looks into the guest's memory.
       const { sha256 } = manifest.files.memoryDiff;
-      await workers.run('apply', { pid: machine.identity.pid, mappings: machine.mappings(), path: files.memoryDiff, sha256 });
-      await machine.loadDeviceState();
+      const job = { pid: machine.identity.pid, mappings: machine.mappings(), path: files.memoryDiff, sha256 };
+      await timer.time('memory', () => workers.run('apply', job));
+      await timer.time('device state', () => machine.loadDeviceState());
     });
-    this.#hold(request, machine, [manifest.agentSecret]);
+    this.#prepared.set(this.#hold(request, machine, [manifest.agentSecret]), timer.steps);
     return machine.identity;
   }
 
-  continue(microvmId: string): Promise<StepTimes> {
-    return this.#required(microvmId).continue();
+  async continue(microvmId: string): Promise<StepTimes> {
+    const incarnation = this.#required(microvmId);
+    const prepared = this.#prepared.get(incarnation) ?? [];
+    return [...prepared, ...(await incarnation.continue())];
   }
 
   reconnect(microvmId: string): Promise<void> {
@@ -210,7 +218,7 @@ export class HostRuntime implements MicrovmRuntime {
     };
   }
 
-  #hold({ microvmId, snapshotId }: LaunchRequest, machine: Machine, secrets: readonly string[]): void {
+  #hold({ microvmId, snapshotId }: LaunchRequest, machine: Machine, secrets: readonly string[]): Incarnation {
     const incarnation = new Incarnation({
       machine,
       secrets,
@@ -227,6 +235,7 @@ export class HostRuntime implements MicrovmRuntime {
     void machine.exited.then(() => {
       if (!incarnation.isEnding) this.#parts.observer.vmmDied(microvmId);
     });
+    return incarnation;
   }
 
   async #end(microvmId: string): Promise<void> {

@@ -3,6 +3,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { z } from 'zod';
 import { LullError } from '../domain/errors.ts';
 import { writeFileAtomic } from '../lib/atomic-file.ts';
+import { shortName } from './data-layout.ts';
 import { pageStructsSchema } from './page-structs.ts';
 import type { PlacementKey } from '../vmm/driver.ts';
 
@@ -66,7 +67,7 @@ async function readManifest<T>(path: string, schema: z.ZodType<T>): Promise<T> {
   try {
     return schema.parse(JSON.parse(await readFile(path, 'utf8')));
   } catch (error) {
-    throw new LullError('internal', `${path} is missing or damaged`, { cause: error });
+    throw new LullError('internal', `${shortName(path)} is missing or damaged`, { cause: error });
   }
 }
 

@@ -34,8 +34,9 @@ export class LullProcess {
   readonly #heard = new EventEmitter();
   #isOver = false;
 
-  constructor(words: readonly string[], env: NodeJS.ProcessEnv = plainEnvironment()) {
-    this.#child = spawn(LULL, words, { stdio: ['ignore', 'pipe', 'pipe'], env });
+  /** @param options.program another front door than this checkout's */
+  constructor(words: readonly string[], { env = plainEnvironment(), program = LULL }: { env?: NodeJS.ProcessEnv; program?: string } = {}) {
+    this.#child = spawn(program, words, { stdio: ['ignore', 'pipe', 'pipe'], env });
     this.#heard.setMaxListeners(0);
     for (const stream of [this.#child.stdout!, this.#child.stderr!]) {
       createInterface({ input: stream }).on('line', (line) => {
@@ -90,7 +91,7 @@ export class LullProcess {
 
 /** Runs a `lull` command to its end. */
 export async function runLull(words: readonly string[], env?: NodeJS.ProcessEnv): Promise<{ exitCode: number | null; said: string }> {
-  const command = new LullProcess(words, env);
+  const command = new LullProcess(words, env === undefined ? {} : { env });
   const { exitCode } = await within(`lull ${words[0]}`, 120_000, command.ended);
   return { exitCode, said: command.lines.join('\n') };
 }

@@ -7,6 +7,8 @@ import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import { z } from 'zod';
+import { cannotServe } from '../e2e/lull-server.ts';
+import { LullProcess } from '../e2e/server-process.ts';
 import manifest from '../../package.json' with { type: 'json' };
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -82,9 +84,7 @@ async function install(tarball: string, home: string): Promise<string> {
 
 const PackReport = z.array(z.object({ filename: z.string(), files: z.array(z.object({ path: z.string() })) }));
 
-const hasDoctor = ['cli', 'main'].some((folder) => existsSync(join(ROOT, 'src', folder, 'doctor.ts')));
-const noLauncher = existsSync(join(ROOT, 'lull')) ? false : 'the launcher is not written yet';
-const noDoctor = noLauncher !== false ? noLauncher : hasDoctor ? false : 'lull doctor is not written yet';
+const unserved = await cannotServe();
 
 suite('the package', () => {
   let home: string;
@@ -142,17 +142,29 @@ suite('the package', () => {
     assert.equal(existsSync(join(ROOT, 'dist')), false);
   });
 
-  test('says its version from where it is installed', { skip: noLauncher }, async (t) => {
+  test('says its version from where it is installed', async (t) => {
     t.diagnostic(source);
     const { status, stdout, stderr } = await lull('--version');
     assert.equal(status, 0, stderr);
     assert.ok(stdout.includes(manifest.version), stdout);
   });
 
-  test('examines the machine from where it is installed', { skip: noDoctor }, async () => {
+  test('examines the machine from where it is installed', async () => {
     const { status, stdout, stderr } = await lull('doctor', '--json');
     // 1 where this machine lacks something; the report is there all the same.
     assert.ok(status === 0 || status === 1, `status ${status}\n${stdout}${stderr}`);
     assert.ok(z.record(z.string(), z.unknown()).or(z.array(z.unknown())).safeParse(JSON.parse(stdout)).success, stdout);
+  });
+
+  test('serves from where it is installed, until it is told to stop', { skip: unserved }, async () => {
+    const folders = { data: join(home, 'data'), runtime: join(home, 'run') };
+    const words = ['up', '--data', folders.data, '--runtime', folders.runtime, '--listen', '127.0.0.1:0', '--endpoint-listen', '127.0.0.1:0'];
+    const server = new LullProcess(words, { program: join(home, 'node_modules/.bin/lull') });
+    const url = await server.said('the server to be ready', (line) => /^lull: serving .*(http:\/\/127\.0\.0\.1:\d+)/.exec(line)?.[1]);
+    const health = await fetch(`${url}/lull/v1/health`);
+    assert.equal(health.status, 200);
+    assert.deepEqual(z.object({ status: z.literal('ok'), version: z.string() }).parse(await health.json()).version, manifest.version);
+    server.kill('SIGTERM');
+    assert.deepEqual(await server.ended, { exitCode: 0, signal: null }, server.lastWords());
   });
 });
