@@ -77,7 +77,7 @@ impl System for Bystander {
         Ok(())
     }
 
-    fn quiesce(&mut self) -> Result<u64, Failure> {
+    fn quiesce(&mut self, _trim: bool) -> Result<u64, Failure> {
         Ok(0)
     }
 

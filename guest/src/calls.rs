@@ -32,7 +32,8 @@ pub fn perform(op: &str, call: &Json, system: &mut dyn System) -> Result<Json, F
             if system.application().state == ApplicationState::Running {
                 return Err(Failure::new("not-frozen", "the application is not frozen"));
             }
-            system.quiesce().map(|bytes| object(vec![("trimmedBytes", bytes.into())]))
+            let trim = call.get("trim").and_then(Json::as_bool).unwrap_or(true);
+            system.quiesce(trim).map(|bytes| object(vec![("trimmedBytes", bytes.into())]))
         }
         "clock" => {
             let realtime = realtime_ns(call).map_err(|message| Failure::new("EINVAL", message))?;

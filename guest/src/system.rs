@@ -75,7 +75,7 @@ pub trait System {
     fn freeze(&mut self) -> Result<(), Failure>;
     fn thaw(&mut self) -> Result<(), Failure>;
     /// Everything written, caches dropped, free blocks given back. Returns the bytes trimmed.
-    fn quiesce(&mut self) -> Result<u64, Failure>;
+    fn quiesce(&mut self, trim: bool) -> Result<u64, Failure>;
     /// Takes the exits of children. Returns the application's state when that is what ended.
     fn reap(&mut self) -> Option<Application>;
     fn memory(&self) -> Memory;

@@ -41,8 +41,8 @@ impl System for Recorder {
         self.asked.push("thaw".to_string());
         Ok(())
     }
-    fn quiesce(&mut self) -> Result<u64, Failure> {
-        Ok(17)
+    fn quiesce(&mut self, trim: bool) -> Result<u64, Failure> {
+        Ok(if trim { 17 } else { 0 })
     }
     fn reap(&mut self) -> Option<Application> {
         None
@@ -217,10 +217,11 @@ fn calls() {
         String::from_utf8(frames[0].2.clone()).unwrap()
     };
     assert_eq!(call(1, r#"{"op":"quiesce"}"#), r#"{"ok":{"trimmedBytes":17}}"#);
-    assert_eq!(call(2, r#"{"op":"freeze"}"#), r#"{"ok":{}}"#);
-    assert!(call(3, r#"{"op":"dance"}"#).contains("unknown-op"));
-    assert!(call(4, r#"{"op":"start","argv":["x"]}"#).contains("ENOENT"));
-    assert!(call(5, r#"{"op":"start"}"#).contains("EINVAL"));
+    assert_eq!(call(2, r#"{"op":"quiesce","trim":false}"#), r#"{"ok":{"trimmedBytes":0}}"#);
+    assert_eq!(call(3, r#"{"op":"freeze"}"#), r#"{"ok":{}}"#);
+    assert!(call(4, r#"{"op":"dance"}"#).contains("unknown-op"));
+    assert!(call(5, r#"{"op":"start","argv":["x"]}"#).contains("ENOENT"));
+    assert!(call(6, r#"{"op":"start"}"#).contains("EINVAL"));
     assert_eq!(call(9, r#"{"op":"awaitListening","ports":[1],"timeoutMs":0}"#), r#"{"ok":{"port":null}}"#);
 }
 

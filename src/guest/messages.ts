@@ -65,7 +65,7 @@ export interface CallArguments {
   readonly awaitListening: { readonly ports: readonly number[]; readonly timeoutMs: number };
   readonly freeze: Readonly<Record<string, never>>;
   readonly thaw: Readonly<Record<string, never>>;
-  readonly quiesce: Readonly<Record<string, never>>;
+  readonly quiesce: { readonly trim?: boolean };
   readonly clock: { readonly realtimeNs: string };
   readonly status: Readonly<Record<string, never>>;
 }

@@ -84,7 +84,7 @@ export class Incarnation {
     const session = this.#required();
     const timer = new StepTimer();
     await timer.time('freeze', () => session.call('freeze', {}, { timeoutMs: QUIESCE_LIMIT_MS }));
-    await timer.time('quiesce', () => session.call('quiesce', {}, { timeoutMs: QUIESCE_LIMIT_MS }));
+    await timer.time('quiesce', () => session.call('quiesce', { trim: false }, { timeoutMs: QUIESCE_LIMIT_MS }));
     await timer.time('hang up', () => this.#hangUp());
     await timer.time('pause', () => this.machine.pause());
     return timer.steps;

@@ -18,7 +18,7 @@ pub fn mount_all() -> Result<(), Failure> {
     mount(&Mount { source: &root, target: place::IMAGE, kind: "erofs", flags: MS_RDONLY | MS_NODEV, data: "" })?;
     let scratch = wait_for("the disk lull-scratch", || Ok(find(SCRATCH_SERIAL)))?;
     let flags = MS_NOATIME | MS_NODEV | MS_NOSUID;
-    mount(&Mount { source: &scratch, target: place::SCRATCH, kind: "ext4", flags, data: "noinit_itable" })?;
+    mount(&Mount { source: &scratch, target: place::SCRATCH, kind: "ext4", flags, data: "noinit_itable,discard" })?;
     make_overlay_folders()
 }
 

@@ -16,11 +16,15 @@ struct TrimRange {
     minimum: u64,
 }
 
-/// Writes dirty data, drops clean caches, trims, writes what that changed. Returns the bytes trimmed.
-pub fn quiesce() -> Result<u64, Failure> {
+/// Writes dirty data, drops clean caches and, where asked, trims and writes what that changed. Returns the bytes trimmed.
+/// Trimming once is enough: afterwards the file system discards by itself what it frees.
+pub fn quiesce(trim: bool) -> Result<u64, Failure> {
     let scratch = File::open(place::SCRATCH).or_failure("open the scratch disk")?;
     sync(&scratch)?;
     fs::write("/proc/sys/vm/drop_caches", "3").or_failure("drop caches")?;
+    if !trim {
+        return Ok(0);
+    }
     let mut range = TrimRange { start: 0, length: u64::MAX, minimum: 0 };
     unsafe { sys::ioctl_with(&scratch, FITRIM, &mut range) }.or_failure("trim the scratch disk")?;
     sync(&scratch)?;

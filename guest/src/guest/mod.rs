@@ -77,8 +77,8 @@ impl System for Microvm {
         Ok(())
     }
 
-    fn quiesce(&mut self) -> Result<u64, Failure> {
-        disk::quiesce()
+    fn quiesce(&mut self, trim: bool) -> Result<u64, Failure> {
+        disk::quiesce(trim)
     }
 
     fn reap(&mut self) -> Option<Application> {
