@@ -7,6 +7,8 @@ import { PAGES_IN_BLOCK, STRUCT_BYTES, type PageStructs } from './page-structs.t
 const MAX_ORDER = 10;
 const WINDOW_PAGES = 1 << MAX_ORDER;
 const STRUCTS_IN_PAGE = PAGE_BYTES / STRUCT_BYTES;
+const WORD_BYTES = 4;
+const STRUCT_WORDS = STRUCT_BYTES / WORD_BYTES;
 const BLOCK_BYTES = PAGES_IN_BLOCK * STRUCT_BYTES;
 
 const USED = 0;
@@ -85,7 +87,9 @@ class PageStates {
   readonly #layout: PageStructs;
   readonly #blocks: ReadonlyMap<number, number>;
   readonly #read: ReadGuest;
-  readonly #structs = Buffer.alloc(WINDOW_PAGES * STRUCT_BYTES);
+  /** The structures of a window as 32-bit words: the host is little-endian, as its guests are. */
+  readonly #words = new Uint32Array(WINDOW_PAGES * STRUCT_WORDS);
+  readonly #structs = Buffer.from(this.#words.buffer);
   readonly #states = new Uint8Array(WINDOW_PAGES);
   #window = -1;
 
@@ -109,11 +113,12 @@ class PageStates {
     if (blockOffset === undefined) return;
     this.#read(this.#structs, blockOffset + (window - block) * STRUCT_BYTES);
     const { typeOffset, freeType, orderOffset } = this.#layout;
+    const [typeWord, orderWord] = [typeOffset / WORD_BYTES, orderOffset / WORD_BYTES];
     for (let index = 0; index < WINDOW_PAGES; ) {
-      const at = index * STRUCT_BYTES;
-      const isFree = this.#structs.readUInt32LE(at + typeOffset) === freeType;
-      const order = isFree ? this.#structs.readBigUInt64LE(at + orderOffset) : 0n;
-      const count = isFree && order <= MAX_ORDER ? 1 << Number(order) : 0;
+      const at = index * STRUCT_WORDS;
+      const isFree = this.#words[at + typeWord] === freeType && this.#words[at + orderWord + 1] === 0;
+      const order = this.#words[at + orderWord]!;
+      const count = isFree && order <= MAX_ORDER ? 1 << order : 0;
       if (count > 0) this.#states.fill(FREE_TAIL, index, index + count)[index] = FREE_HEAD;
       index += Math.max(count, 1);
     }

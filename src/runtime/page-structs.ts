@@ -19,10 +19,10 @@ export const PAGES_IN_BLOCK = BLOCK_BYTES / STRUCT_BYTES;
 
 export const pageStructsSchema = z.object({
   /** Offset of the page's type in its structure, and the type of a free one. */
-  typeOffset: z.number().int().min(0).max(STRUCT_BYTES - 4),
+  typeOffset: z.number().int().min(0).max(STRUCT_BYTES - 4).multipleOf(4),
   freeType: z.number().int(),
   /** Offset of the order (power of two of pages) of the free block that begins with a page. */
-  orderOffset: z.number().int().min(0).max(STRUCT_BYTES - 8),
+  orderOffset: z.number().int().min(0).max(STRUCT_BYTES - 8).multipleOf(8),
   /** Where in the memory file the structures of each {@link PAGES_IN_BLOCK} physical pages are, and which page is the first. */
   blocks: z.array(z.tuple([z.number().int(), z.number().int()])),
 });
