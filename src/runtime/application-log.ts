@@ -1,64 +1,182 @@
-/** The application's output on disk: bounded, append only, and followed by those who watch. */
-import { EventEmitter, on } from 'node:events';
-import { createReadStream } from 'node:fs';
-import { appendFile, mkdir, rename, stat } from 'node:fs/promises';
+/** The application's output on disk: bounded, append only, and followed by those who watch. The file is the queue between them. */
+import { EventEmitter, once } from 'node:events';
+import { mkdir, open, rename, stat, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
 /** When a file has grown to this it becomes the older half and a new one begins: at most two are kept. */
 const ROTATE_BYTES = 8 * 1024 * 1024;
+/** What one reader holds in memory. */
+const READ_BYTES = 64 * 1024;
+const LINE_END = 0x0a;
+const NOTHING = Buffer.alloc(0);
+const PASSED_OVER = Buffer.from('\n[lull: output was passed over: it came faster than it was read]\n');
+
+interface Half extends AsyncDisposable {
+  readonly number: number;
+  /** Undefined where nothing has been written to it yet. */
+  readonly file: FileHandle | undefined;
+  /** Files between the one that was asked for and this one are gone. */
+  readonly isAfterGap: boolean;
+}
+
+interface ReadOptions {
+  readonly follow: boolean;
+  readonly signal: AbortSignal;
+}
 
 /** One microVM's log. */
 export class ApplicationLog {
   readonly #path: string;
-  readonly #news = new EventEmitter<{ chunk: [Buffer] }>().setMaxListeners(0);
+  readonly #rotateBytes: number;
+  /** Tells followers that there is more in the file, or that another has begun. */
+  readonly #changes = new EventEmitter<{ change: [] }>().setMaxListeners(0);
+  #changeCount = 0;
+  /** Number of the file that is written to; the older half is the one before. */
+  #number = 1;
   #sizeBytes: number | undefined;
+  #isInLine = false;
+  #lostBytes = 0;
+  #lossReason = '';
   #tail: Promise<void> = Promise.resolve();
 
-  constructor(path: string) {
+  /** @param options.rotateBytes how large a file grows before a new one begins */
+  constructor(path: string, options: { rotateBytes?: number } = {}) {
     this.#path = path;
+    this.#rotateBytes = options.rotateBytes ?? ROTATE_BYTES;
   }
 
-  /** Adds output; resolves when it is in the file, so that the guest is not read faster than the disk takes it. */
+  /**
+   * Adds output; resolves when it is in the file, so that the guest is not read faster than the disk takes it. Never
+   * rejects: what the disk does not take is dropped and counted, and the file says so once it can.
+   */
   append(chunk: Buffer): Promise<void> {
-    const written = this.#tail.then(() => this.#write(chunk));
-    this.#tail = written.catch(() => undefined);
-    return written;
+    return this.#inTurn(() => this.#write(chunk));
   }
 
-  /** What is kept, oldest first, then what comes until `signal`. */
-  async *read(options: { follow: boolean; signal: AbortSignal }): AsyncGenerator<Buffer> {
-    await this.#tail;
-    const live = options.follow ? on(this.#news, 'chunk', { signal: options.signal }) : undefined;
-    for (const path of [older(this.#path), this.#path]) yield* contentsOf(path);
-    if (live === undefined) return;
-    try {
-      for await (const [chunk] of live) yield chunk as Buffer;
-    } catch (error) {
-      if (!options.signal.aborted) throw error;
+  /** What is kept, oldest first, then, with `follow`, what comes until `signal`. A reader that falls two files behind is told. */
+  async *read(options: ReadOptions): AsyncGenerator<Buffer> {
+    const { follow, signal } = options;
+    if (this.#lostBytes > 0) await this.append(NOTHING);
+    const lastNumber = follow ? Number.POSITIVE_INFINITY : this.#number;
+    for (let wanted = this.#number - 1; wanted <= lastNumber && !signal.aborted; ) {
+      const changeCount = this.#changeCount;
+      await using half = await this.#inTurn(() => this.#openFrom(wanted));
+      if (half.isAfterGap) yield PASSED_OVER;
+      if (half.file === undefined) {
+        if (!follow) return;
+        wanted = half.number;
+        await this.#changeAfter(changeCount, signal);
+      } else {
+        yield* this.#contents(half.file, half.number, options);
+        wanted = half.number + 1;
+      }
     }
+  }
+
+  async *#contents(file: FileHandle, number: number, { follow, signal }: ReadOptions): AsyncGenerator<Buffer> {
+    const buffer = Buffer.allocUnsafe(READ_BYTES);
+    for (let offset = 0; !signal.aborted; ) {
+      // Asked before the read: nothing is added to a file once the next has begun.
+      const isComplete = this.#number > number;
+      const changeCount = this.#changeCount;
+      const { bytesRead } = await file.read(buffer, 0, READ_BYTES, offset);
+      offset += bytesRead;
+      if (bytesRead > 0) yield Buffer.from(buffer.subarray(0, bytesRead));
+      else if (isComplete || !follow) return;
+      else await this.#changeAfter(changeCount, signal);
+    }
+  }
+
+  async #changeAfter(changeCount: number, signal: AbortSignal): Promise<void> {
+    if (this.#changeCount === changeCount) await once(this.#changes, 'change', { signal }).catch(() => undefined);
+  }
+
+  /** Writes and opens come one after the other, so that no file is opened while it changes its name. */
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#tail.then(work);
+    this.#tail = done.then(
+      () => undefined,
+      () => undefined,
+    );
+    return done;
+  }
+
+  /** The file of that number, or the oldest after it that is kept. */
+  async #openFrom(wanted: number): Promise<Half> {
+    let number = Math.max(wanted, this.#number - 1);
+    let file = number === this.#number ? undefined : await openIfThere(olderOf(this.#path));
+    if (file === undefined) {
+      number = this.#number;
+      file = await openIfThere(this.#path);
+    }
+    return { number, file, isAfterGap: wanted < this.#number - 1, [Symbol.asyncDispose]: async () => file?.close() };
   }
 
   async #write(chunk: Buffer): Promise<void> {
+    let left = chunk;
+    try {
+      await this.#rotateIfFull();
+      await using file = await open(this.#path, 'a', 0o600);
+      if (this.#lostBytes > 0) {
+        const text = `${this.#isInLine ? '\n' : ''}[lull: ${this.#lostBytes} bytes of output lost: ${this.#lossReason}]\n`;
+        for (let note = Buffer.from(text); note.length > 0; ) note = note.subarray(await this.#put(file, note));
+        this.#lostBytes = 0;
+      }
+      while (left.length > 0) left = left.subarray(await this.#put(file, left));
+    } catch (error) {
+      this.#lostBytes += left.length;
+      this.#lossReason = lossReasonOf(error);
+    }
+    this.#changeCount += 1;
+    this.#changes.emit('change');
+  }
+
+  async #rotateIfFull(): Promise<void> {
     if (this.#sizeBytes === undefined) {
       await mkdir(dirname(this.#path), { recursive: true, mode: 0o700 });
-      this.#sizeBytes = await stat(this.#path).then(({ size }) => size, () => 0);
+      this.#sizeBytes = await sizeOf(this.#path);
+      this.#isInLine = this.#sizeBytes > 0;
     }
-    if (this.#sizeBytes >= ROTATE_BYTES) {
-      await rename(this.#path, older(this.#path));
-      this.#sizeBytes = 0;
-    }
-    await appendFile(this.#path, chunk, { mode: 0o600 });
-    this.#sizeBytes += chunk.length;
-    this.#news.emit('chunk', chunk);
+    if (this.#sizeBytes < this.#rotateBytes) return;
+    await rename(this.#path, olderOf(this.#path));
+    this.#number += 1;
+    this.#sizeBytes = 0;
+    this.#isInLine = false;
+  }
+
+  /** One write. @returns how much of it the disk took */
+  async #put(file: FileHandle, bytes: Buffer): Promise<number> {
+    const { bytesWritten } = await file.write(bytes);
+    if (bytesWritten === 0) throw new Error('nothing was written');
+    this.#sizeBytes = (this.#sizeBytes ?? 0) + bytesWritten;
+    this.#isInLine = bytes[bytesWritten - 1] !== LINE_END;
+    return bytesWritten;
   }
 }
 
-const older = (path: string) => `${path}.1`;
+const olderOf = (path: string) => `${path}.1`;
 
-async function* contentsOf(path: string): AsyncGenerator<Buffer> {
+const codeOf = (error: unknown) => (error as NodeJS.ErrnoException).code;
+
+function lossReasonOf(error: unknown): string {
+  const code = codeOf(error);
+  return code === 'ENOSPC' || code === 'EDQUOT' ? 'the disk was full' : `it could not be written (${code ?? String(error)})`;
+}
+
+async function sizeOf(path: string): Promise<number> {
   try {
-    for await (const chunk of createReadStream(path)) yield chunk as Buffer;
+    return (await stat(path)).size;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    if (codeOf(error) === 'ENOENT') return 0;
+    throw error;
+  }
+}
+
+async function openIfThere(path: string): Promise<FileHandle | undefined> {
+  try {
+    return await open(path, 'r');
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return undefined;
+    throw error;
   }
 }
