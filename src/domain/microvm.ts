@@ -138,7 +138,7 @@ export const STATE_REASONS = {
   hookStatus: (hook: string, status: number) =>
     `${hook} lifecycle hook returned HTTP status ${status}. Please check your hook endpoint and application logs for more details.`,
   launchFailed: (step: string, detail: string) => `The MicroVM could not be launched (${step}): ${detail}`,
-  agentLost: "The MicroVM's agent could not be reached after the server had been away.",
+  agentLost: "The MicroVM's agent could not be reached any more.",
   notResumed: (detail: string) => `The MicroVM could not be resumed, and its disk had already moved on: ${detail}`,
   notSuspended: (detail: string) => `The MicroVM could neither be suspended nor go on: ${detail}`,
   vmmDied: (doing: string) => `The virtual machine's process ended unexpectedly while ${doing}.`,

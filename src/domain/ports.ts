@@ -203,7 +203,9 @@ export interface SuspendReport {
 /** What the runtime tells of microVMs that change by themselves. */
 export interface RuntimeObserver {
   /** The VMM process ended although nobody asked it to. */
-  vmmDied(microvmId: string): void;
+  vmmDied(microvmId: string, process: ProcessIdentity): void;
+  /** Its agent cannot be reached any more although its process lives. */
+  agentLost(microvmId: string): void;
   /** The application's main process ended inside the guest. */
   applicationExited(microvmId: string, exitCode: number): void;
 }

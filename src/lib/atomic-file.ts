@@ -1,5 +1,5 @@
 /** Small files that are there whole or not at all. */
-import { open, rename } from 'node:fs/promises';
+import { open, rename, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
 /** Makes a folder's entries (names made, renamed, removed) durable. */
@@ -23,4 +23,11 @@ export async function writeFileAtomic(path: string, contents: string | Buffer, m
   }
   await rename(temporary, path);
   await syncFolder(dirname(path));
+}
+
+/** Like {@link writeFileAtomic}, but safe only against the end of this process, not against the loss of power: much quicker. */
+export async function replaceFile(path: string, contents: string | Buffer, mode = 0o600): Promise<void> {
+  const temporary = `${path}.tmp`;
+  await writeFile(temporary, contents, { mode });
+  await rename(temporary, path);
 }

@@ -1,5 +1,6 @@
 /** The container builder, made when the first build needs it: a server that only runs microVMs needs no buildah. */
-import { mkdirSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Log } from '../lib/log.ts';
 import { LullError, isLullError } from '../domain/errors.ts';
@@ -24,8 +25,10 @@ export interface LazyContainerBuilder extends Pick<ContainerBuilder, 'build'>, A
 /** What of the server's options matters to builds. */
 export type BuilderSettings = Pick<ServerOptions, 'platformFolder' | 'baseMap' | 'buildEnvironment' | 'buildFiles' | 'buildNetworks'>;
 
-export function lazyContainerBuilder(settings: BuilderSettings, platform: Platform, log: Log): LazyContainerBuilder {
-  const contextsDir = join(settings.platformFolder, 'contexts');
+export function lazyContainerBuilder(settings: BuilderSettings & { readonly dataFolder: string }, platform: Platform, log: Log): LazyContainerBuilder {
+  // This server's alone, so what an earlier one left half-way can go.
+  const contextsDir = join(settings.platformFolder, 'contexts', createHash('sha256').update(settings.dataFolder).digest('hex').slice(0, 16));
+  rmSync(contextsDir, { recursive: true, force: true });
   mkdirSync(contextsDir, { recursive: true, mode: 0o711 });
   let opened: ReturnType<typeof openContainerBuilder> | undefined;
   return {

@@ -1,6 +1,6 @@
 /** The server: everything made, wired and started in one place, released in the reverse order. */
 import { createHash } from 'node:crypto';
-import { lstatSync, mkdirSync, readFileSync } from 'node:fs';
+import { existsSync, lstatSync, mkdirSync, readFileSync, realpathSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { availableParallelism } from 'node:os';
@@ -66,7 +66,8 @@ const timeoutScaleOf = (driver: Driver) => (driver.accelerator === 'tcg' ? 10 : 
  * Starts a server.
  * @throws LullError where the data folder is in use, an address is taken, or the machine is not set up
  */
-export async function startServer(options: ServerOptions, environment: ServerEnvironment): Promise<RunningServer> {
+export async function startServer(given: ServerOptions, environment: ServerEnvironment): Promise<RunningServer> {
+  const options = withRealFolders(given);
   await using stack = new AsyncDisposableStack();
   const platform = await loadPlatform(options.platformFolder);
   stack.use(lockDataFolder(options.dataFolder));
@@ -109,7 +110,11 @@ async function openParts(stack: AsyncDisposableStack, ground: Ground) {
     snapshots,
     clock: systemClock,
     random: systemRandom,
-    observer: { vmmDied: (id) => microvms.vmmDied(id), applicationExited: (id, code) => microvms.applicationExited(id, code) },
+    observer: {
+      vmmDied: (id, process) => microvms.vmmDied(id, process),
+      agentLost: (id) => microvms.agentLost(id),
+      applicationExited: (id, code) => microvms.applicationExited(id, code),
+    },
     network: () => ({ kind: 'none' }),
   });
   stack.defer(() => runtime.detach());
@@ -265,6 +270,20 @@ async function listenApi(stack: AsyncDisposableStack, parts: Parts, endpointPort
 }
 
 const WRITABLE_BY_OTHERS = 0o022;
+
+/** One name for each folder, whatever links lead there: processes and sockets are found again by it. */
+function withRealFolders(options: ServerOptions): ServerOptions {
+  const real = (folder: string) => {
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    return realpathSync(folder);
+  };
+  return {
+    ...options,
+    dataFolder: real(options.dataFolder),
+    runtimeFolder: real(options.runtimeFolder),
+    platformFolder: existsSync(options.platformFolder) ? realpathSync(options.platformFolder) : options.platformFolder,
+  };
+}
 
 /** Sockets of different data folders must not meet: each has a folder of its own, with a short name. */
 function runtimeFolderOf(options: ServerOptions): string {

@@ -2,14 +2,14 @@
  * MicroVMs on this host: what `control` orders, done with processes, memory and disks. Nothing durable is decided here; the
  * caller gives one order at a time for each microVM and commits between them.
  */
-import { mkdir, readdir, rm } from 'node:fs/promises';
+import { mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { LullError } from '../domain/errors.ts';
 import type { ProcessIdentity } from '../domain/microvm.ts';
 import type { Clock, LaunchRequest, MicrovmRuntime, Random, RuntimeObserver, StepTimes, SuspendReport } from '../domain/ports.ts';
 import { copySparse } from '../host/disk.ts';
-import { endProcess } from '../host/process.ts';
+import { endProcess, isRunning } from '../host/process.ts';
 import { StepTimer } from '../lib/step-timer.ts';
 import type { Driver, Machine, NetworkAttachment, RestoreSpec } from '../vmm/driver.ts';
 import { ApplicationLog } from './application-log.ts';
@@ -32,6 +32,9 @@ export interface RuntimeParts {
   /** How a microVM's network card is connected at each restore. */
   readonly network: (microvmId: string) => NetworkAttachment;
 }
+
+/** How long the log of a microVM that has ended is kept: a week. */
+const LOG_LIFE_MS = 7 * 24 * 3_600_000;
 
 export class HostRuntime implements MicrovmRuntime {
   readonly #parts: RuntimeParts;
@@ -92,7 +95,8 @@ export class HostRuntime implements MicrovmRuntime {
   async saveGeneration(microvmId: string, generation: number): Promise<SuspendReport> {
     const incarnation = this.#required(microvmId);
     const snapshotId = this.#snapshotIds.get(microvmId)!;
-    const snapshot = await this.#parts.snapshots.load(snapshotId);
+    // Asked before anything is disturbed: one that could not be woken here is better left running.
+    const snapshot = await this.#parts.snapshots.restorable(snapshotId);
     const quiesced = await incarnation.quiesce();
     const { capture, deviceStateBytes, steps } = await this.#generations.save({
       id: { microvmId, snapshotId, generation },
@@ -136,7 +140,7 @@ export class HostRuntime implements MicrovmRuntime {
     this.#snapshotIds.set(request.microvmId, request.snapshotId);
     try {
       const snapshot = await snapshots.load(request.snapshotId);
-      const machine = await driver.adopt(this.#spec(request, snapshot), request.process);
+      const machine = await adoptPatiently(() => driver.adopt(this.#spec(request, snapshot), request.process), request.process);
       if (machine === undefined) return false;
       this.#hold(request, machine, await Incarnation.keptSecrets(files.secret).catch(() => [snapshot.agentSecret]));
       return true;
@@ -178,6 +182,7 @@ export class HostRuntime implements MicrovmRuntime {
     }
     for (const microvmId of strays) await this.destroy(microvmId);
     await this.#sweepSockets();
+    await this.#sweepLogs(known);
     return strays;
   }
 
@@ -193,6 +198,16 @@ export class HostRuntime implements MicrovmRuntime {
     for (const name of await readdir(layout.runtimeFolder)) {
       const path = join(layout.runtimeFolder, name);
       if (!used.has(path)) await rm(path, { recursive: true, force: true });
+    }
+  }
+
+  /** Logs outlive their microVM for a while. */
+  async #sweepLogs(known: ReadonlySet<string>): Promise<void> {
+    const { layout, clock } = this.#parts;
+    for (const name of await readdir(layout.logsDir).catch(() => [])) {
+      const path = join(layout.logsDir, name);
+      const { mtimeMs } = await stat(path);
+      if (!known.has(name.replace(/\.log(\.1)?$/, '')) && clock.nowMs() - mtimeMs > LOG_LIFE_MS) await rm(path, { force: true });
     }
   }
 
@@ -226,6 +241,9 @@ export class HostRuntime implements MicrovmRuntime {
       log: this.#log(microvmId),
       clock: this.#parts.clock,
       random: this.#parts.random,
+      onLost: () => {
+        if (this.#live.get(microvmId) === incarnation) this.#parts.observer.agentLost(microvmId);
+      },
       onExit: (exitCode) => {
         if (this.#live.get(microvmId) === incarnation) this.#parts.observer.applicationExited(microvmId, exitCode);
       },
@@ -233,7 +251,7 @@ export class HostRuntime implements MicrovmRuntime {
     this.#live.set(microvmId, incarnation);
     this.#snapshotIds.set(microvmId, snapshotId);
     void machine.exited.then(() => {
-      if (!incarnation.isEnding) this.#parts.observer.vmmDied(microvmId);
+      if (!incarnation.isEnding) this.#parts.observer.vmmDied(microvmId, machine.identity);
     });
     return incarnation;
   }
@@ -265,5 +283,17 @@ async function orEnd(machine: Machine, work: () => Promise<void>): Promise<void>
   } catch (error) {
     await machine.kill();
     throw error;
+  }
+}
+
+const ADOPT_TRIES = 4;
+const ADOPT_DELAY_MS = 500;
+
+/** A process that lives and does not answer at once may be busy: only one that stays silent is given up. */
+async function adoptPatiently(adopt: () => Promise<Machine | undefined>, identity: ProcessIdentity): Promise<Machine | undefined> {
+  for (let tries = 1; ; tries += 1) {
+    const machine = await adopt();
+    if (machine !== undefined || tries === ADOPT_TRIES || !(await isRunning(identity))) return machine;
+    await new Promise((resolve) => setTimeout(resolve, ADOPT_DELAY_MS));
   }
 }

@@ -6,7 +6,7 @@ import { LullError } from '../domain/errors.ts';
 import type { Clock, Random } from '../domain/ports.ts';
 import { AgentSession } from '../guest/agent-session.ts';
 import { GuestError } from '../guest/guest-error.ts';
-import { writeFileAtomic } from '../lib/atomic-file.ts';
+import { replaceFile } from '../lib/atomic-file.ts';
 import { StepTimer } from '../lib/step-timer.ts';
 import type { Machine } from '../vmm/driver.ts';
 import type { ApplicationLog } from './application-log.ts';
@@ -16,8 +16,12 @@ const QUIESCE_LIMIT_MS = 60_000;
 const SECRET_BYTES = 32;
 const SIGNAL_EXIT_BASE = 128;
 
-/** The secret that the agent knows now, and the one it knew before a HELLO that may or may not have reached it. */
-const secretFile = z.object({ secret: z.string(), previous: z.string() });
+/** What the agent may know, the newest first: a HELLO that replaces its secret may or may not have reached it. */
+const secretFile = z.object({ secrets: z.array(z.string()).min(1) });
+/** The newest, the one before, and what an earlier crash left. */
+const MAX_KEPT_SECRETS = 4;
+const RECONNECT_TRIES = 3;
+const RECONNECT_DELAY_MS = 1000;
 
 export interface IncarnationParts {
   readonly machine: Machine;
@@ -26,6 +30,8 @@ export interface IncarnationParts {
   /** What the agent in memory knows, most likely first. */
   readonly secrets: readonly string[];
   readonly onExit: (exitCode: number) => void;
+  /** The agent cannot be reached any more although its process lives. */
+  readonly onLost: () => void;
   readonly clock: Pick<Clock, 'nowMs'>;
   readonly random: Pick<Random, 'bytes'>;
 }
@@ -47,8 +53,7 @@ export class Incarnation {
 
   /** The secrets that a process of this microVM may know, as an earlier server kept them. */
   static async keptSecrets(path: string): Promise<readonly string[]> {
-    const { secret, previous } = secretFile.parse(JSON.parse(await readFile(path, 'utf8')));
-    return [secret, previous];
+    return secretFile.parse(JSON.parse(await readFile(path, 'utf8'))).secrets;
   }
 
   get isEnding(): boolean {
@@ -61,13 +66,16 @@ export class Incarnation {
   }
 
   /**
-   * Lets a paused machine run and makes it right before the application goes on: clock, entropy, identity, connections
-   * (design, "Order after every restore").
+   * Lets a restored machine run and makes it right before the application goes on: clock, entropy, identity, connections
+   * (design, "Order after every restore"). Nothing runs before the new secret is on disk.
+   * @throws LullError internal where one of these steps failed in the guest
    */
   async continue(): Promise<StepTimer['steps']> {
     const timer = new StepTimer();
     // The greeting waits in the channel, so the agent reads it in its first moment.
-    const greeted = this.#greet({ restored: true });
+    const channel = await timer.time('dial', () => this.machine.dial());
+    const nextSecret = await this.#keepNextSecret();
+    const greeted = this.#greet({ channel, resetConnections: true, nextSecret });
     greeted.catch(() => undefined);
     await timer.time('resume', () => this.machine.resume());
     await timer.time('agent', () => greeted);
@@ -76,7 +84,7 @@ export class Incarnation {
 
   /** Greets the agent of a machine that ran on without us: its clock and connections are its own. */
   reconnect(): Promise<void> {
-    return this.#greet({ restored: false });
+    return this.#greet({});
   }
 
   /** Stops the application and brings its memory and disk to rest, then pauses the machine. */
@@ -90,10 +98,11 @@ export class Incarnation {
     return timer.steps;
   }
 
-  /** Goes on after {@link quiesce}, or after it failed half-way. */
+  /** Goes on after {@link quiesce}, or after it failed half-way. Writes nothing: the disk may be full. */
   async undoQuiesce(): Promise<void> {
     await this.#hangUp();
-    await this.continue();
+    await this.machine.resume();
+    await this.#greet({ resetConnections: false });
   }
 
   /** A stream to 127.0.0.1:`port` inside. @throws LullError internal where nothing listens, or nobody is there */
@@ -117,8 +126,9 @@ export class Incarnation {
   }
 
   async #hangUp(): Promise<void> {
-    await this.#session?.close();
+    const session = this.#session;
     this.#session = undefined;
+    await session?.close();
     await this.machine.hungUp();
   }
 
@@ -127,29 +137,36 @@ export class Incarnation {
     return this.#session;
   }
 
-  /** A server that died in the middle of a greeting leaves two secrets that it may be. */
-  async #greet({ restored }: { restored: boolean }): Promise<void> {
+  /** Kept on disk before the agent hears of it: a server that comes after a crash must know it. */
+  async #keepNextSecret(): Promise<string> {
+    const next = this.#parts.random.bytes(SECRET_BYTES).toString('hex');
+    const kept = [next, ...this.#secrets].slice(0, MAX_KEPT_SECRETS);
+    // Not synced: it is of use only as long as the process lives, and no process survives the loss of power.
+    await replaceFile(this.#parts.secretPath, JSON.stringify({ secrets: kept }));
+    return next;
+  }
+
+  /** A server that died in the middle of a greeting leaves more than one secret that it may be. */
+  async #greet(greeting: Greeting): Promise<void> {
+    let { channel } = greeting;
     for (const secret of this.#secrets) {
       try {
-        return await this.#greetWith(secret, restored);
+        return await this.#greetWith(secret, { ...greeting, channel: channel ?? (await this.machine.dial()) });
       } catch (error) {
         if (!(error instanceof GuestError) || error.code !== 'secret') throw error;
+        channel = undefined;
         await this.machine.hungUp();
       }
     }
     throw new LullError('internal', 'The agent of the MicroVM knows none of the secrets that were kept.');
   }
 
-  async #greetWith(secret: string, restored: boolean): Promise<void> {
-    const { log, onExit, clock, random, secretPath } = this.#parts;
-    const channel = await this.machine.dial();
-    const nextSecret = random.bytes(SECRET_BYTES).toString('hex');
-    // Kept on disk before the agent hears of it: a server that comes after a crash must know it.
-    await writeFileAtomic(secretPath, JSON.stringify({ secret: nextSecret, previous: secret }));
+  async #greetWith(secret: string, { channel, resetConnections, nextSecret }: Greeting & { channel: Duplex }): Promise<void> {
+    const { log, onExit, clock, random } = this.#parts;
     const session = await AgentSession.connect(channel, {
       secret,
-      nextSecret,
-      ...(restored ? { restore: { resetConnections: true } } : {}),
+      ...(nextSecret === undefined ? {} : { nextSecret }),
+      ...(resetConnections === undefined ? {} : { restore: { resetConnections } }),
       thaw: true,
       timeoutMs: HELLO_LIMIT_MS,
       clock,
@@ -157,11 +174,36 @@ export class Incarnation {
       onOutput: (_name, bytes) => log.append(bytes),
       onEvent: ({ exitCode, signal }) => onExit(exitCodeOf(exitCode, signal)),
     });
+    const { application, warnings } = session.welcome;
+    if (warnings.length > 0) {
+      await session.close();
+      throw new LullError('internal', `The MicroVM's agent could not make it right again: ${warnings.join('; ')}`);
+    }
     this.#session = session;
-    this.#secrets = [nextSecret];
-    const { application } = session.welcome;
+    this.#secrets = [nextSecret ?? secret];
+    void session.closed.then(() => this.#sessionEnded(session));
     if (application.state === 'exited') onExit(exitCodeOf(application.exitCode, application.signal));
   }
+
+  /** An end that nobody asked for: greeted again a few times, then its microVM is given up. */
+  async #sessionEnded(session: AgentSession): Promise<void> {
+    if (this.#session !== session || this.#ending) return;
+    this.#session = undefined;
+    for (let tries = 0; tries < RECONNECT_TRIES; tries += 1) {
+      await new Promise((resolve) => setTimeout(resolve, RECONNECT_DELAY_MS * tries));
+      if (this.#ending || this.#session !== undefined) return;
+      const done = await this.reconnect().then(() => true, () => false);
+      if (done) return;
+    }
+    if (!this.#ending) this.#parts.onLost();
+  }
+}
+
+/** How an agent is greeted: over which channel, whether it was restored (and ends connections), and what secret it gets. */
+interface Greeting {
+  readonly channel?: Duplex | undefined;
+  readonly resetConnections?: boolean;
+  readonly nextSecret?: string;
 }
 
 /** As a shell tells it: 128 and the signal's number where one ended it. */

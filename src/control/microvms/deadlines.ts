@@ -18,6 +18,7 @@ export class Deadlines implements Disposable {
   readonly #act: (microvmId: string, deadline: Deadline) => Promise<void>;
   readonly #watched = new Map<string, Watched>();
   readonly #lastActivityMs = new Map<string, number>();
+  #isDisposed = false;
 
   /** @param act carries a deadline out */
   constructor(parts: { clock: Clock; log: Log; act: (microvmId: string, deadline: Deadline) => Promise<void> }) {
@@ -46,6 +47,7 @@ export class Deadlines implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#isDisposed = true;
     for (const { timer } of this.#watched.values()) timer[Symbol.dispose]();
     this.#watched.clear();
   }
@@ -55,6 +57,7 @@ export class Deadlines implements Disposable {
   }
 
   #arm(microvm: Microvm, atMs: number): void {
+    if (this.#isDisposed) return;
     const timer = this.#clock.at(atMs, () => this.#fire(microvm));
     this.#watched.set(microvm.microvmId, { microvm, timer });
   }
@@ -64,9 +67,11 @@ export class Deadlines implements Disposable {
     const deadline = this.#deadline(microvm);
     if (deadline === null) return;
     if (deadline.atMs > this.#clock.nowMs()) return this.#arm(microvm, deadline.atMs);
-    this.#arm(microvm, this.#clock.nowMs() + RETRY_MS);
+    // Tried again only once this try has ended: a hook that takes long must not be called again meanwhile.
     this.#act(microvm.microvmId, deadline).catch((error: unknown) => {
       this.#log.warn({ microvmId: microvm.microvmId, action: deadline.action, err: error }, 'a deadline could not be carried out yet');
+      const isStillDue = this.#watched.get(microvm.microvmId)?.microvm === microvm;
+      if (isStillDue) this.#arm(microvm, this.#clock.nowMs() + RETRY_MS);
     });
   }
 }

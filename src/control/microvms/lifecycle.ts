@@ -2,10 +2,12 @@
  * The life of each microVM: launch, suspend, wake, end. One thing at a time for each (a queue by id); before every step that
  * leaves a mark the intent is committed, after it the outcome, by the table of states in `src/domain/microvm.ts`.
  */
+import { isDeepStrictEqual } from 'node:util';
 import { isLullError, LullError } from '../../domain/errors.ts';
-import { MICROVM_STATE_RULES, STATE_REASONS, type Microvm } from '../../domain/microvm.ts';
-import type { Clock, MicrovmRuntime, Store } from '../../domain/ports.ts';
+import { MICROVM_STATE_RULES, STATE_REASONS, type Microvm, type MicrovmEvent, type ProcessIdentity } from '../../domain/microvm.ts';
+import type { Clock, MicrovmPatch, MicrovmRepository, MicrovmRuntime } from '../../domain/ports.ts';
 import { microvmNotFound, microvmTerminated } from '../../domain/refusals.ts';
+import { Gate } from '../../lib/gate.ts';
 import { KeyedQueue } from '../../lib/keyed-queue.ts';
 import type { Log } from '../../lib/log.ts';
 import type { MicrovmReport } from '../control-plane.ts';
@@ -13,7 +15,7 @@ import { requireRoom, type HostCapacity } from './capacity.ts';
 import type { RuntimeHooks } from './hooks.ts';
 
 export interface LifecycleParts {
-  readonly store: Store;
+  readonly microvms: MicrovmRepository;
   readonly runtime: MicrovmRuntime;
   readonly hooks: RuntimeHooks;
   readonly clock: Clock;
@@ -21,10 +23,14 @@ export interface LifecycleParts {
   readonly log: Log;
 }
 
+const COMMIT_TRIES = 5;
+const COMMIT_RETRY_MS = 200;
+
 const NO_REPORT: MicrovmReport = { launch: null, suspend: null, wake: null };
 
 export class Lifecycle {
-  readonly #store: Store;
+  readonly #gate = new Gate();
+  readonly #microvms: MicrovmRepository;
   readonly #runtime: MicrovmRuntime;
   readonly #hooks: RuntimeHooks;
   readonly #clock: Clock;
@@ -36,9 +42,11 @@ export class Lifecycle {
   readonly #reports = new Map<string, MicrovmReport>();
   readonly #listeners = new Set<(microvm: Microvm) => void>();
 
+  #isDraining = false;
+
   constructor(parts: LifecycleParts) {
-    this.#store = parts.store;
-    this.#runtime = parts.runtime;
+    this.#microvms = this.#gate.guard(parts.microvms);
+    this.#runtime = this.#gate.guard(parts.runtime);
     this.#hooks = parts.hooks;
     this.#clock = parts.clock;
     this.#capacity = parts.capacity;
@@ -68,30 +76,48 @@ export class Lifecycle {
     return this.#queue.idle();
   }
 
+  /** From now on nothing is launched or woken. */
+  drain(): void {
+    this.#isDraining = true;
+  }
+
+  /** From now on nothing is done at all: what is under way stands still where it is. */
+  abandon(): void {
+    this.#gate.close();
+  }
+
   /** @throws LullError not-found */
   async get(microvmId: string): Promise<Microvm> {
-    const microvm = await this.#store.microvms.get(microvmId);
+    const microvm = await this.#microvms.get(microvmId);
     if (microvm === undefined) throw microvmNotFound(microvmId);
     return microvm;
   }
 
-  /** PENDING to RUNNING, or to TERMINATED with the reason. Never throws. */
+  /** {@link launch}, behind the answer to RunMicrovm. */
+  startLaunch(microvmId: string): void {
+    this.launch(microvmId).catch((error: unknown) => {
+      this.#log.error({ microvmId, err: error }, 'the outcome of a launch could not be committed');
+    });
+  }
+
+  /** PENDING to RUNNING, or to TERMINATED with the reason. @throws where not even that can be committed */
   launch(microvmId: string): Promise<void> {
     return this.#queue.run(microvmId, async () => {
       const microvm = await this.get(microvmId);
       if (microvm.state !== 'PENDING') return;
       try {
+        this.#requireNotDraining();
         const { snapshotId } = microvm;
         const process = await this.#runtime.prepareLaunch({ microvmId, snapshotId });
-        await this.#store.microvms.patch(microvmId, { process });
+        await this.#microvms.patch(microvmId, { process });
         const launch = await this.#runtime.continue(microvmId);
         await this.#hooks.run(microvm);
-        this.#note(await this.#store.microvms.apply(microvmId, 'launched'), { launch });
+        this.#note(await this.#microvms.apply(microvmId, 'launched'), { launch });
       } catch (error) {
         this.#log.error({ microvmId, err: error }, 'launch failed');
         await this.#destroy(microvmId);
         const stateReason = reasonOf(error, (detail) => STATE_REASONS.launchFailed('restore', detail));
-        this.#note(await this.#store.microvms.apply(microvmId, 'launchFailed', { stateReason, ...this.#end() }));
+        this.#note(await this.#commit(microvmId, 'launchFailed', { stateReason, ...this.#end() }));
       }
     });
   }
@@ -106,10 +132,7 @@ export class Lifecycle {
       if (microvm.state === 'SUSPENDED') return;
       if (microvm.state !== 'RUNNING') throw new LullError('conflict', `The MicroVM ${microvmId} is ${microvm.state}.`);
       await this.#hooks.suspend(microvm);
-      const generation = microvm.lastGeneration + 1;
-      this.#note(await this.#store.microvms.apply(microvmId, 'suspend', { lastGeneration: generation }));
-      await this.#saveOrUndo(microvmId, generation);
-      await this.#runtime.release(microvmId, generation);
+      await this.#sleep(microvm);
     });
   }
 
@@ -122,6 +145,7 @@ export class Lifecycle {
       const microvm = await this.#changeable(microvmId);
       if (microvm.state === 'RUNNING') return;
       if (microvm.state !== 'SUSPENDED') throw new LullError('conflict', `The MicroVM ${microvmId} is ${microvm.state}.`);
+      this.#requireNotDraining();
       requireRoom(this.#capacity, microvm.baselineMib);
       await this.#prepareWake(microvm);
       await this.#finishWake(microvm);
@@ -135,20 +159,20 @@ export class Lifecycle {
       if (microvm.state === 'TERMINATED') return;
       if (microvm.state === 'RUNNING') await this.#hooks.terminate(microvm);
       if (microvm.state !== 'TERMINATING') {
-        this.#note(await this.#store.microvms.apply(microvmId, 'terminate', { stateReason: reason }));
+        this.#note(await this.#microvms.apply(microvmId, 'terminate', { stateReason: reason }));
       }
       await this.#runtime.destroy(microvmId);
       const stateReason = microvm.state === 'TERMINATING' ? microvm.stateReason : reason;
-      this.#note(await this.#store.microvms.apply(microvmId, 'terminated', { stateReason, ...this.#end() }));
+      this.#note(await this.#commit(microvmId, 'terminated', { stateReason, ...this.#end() }));
     });
   }
 
-  /** Its VMM process ended by itself: what was only in its memory is lost. */
-  vmmDied(microvmId: string): Promise<void> {
+  /** That VMM process ended by itself: what was only in its memory is lost. */
+  vmmDied(microvmId: string, process: ProcessIdentity): Promise<void> {
     return this.#queue.run(microvmId, async () => {
-      const microvm = await this.#store.microvms.get(microvmId);
-      // What was under way has noticed by itself; only a running microVM is left to this.
-      if (microvm?.state !== 'RUNNING') return;
+      const microvm = await this.#microvms.get(microvmId);
+      // What was under way has noticed by itself, and another process may serve by now.
+      if (microvm?.state !== 'RUNNING' || !isDeepStrictEqual(microvm.process, process)) return;
       await this.#lost(microvmId, STATE_REASONS.vmmDied('the MicroVM was running'));
     });
   }
@@ -181,10 +205,10 @@ export class Lifecycle {
         return this.#note(microvm);
       case 'WAKING':
         if (alive) return this.#finishWake(microvm);
-        return this.#wakeFailed(microvm, new Error('its process is gone'));
+        return this.#wakeFailed(microvm, new Error('its process is gone')).catch(() => undefined);
       case 'TERMINATING':
         await this.#runtime.destroy(microvmId);
-        return this.#note(await this.#store.microvms.apply(microvmId, 'terminated', this.#end()));
+        return this.#note(await this.#commit(microvmId, 'terminated', this.#end()));
       case 'TERMINATED':
         return;
     }
@@ -212,6 +236,14 @@ export class Lifecycle {
     await this.#runtime.release(microvmId, lastGeneration);
   }
 
+  async #sleep(microvm: Microvm): Promise<void> {
+    const { microvmId } = microvm;
+    const generation = microvm.lastGeneration + 1;
+    this.#note(await this.#microvms.apply(microvmId, 'suspend', { lastGeneration: generation }));
+    await this.#saveOrUndo(microvmId, generation);
+    await this.#runtime.release(microvmId, generation);
+  }
+
   async #saveOrUndo(microvmId: string, generation: number): Promise<void> {
     try {
       const suspend = await this.#runtime.saveGeneration(microvmId, generation);
@@ -226,17 +258,17 @@ export class Lifecycle {
 
   async #commitSuspended(microvmId: string, generation: number): Promise<void> {
     const suspendedAtMs = this.#clock.nowMs();
-    this.#note(await this.#store.microvms.apply(microvmId, 'suspended', { generation, suspendedAtMs }));
+    this.#note(await this.#commit(microvmId, 'suspended', { generation, suspendedAtMs }));
   }
 
   async #undoSuspend(microvmId: string, generation: number): Promise<void> {
     try {
       await this.#runtime.undoSuspend(microvmId, generation);
-      this.#note(await this.#store.microvms.apply(microvmId, 'suspendUndone'));
     } catch (error) {
       this.#log.error({ microvmId, err: error }, 'suspend could not be undone');
-      await this.#lost(microvmId, STATE_REASONS.notSuspended(messageOf(error)));
+      return this.#lost(microvmId, STATE_REASONS.notSuspended(messageOf(error)));
     }
+    this.#note(await this.#commit(microvmId, 'suspendUndone'));
   }
 
   async #prepareWake(microvm: Microvm): Promise<void> {
@@ -244,7 +276,7 @@ export class Lifecycle {
     try {
       const process = await this.#runtime.prepareWake({ microvmId, snapshotId, generation });
       // Committed before anything of it runs: from here on the disk may move.
-      this.#note(await this.#store.microvms.apply(microvmId, 'wake', { process }));
+      this.#note(await this.#microvms.apply(microvmId, 'wake', { process }));
     } catch (error) {
       await this.#runtime.abandonPrepared(microvmId);
       throw new LullError('internal', `The MicroVM ${microvmId} could not be woken: ${messageOf(error)}`, { cause: error });
@@ -253,33 +285,54 @@ export class Lifecycle {
 
   async #finishWake(microvm: Microvm): Promise<void> {
     const { microvmId } = microvm;
-    try {
-      const wake = await this.#runtime.continue(microvmId);
-      await this.#hooks.resume(microvm);
-      this.#note(await this.#store.microvms.apply(microvmId, 'woken', { suspendedAtMs: null }), { wake });
-    } catch (error) {
-      await this.#wakeFailed(microvm, error);
-    }
+    const wake = await this.#runtime.continue(microvmId).catch((error: unknown) => this.#wakeFailed(microvm, error));
+    const refusal = await this.#hooks.resume(microvm).catch((error: unknown) => error);
+    const woken = await this.#commit(microvmId, 'woken', { suspendedAtMs: null });
+    if (refusal === undefined) return this.#note(woken, { wake });
+    // It has run: only what it is now may be kept, so it is put to sleep anew. Traffic never saw it awake.
+    this.#log.warn({ microvmId, err: refusal }, 'the resume hook refused');
+    await this.#sleep(woken);
+    throw new LullError('internal', `The MicroVM ${microvmId} could not be woken: ${messageOf(refusal)}`, { cause: refusal });
   }
 
-  /** Back to sleep where nothing can have run, else the end: an older memory over a newer disk is corruption. */
+  /** Back to sleep where its disk has not moved, else the end: an older memory over a newer disk is corruption. */
   async #wakeFailed(microvm: Microvm, error: unknown): Promise<never> {
     const { microvmId, generation } = microvm;
     this.#log.error({ microvmId, generation, err: error }, 'wake failed');
     await this.#runtime.abandonPrepared(microvmId);
     if (await this.#runtime.untouchedSince(microvmId, generation)) {
-      this.#note(await this.#store.microvms.apply(microvmId, 'wakeUndone'));
+      this.#note(await this.#commit(microvmId, 'wakeUndone'));
     } else {
       await this.#destroy(microvmId);
       const stateReason = STATE_REASONS.notResumed(messageOf(error));
-      this.#note(await this.#store.microvms.apply(microvmId, 'wakeLost', { stateReason, ...this.#end() }));
+      this.#note(await this.#commit(microvmId, 'wakeLost', { stateReason, ...this.#end() }));
     }
     throw new LullError('internal', `The MicroVM ${microvmId} could not be woken: ${messageOf(error)}`, { cause: error });
   }
 
   async #lost(microvmId: string, stateReason: string): Promise<void> {
     await this.#destroy(microvmId);
-    this.#note(await this.#store.microvms.apply(microvmId, 'died', { stateReason, ...this.#end() }));
+    this.#note(await this.#commit(microvmId, 'died', { stateReason, ...this.#end() }));
+  }
+
+  /**
+   * Commits what has happened already: tried again for a while, since a store that cannot write now (a full disk) must not
+   * cost a microVM. Where it stays so the row is left as it was, and the next start finds out.
+   */
+  async #commit(microvmId: string, event: MicrovmEvent, patch: Partial<MicrovmPatch> = {}): Promise<Microvm> {
+    for (let tries = 1; ; tries += 1) {
+      try {
+        return await this.#microvms.apply(microvmId, event, patch);
+      } catch (error) {
+        if (isLullError(error, 'conflict') || tries === COMMIT_TRIES) throw error;
+        this.#log.warn({ microvmId, event, err: error }, 'what has happened could not be committed yet');
+        await new Promise((resolve) => setTimeout(resolve, COMMIT_RETRY_MS));
+      }
+    }
+  }
+
+  #requireNotDraining(): void {
+    if (this.#isDraining) throw new LullError('insufficient-capacity', 'This Lull server is going down.');
   }
 
   /** Removes what is left, as far as it goes: the reconciler takes the rest. */

@@ -1,5 +1,5 @@
 /** The microVM operations of the API, and what runs behind them. */
-import { MICROVM_STATES, STATE_REASONS, type Microvm } from '../../domain/microvm.ts';
+import { MICROVM_STATES, STATE_REASONS, type Microvm, type ProcessIdentity } from '../../domain/microvm.ts';
 import { microvmTerminated, tokenTooLong } from '../../domain/refusals.ts';
 import type { Clock, EndpointTokens, MicrovmRuntime, Store } from '../../domain/ports.ts';
 import { within } from '../../lib/deadline.ts';
@@ -47,7 +47,7 @@ export class Microvms implements AsyncDisposable {
     this.#runtime = runtime;
     this.#log = log;
     const hooks = new RuntimeHooks(store.images, runtime, parts.hookTimeoutScale);
-    const lifecycle = new Lifecycle({ store, runtime, hooks, clock, log, capacity: parts.capacity });
+    const lifecycle = new Lifecycle({ microvms: store.microvms, runtime, hooks, clock, log, capacity: parts.capacity });
     this.#lifecycle = lifecycle;
     this.#deadlines = new Deadlines({
       clock,
@@ -64,8 +64,17 @@ export class Microvms implements AsyncDisposable {
   }
 
   /** Called by the runtime's observer. */
-  vmmDied(microvmId: string): void {
-    void this.#lifecycle.vmmDied(microvmId);
+  vmmDied(microvmId: string, process: ProcessIdentity): void {
+    this.#lifecycle.vmmDied(microvmId, process).catch((error: unknown) => {
+      this.#log.error({ microvmId, err: error }, 'the end of a process could not be committed');
+    });
+  }
+
+  /** Called by the runtime's observer: its agent cannot be reached any more, so it can neither be asked nor saved. */
+  agentLost(microvmId: string): void {
+    this.#lifecycle.terminate(microvmId, STATE_REASONS.agentLost).catch((error: unknown) => {
+      this.#log.error({ microvmId, err: error }, 'a microVM without its agent could not be terminated');
+    });
   }
 
   /** Called by the runtime's observer: the end of the application is the end of its microVM (section 3.1). */
@@ -81,13 +90,15 @@ export class Microvms implements AsyncDisposable {
     await Promise.all(unfinished.map((microvm) => this.#lifecycle.recover(microvm)));
     const swept = await this.#runtime.sweep(new Set(unfinished.map((microvm) => microvm.microvmId)));
     // Only now: the sweep would take what is being made for something that nobody owns.
-    for (const { microvmId, state } of unfinished) if (state === 'PENDING') void this.#lifecycle.launch(microvmId);
+    for (const { microvmId, state } of unfinished) if (state === 'PENDING') this.#lifecycle.startLaunch(microvmId);
     if (swept.length > 0) this.#log.warn({ microvmIds: swept }, 'removed what belonged to no microVM');
   }
 
-  /** Puts every running microVM to sleep; one that cannot be runs on. @returns how many sleep */
+  /** Puts every microVM to sleep and wakes none any more; one that cannot sleep runs on. @returns how many were put to sleep */
   async suspendAll(): Promise<number> {
-    await this.#lifecycle.idle();
+    this.#lifecycle.drain();
+    const onTheirWay = await this.#store.microvms.inStates(['PENDING', 'SUSPENDING', 'WAKING']);
+    await Promise.all(onTheirWay.map(({ microvmId }) => this.#lifecycle.settled(microvmId)));
     const running = [...(await this.#store.microvms.inStates(['RUNNING']))];
     let suspended = 0;
     const worker = async () => {
@@ -109,6 +120,7 @@ export class Microvms implements AsyncDisposable {
     await within('what was under way with microVMs', STOP_LIMIT_MS, this.#lifecycle.idle()).catch((error: unknown) => {
       this.#log.warn({ err: error }, 'stopping all the same; the next start finishes it');
     });
+    this.#lifecycle.abandon();
   }
 }
 
@@ -123,7 +135,7 @@ function useCasesOf(parts: MicrovmParts, lifecycle: Lifecycle): MicrovmUseCases 
   return {
     run: async (input) => {
       const { microvm, isNew } = await admission.admit(input);
-      if (isNew) void lifecycle.launch(microvm.microvmId);
+      if (isNew) lifecycle.startLaunch(microvm.microvmId);
       return microvm;
     },
     get: (microvmId) => lifecycle.get(microvmId),

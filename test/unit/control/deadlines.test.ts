@@ -63,10 +63,14 @@ describe('deadlines', () => {
     assert.deepEqual(acts.at(-1), '100s terminate n');
   });
 
-  test('what could not be done is tried again', () => {
-    const { clock, acts, deadlines } = watched(() => Promise.reject(new Error('no room')));
+  test('what could not be done is tried again, once the try has ended', async () => {
+    const tried = Promise.withResolvers<void>();
+    const { clock, acts, deadlines } = watched(() => tried.promise);
     deadlines.watch(running('m'));
-    clock.advance(65_000);
+    clock.advance(60_000);
+    tried.reject(new Error('no room'));
+    await assert.rejects(tried.promise);
+    clock.advance(5000);
     assert.deepEqual(acts, ['60s suspend m', '65s suspend m']);
   });
 

@@ -6,6 +6,8 @@ import type { RuntimeStep } from '../../fakes/microvm-runtime.ts';
 import { microvmsBed, runInput } from './microvms-bed.ts';
 
 const never = new AbortController().signal;
+/** The process that the fake runtime starts at a launch; a wake starts another. */
+const LAUNCHED = { pid: 1, startTicks: 1, bootId: 'boot' };
 
 describe('a launch', () => {
   for (const step of ['prepareLaunch', 'continue'] satisfies RuntimeStep[]) {
@@ -129,6 +131,15 @@ describe('a wake', () => {
     }
   });
 
+  test('whose hook refuses puts it to sleep as it is by then', async () => {
+    await using bed = await microvmsBed({ hooks: { port: 9000, microvmHooks: { resume: 'ENABLED' }, microvmImageHooks: { ready: 'ENABLED' } } });
+    const id = await asleep(bed);
+    bed.runtime.answers.hook = 500;
+    await assert.rejects(bed.microvms.useCases.resume(id), /Resume lifecycle hook returned HTTP status 500/);
+    assert.equal(await bed.state(id), 'SUSPENDED');
+    assert.equal((await bed.microvms.useCases.get(id)).generation, 2);
+  });
+
   test('by a request needs auto-resume', async () => {
     await using bed = await microvmsBed();
     const id = await bed.running({ idlePolicy: null });
@@ -158,10 +169,94 @@ describe('what time and the guest do', () => {
     await using bed = await microvmsBed();
     const [one, two] = [await bed.running(), await bed.running()];
     bed.microvms.applicationExited(one, 3);
-    bed.microvms.vmmDied(two);
+    bed.microvms.vmmDied(two, LAUNCHED);
     await Promise.all([bed.microvms.useCases.terminate(one), bed.microvms.useCases.terminate(two)]);
     assert.equal((await bed.microvms.useCases.get(one)).stateReason, 'Container Stopped with Exit Code: 3');
     assert.match((await bed.microvms.useCases.get(two)).stateReason ?? '', /ended unexpectedly/);
+  });
+
+  test('a late word of an earlier process means nothing', async () => {
+    await using bed = await microvmsBed();
+    const id = await bed.running();
+    await bed.microvms.useCases.suspend(id);
+    const woken = bed.microvms.useCases.resume(id);
+    bed.microvms.vmmDied(id, LAUNCHED);
+    await woken;
+    await bed.microvms.traffic.connect(id, 8080, never);
+    assert.equal(await bed.state(id), 'RUNNING');
+  });
+
+  test('one whose agent is lost ends with that reason', async () => {
+    await using bed = await microvmsBed();
+    const id = await bed.running();
+    bed.microvms.agentLost(id);
+    await bed.microvms.useCases.terminate(id);
+    assert.match((await bed.microvms.useCases.get(id)).stateReason ?? '', /agent could not be reached/);
+  });
+
+  test('an idle suspend that takes long is not asked for again meanwhile', async () => {
+    await using bed = await microvmsBed();
+    const id = await bed.running();
+    const letGo = bed.runtime.hold('saveGeneration');
+    const saving = bed.runtime.taken('saveGeneration');
+    bed.clock.advance(60_000);
+    await saving;
+    bed.clock.advance(120_000);
+    letGo();
+    await bed.microvms.useCases.suspend(id);
+    assert.equal(bed.runtime.steps.filter((step) => step.startsWith('saveGeneration')).length, 1);
+  });
+});
+
+describe('a store that cannot write for a while', () => {
+  test('costs no microVM: what has happened is committed when it can be', async () => {
+    await using bed = await microvmsBed();
+    const id = await bed.running();
+    const { microvms } = bed.store;
+    const apply = microvms.apply.bind(microvms);
+    let failures = 0;
+    microvms.apply = async (microvmId, event, patch) => {
+      if (['suspended', 'woken', 'suspendUndone'].includes(event) && (failures += 1) % 3 !== 0) throw new Error('database or disk is full');
+      return apply(microvmId, event, patch);
+    };
+    await bed.microvms.useCases.suspend(id);
+    await bed.microvms.useCases.resume(id);
+    bed.runtime.failing.add('saveGeneration');
+    await assert.rejects(bed.microvms.useCases.suspend(id));
+    assert.equal(await bed.state(id), 'RUNNING');
+    assert.equal(failures, 9);
+    assert.ok(!bed.runtime.steps.some((step) => step.startsWith('destroy')));
+  });
+});
+
+describe('a stop of the server', () => {
+  test('leaves what it cannot wait for as it is: nothing is undone or destroyed', async (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] });
+    const bed = await microvmsBed();
+    const id = await bed.running();
+    const letGo = bed.runtime.hold('saveGeneration');
+    const saving = bed.runtime.taken('saveGeneration');
+    void bed.microvms.useCases.suspend(id);
+    await saving;
+    const stopped = bed.microvms[Symbol.asyncDispose]();
+    t.mock.timers.tick(30_000);
+    await stopped;
+    bed.runtime.failing.add('saveGeneration');
+    letGo();
+    // What the failure would have set off, had it not been left alone, would have its turn by now.
+    for (let turn = 0; turn < 20; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+    assert.deepEqual(bed.runtime.steps, [`saveGeneration ${id}`]);
+    assert.equal(await bed.state(id), 'SUSPENDING');
+    await bed.store[Symbol.asyncDispose]();
+  });
+
+  test('`lull down` launches and wakes nothing any more', async () => {
+    await using bed = await microvmsBed();
+    const [one, two] = [await bed.running(), await bed.running()];
+    assert.equal(await bed.microvms.suspendAll(), 2);
+    await assert.rejects(bed.microvms.useCases.resume(one), { kind: 'insufficient-capacity' });
+    await assert.rejects(bed.microvms.traffic.connect(two, 8080, never));
+    assert.deepEqual([await bed.state(one), await bed.state(two)], ['SUSPENDED', 'SUSPENDED']);
   });
 });
 
