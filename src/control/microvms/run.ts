@@ -1,7 +1,7 @@
 /** RunMicrovm: contract reference, sections 1.3, 1.6 and 1.8. */
 import { isDeepStrictEqual } from 'node:util';
 import { LullError } from '../../domain/errors.ts';
-import { imageArn, imageNameOf, managedConnectorArn, managedConnectorOf, microvmId, type Realm } from '../../domain/ids.ts';
+import { imageArn, imageNameOf, managedConnectorArn, managedConnectorOf, microvmId, parseImageArn, type Realm } from '../../domain/ids.ts';
 import type { ImageVersion } from '../../domain/image.ts';
 import type { Microvm } from '../../domain/microvm.ts';
 import type { Clock, Random, Store } from '../../domain/ports.ts';
@@ -75,10 +75,14 @@ export class Admission {
       throw new LullError('validation', "Malformed ARN - doesn't start with 'arn:'");
     }
     const { images } = this.#parts.store;
+    const { realm } = this.#parts;
+    const arn = parseImageArn(input.imageIdentifier);
+    const isForeign = arn !== undefined && (arn.account !== realm.account || arn.region !== realm.region);
+    if (isForeign) throw noActiveVersion(input.imageIdentifier, input.imageVersion ?? undefined);
     const name = imageNameOf(input.imageIdentifier);
     const version = input.imageVersion === null ? await images.newestActive(name) : await images.version(name, input.imageVersion);
     if (version === undefined || version.state !== 'SUCCESSFUL' || version.status !== 'ACTIVE') {
-      throw noActiveVersion(imageArn(this.#parts.realm, name), input.imageVersion ?? undefined);
+      throw noActiveVersion(imageArn(realm, name), input.imageVersion ?? undefined);
     }
     if (input.runHookPayload !== null && version.config.hooks?.microvmHooks?.run !== 'ENABLED') throw runHookRequired();
     return version;

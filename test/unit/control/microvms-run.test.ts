@@ -21,6 +21,7 @@ describe('RunMicrovm', () => {
   const refused: readonly { name: string; input: Partial<RunMicrovmInput>; kind: string; message: RegExp }[] = [
     { name: 'an unknown image', input: { imageIdentifier: OTHER_ARN }, kind: 'not-found', message: /^No active version found for MicroVM image arn:.*other$/ },
     { name: 'an unknown version', input: { imageVersion: '7.0' }, kind: 'not-found', message: /^No active version found .* and version 7\.0$/ },
+    { name: 'an image of another account', input: { imageIdentifier: APP_ARN.replace('000000000000', '111122223333') }, kind: 'not-found', message: /^No active version found for MicroVM image arn:.*111122223333/ },
     { name: 'what is no ARN', input: { imageIdentifier: 'x:y' }, kind: 'validation', message: /^Malformed ARN - doesn't start with 'arn:'$/ },
     { name: 'a payload without its hook', input: { runHookPayload: 'x' }, kind: 'validation', message: /^The run hook must be enabled/ },
     { name: 'a bare connector', input: { ingressConnectors: ['HTTP_INGRESS'] }, kind: 'validation', message: /^Malformed network connector ARN$/ },
