@@ -82,6 +82,9 @@ export function restoreArguments(spec: MachineSpec, target: QemuTarget): string[
 
 function kernelCommandLine(target: QemuTarget): string {
   const words = ['console=ttyS0', 'quiet', 'panic=-1', 'reboot=t', 'random.trust_cpu=off'];
+  // A suspend leaves free pages out, so a wake finds other bytes in them: a kernel that counts on what it wrote when it
+  // freed them (zeros, poison) would hand those out for zeroed memory, or report damage.
+  words.push('init_on_free=0', 'page_poison=0');
   // Without it three boots in ten hang: the machine has no reference clock to calibrate the TSC against.
   if (target.accelerator === 'tcg') words.push(`tsc_early_khz=${target.tscKhz}`);
   return words.join(' ');
