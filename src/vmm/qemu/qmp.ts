@@ -2,7 +2,6 @@
  * QMP, QEMU's control protocol: JSON lines over a socket (docs/interop/qmp-spec.rst of QEMU). Replies come in the order of
  * the commands that were sent without an id; we number them anyway and match by id.
  */
-import { createInterface } from 'node:readline';
 import type { Duplex } from 'node:stream';
 import { z } from 'zod';
 import { within } from '../../lib/deadline.ts';
@@ -10,6 +9,8 @@ import { VmmError } from '../driver.ts';
 
 const COMMAND_LIMIT_MS = 30_000;
 const MAX_WAITING_EVENTS = 64;
+/** QEMU's longest answers have some ten kilobytes; a VMM that a guest has broken into may send anything. */
+const MAX_LINE_CHARACTERS = 1024 * 1024;
 
 const message = z.union([
   z.object({ QMP: z.object({ version: z.unknown() }) }),
@@ -34,6 +35,8 @@ export class QmpClient {
   readonly #replies = new Map<number, Waiting>();
   readonly #listeners = new Set<(event: QmpEvent) => void>();
   readonly #greeting = Promise.withResolvers<void>();
+  /** The beginning of a line whose end has not come. */
+  #rest = '';
   #nextId = 1;
   #closed: VmmError | undefined;
 
@@ -45,14 +48,11 @@ export class QmpClient {
     const gone = Promise.withResolvers<void>();
     this.closed = gone.promise;
     this.#greeting.promise.catch(() => undefined);
-    const lines = createInterface({ input: stream, crlfDelay: Number.POSITIVE_INFINITY });
-    lines.on('line', (line) => this.#receive(line));
+    stream.setEncoding('utf8').on('data', (text: string) => this.#split(text));
     const end = () => {
       this.#fail(new VmmError('QEMU closed its control connection'));
       gone.resolve();
     };
-    // The reader of lines passes the stream's errors on: both need a listener.
-    lines.on('error', end);
     stream.on('error', end).on('close', end).on('end', end);
   }
 
@@ -102,6 +102,19 @@ export class QmpClient {
 
   close(): void {
     this.#stream.destroy();
+  }
+
+  #split(text: string): void {
+    const lines = text.split('\n');
+    lines[0] = this.#rest + lines[0]!;
+    this.#rest = lines.pop()!;
+    for (const line of lines) {
+      if (this.#closed !== undefined) return;
+      this.#receive(line);
+    }
+    if (this.#rest.length <= MAX_LINE_CHARACTERS) return;
+    this.#rest = '';
+    this.#fail(new VmmError(`QEMU sent a line of more than ${MAX_LINE_CHARACTERS} characters`));
   }
 
   #receive(line: string): void {
