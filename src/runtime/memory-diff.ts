@@ -57,33 +57,27 @@ interface Run extends PageRun {
 
 /** Writes what a paused process's memory differs from its image, durably. */
 export function captureDiff(job: CaptureJob): CaptureResult {
-  const memory = openSync(`/proc/${job.pid}/mem`, 'r');
-  const image = openSync(job.imagePath, 'r');
-  const out = openSync(job.outPath, 'wx', 0o600);
-  try {
-    const writer = new DiffWriter(out);
-    const isHole = holesOf(job.imageExtents);
-    const own = Buffer.allocUnsafe(CHUNK_PAGES * PAGE_BYTES);
-    const theirs = Buffer.allocUnsafe(CHUNK_PAGES * PAGE_BYTES);
-    let scannedPages = 0;
-    const held = privateRuns(job.pid, job.mappings);
-    const readNow = (into: Buffer, offset: number) => readAt(memory, into, addressOf(job.mappings, offset / PAGE_BYTES));
-    const readImage = (into: Buffer, offset: number) => readAt(image, into, offset);
-    const wanted = job.free === undefined ? held : new FreePages({ ...job.free, readNow, readImage }).without(held);
-    for (const chunk of chunksOf(wanted)) {
-      const bytes = chunk.count * PAGE_BYTES;
-      readAt(memory, own.subarray(0, bytes), addressOf(job.mappings, chunk.first));
-      const hole = isHole(chunk.first * PAGE_BYTES, bytes);
-      if (!hole) readAt(image, theirs.subarray(0, bytes), chunk.first * PAGE_BYTES);
-      writer.add(chunk, own, hole ? ZEROS : theirs);
-      scannedPages += chunk.count;
-    }
-    return { ...writer.finish(), scannedPages };
-  } finally {
-    closeSync(memory);
-    closeSync(image);
-    closeSync(out);
+  using memory = opened(`/proc/${job.pid}/mem`, 'r');
+  using image = opened(job.imagePath, 'r');
+  using out = opened(job.outPath, 'wx');
+  const writer = new DiffWriter(out.fd);
+  const isHole = holesOf(job.imageExtents);
+  const own = Buffer.allocUnsafe(CHUNK_PAGES * PAGE_BYTES);
+  const theirs = Buffer.allocUnsafe(CHUNK_PAGES * PAGE_BYTES);
+  let scannedPages = 0;
+  const held = privateRuns(job.pid, job.mappings);
+  const readNow = (into: Buffer, offset: number) => readAt(memory.fd, into, addressOf(job.mappings, offset / PAGE_BYTES));
+  const readImage = (into: Buffer, offset: number) => readAt(image.fd, into, offset);
+  const wanted = job.free === undefined ? held : new FreePages({ ...job.free, readNow, readImage }).without(held);
+  for (const chunk of chunksOf(wanted)) {
+    const bytes = chunk.count * PAGE_BYTES;
+    readAt(memory.fd, own.subarray(0, bytes), addressOf(job.mappings, chunk.first));
+    const hole = isHole(chunk.first * PAGE_BYTES, bytes);
+    if (!hole) readAt(image.fd, theirs.subarray(0, bytes), chunk.first * PAGE_BYTES);
+    writer.add(chunk, own, hole ? ZEROS : theirs);
+    scannedPages += chunk.count;
   }
+  return { ...writer.finish(), scannedPages };
 }
 
 /**
@@ -91,30 +85,25 @@ export function captureDiff(job: CaptureJob): CaptureResult {
  * @throws Error where the file is damaged; the process must then be abandoned, it may hold part of it
  */
 export function applyDiff(job: ApplyJob): void {
-  const memory = openSync(`/proc/${job.pid}/mem`, 'r+');
-  const diff = openSync(job.path, 'r');
-  try {
-    const { runs, keptPages, tail } = readIndex(diff, job);
-    const hash = createHash('sha256');
-    const buffer = Buffer.allocUnsafe(CHUNK_PAGES * PAGE_BYTES);
-    let position = 0;
-    for (const run of runs) {
-      for (const chunk of chunksOf(mappedParts(run, job.mappings))) {
-        const bytes = chunk.count * PAGE_BYTES;
-        const pages = (run.kind === KIND_ZEROS ? ZEROS : buffer).subarray(0, bytes);
-        if (run.kind === KIND_KEPT) {
-          readAt(diff, pages, position);
-          hash.update(pages);
-          position += bytes;
-        }
-        writeAt(memory, pages, addressOf(job.mappings, chunk.first));
+  using memory = opened(`/proc/${job.pid}/mem`, 'r+');
+  using diff = opened(job.path, 'r');
+  const { runs, keptPages, tail } = readIndex(diff.fd, job);
+  const hash = createHash('sha256');
+  const buffer = Buffer.allocUnsafe(CHUNK_PAGES * PAGE_BYTES);
+  let position = 0;
+  for (const run of runs) {
+    for (const chunk of chunksOf(mappedParts(run, job.mappings))) {
+      const bytes = chunk.count * PAGE_BYTES;
+      const pages = (run.kind === KIND_ZEROS ? ZEROS : buffer).subarray(0, bytes);
+      if (run.kind === KIND_KEPT) {
+        readAt(diff.fd, pages, position);
+        hash.update(pages);
+        position += bytes;
       }
+      writeAt(memory.fd, pages, addressOf(job.mappings, chunk.first));
     }
-    if (position !== keptPages * PAGE_BYTES || hash.update(tail).digest('hex') !== job.sha256) throw damaged(job.path);
-  } finally {
-    closeSync(memory);
-    closeSync(diff);
   }
+  if (position !== keptPages * PAGE_BYTES || hash.update(tail).digest('hex') !== job.sha256) throw damaged(job.path);
 }
 
 /** Classifies pages and streams the kept ones to the file. */
@@ -235,6 +224,12 @@ function readIndex(diff: number, job: ApplyJob): { runs: Run[]; keptPages: numbe
 }
 
 const damaged = (path: string) => new Error(`${path} is damaged: its contents are not what was written`);
+
+/** A file that is closed at the end of the block. One that is made is its owner's only. */
+function opened(path: string, flags: 'r' | 'r+' | 'wx'): { readonly fd: number } & Disposable {
+  const fd = openSync(path, flags, 0o600);
+  return { fd, [Symbol.dispose]: () => closeSync(fd) };
+}
 
 /** Fills `into` from a position of a file. */
 function readAt(file: number, into: Buffer, position: number): void {
