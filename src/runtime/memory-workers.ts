@@ -18,45 +18,57 @@ export class MemoryWorkers implements AsyncDisposable {
   readonly #all = new Set<Worker>();
   readonly #waiting: Task[] = [];
   readonly #running = new Map<Worker, Task>();
+  readonly #threads: number;
+  #isEnded = false;
 
   /** @param threads how many pieces of work go on at once */
   constructor(threads = 2) {
-    for (let started = 0; started < threads; started += 1) this.#start();
+    this.#threads = threads;
+    while (this.#all.size < threads) this.#idle.push(this.#start());
   }
 
-  /** Runs one job on the next free thread. @throws what the job threw */
+  /** Runs one job on the next free thread. @throws what the job threw; Error where its thread ended before it */
   run<J extends keyof WorkerJobs>(job: J, argument: Parameters<WorkerJobs[J]>[0]): Promise<ReturnType<WorkerJobs[J]>> {
     return new Promise((resolve, reject) => {
+      if (this.#isEnded) throw ended();
       this.#waiting.push({ job, argument, resolve, reject });
       this.#next();
     });
   }
 
+  /** Ends the threads; what waits or runs is rejected. */
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#isEnded = true;
+    for (const task of [...this.#waiting.splice(0), ...this.#running.values()]) task.reject(ended());
+    this.#running.clear();
     await Promise.all([...this.#all].map((worker) => worker.terminate()));
   }
 
-  #start(): void {
+  #start(): Worker {
     const worker = new Worker(this.#entry);
     worker.unref();
     this.#all.add(worker);
-    this.#idle.push(worker);
     worker.on('message', (message: { result?: never; error?: Error }) => {
       this.#settle(worker, message);
       this.#idle.push(worker);
       this.#next();
     });
-    // A job's own error comes as a message; this is the end of the thread itself, so another takes its place.
-    worker.on('error', (error: Error) => {
+    // A job's own error comes as a message; this is the end of the thread itself, and `exit` comes after it.
+    let failure: Error | undefined;
+    worker.on('error', (error: Error) => (failure = error));
+    worker.on('exit', (status) => {
       this.#all.delete(worker);
-      this.#settle(worker, { error });
-      this.#start();
+      if (this.#idle.includes(worker)) this.#idle.splice(this.#idle.indexOf(worker), 1);
+      this.#settle(worker, { error: failure ?? new Error(`a worker thread ended with status ${status}`) });
       this.#next();
     });
+    return worker;
   }
 
   #next(): void {
-    const worker = this.#waiting.length > 0 ? this.#idle.pop() : undefined;
+    if (this.#waiting.length === 0) return;
+    // A thread that died is replaced when there is work, so that one that cannot start is not started without end.
+    const worker = this.#idle.pop() ?? (this.#all.size < this.#threads ? this.#start() : undefined);
     if (worker === undefined) return;
     const task = this.#waiting.shift()!;
     this.#running.set(worker, task);
@@ -70,3 +82,5 @@ export class MemoryWorkers implements AsyncDisposable {
     else task?.resolve(message.result as never);
   }
 }
+
+const ended = () => new Error('the worker threads were ended');
