@@ -119,8 +119,10 @@ class PageStates {
       const isFree = this.#words[at + typeWord] === freeType && this.#words[at + orderWord + 1] === 0;
       const order = this.#words[at + orderWord]!;
       const count = isFree && order <= MAX_ORDER ? 1 << order : 0;
-      if (count > 0) this.#states.fill(FREE_TAIL, index, index + count)[index] = FREE_HEAD;
-      index += Math.max(count, 1);
+      // The buddy system aligns a free block to its size: what is not is no block, and would reach beyond the window.
+      const isBlock = count > 0 && index % count === 0;
+      if (isBlock) this.#states.fill(FREE_TAIL, index, index + count)[index] = FREE_HEAD;
+      index += isBlock ? count : 1;
     }
   }
 }
