@@ -31,9 +31,9 @@ const snapshotManifest = z.object({
   vcpus: z.number(),
   /** What the frozen agent in the snapshot knows. */
   agentSecret: z.string(),
-  /** What of `memory` is not a hole. */
   /** How to tell which pages of a paused guest are free; absent where its kernel does not let us. */
   pageStructs: pageStructsSchema.optional(),
+  /** What of `memory` is not a hole. */
   memoryExtents: z.array(z.tuple([z.number(), z.number()])),
   files: z.object({ memory: fileEntry, deviceState: fileEntry, rootDisk: fileEntry, scratch: fileEntry }),
   createdAtMs: z.number(),
