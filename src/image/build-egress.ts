@@ -6,7 +6,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { constants } from 'node:fs';
-import { access, readFile } from 'node:fs/promises';
+import { access, readFile, readlink } from 'node:fs/promises';
 import { networkInterfaces } from 'node:os';
 import { run, tailOf } from '../host/process.ts';
 import { within } from '../lib/deadline.ts';
@@ -141,15 +141,22 @@ function slirpArgv(user: BuildUser | null, pid: number): string[] {
 const NAMESPACE_POLL_MS = 2;
 const NAMESPACE_LIMIT_MS = 10_000;
 
-/** The sandbox's first process leaves our network namespace before its script runs; there is no event for that, so we look. */
+/**
+ * The sandbox's first process leaves our network namespace before its script runs; there is no event for that, so we look.
+ * @returns false where it ended before
+ */
 async function namespacesMade(pid: number, ended: Promise<unknown>): Promise<boolean> {
   let over = false;
   void ended.then(() => (over = true));
+  const ours = await readlink('/proc/self/ns/net');
   for (let waitedMs = 0; !over; waitedMs += NAMESPACE_POLL_MS) {
     if (waitedMs > NAMESPACE_LIMIT_MS) throw new Error("the build's namespaces were not made in time");
-    const map = await readFile(`/proc/${pid}/uid_map`, 'utf8').catch(() => '');
-    // Two lines: root, and the range of the subordinate ids.
-    if (map.trim().split('\n').length >= 2) return true;
+    const [theirs, map] = await Promise.all([
+      readlink(`/proc/${pid}/ns/net`).catch(() => ours),
+      readFile(`/proc/${pid}/uid_map`, 'utf8').catch(() => ''),
+    ]);
+    // The user namespace is made in the same moment; its map is empty until the ids are mapped.
+    if (theirs !== ours && map.trim() !== '') return true;
     await new Promise((resolve) => setTimeout(resolve, NAMESPACE_POLL_MS));
   }
   return false;
