@@ -96,6 +96,8 @@ export async function buildOnce(options: {
   files?: Readonly<Record<string, string>>;
   signal?: AbortSignal;
   maxLogBytes?: number;
+  /** Hears each line of the log while the build runs. */
+  onLine?: (line: string) => void;
 }): Promise<Outcome> {
   const work = mkdtempSync(join(options.folder, 'build-'));
   chmodSync(work, 0o755);
@@ -108,8 +110,10 @@ export async function buildOnce(options: {
   const rootDisk = join(work, 'root.erofs');
   let error: unknown;
   let config: unknown;
+  let told: Promise<void>;
   {
     using log = logs.open(logPath);
+    told = tellLines(logs.events(logPath, { follow: true, signal: AbortSignal.timeout(60_000) }), options.onLine);
     try {
       await using image = await options.builder.build({ contextDir, tag: work.slice(-6).toLowerCase(), log, signal: options.signal ?? AbortSignal.timeout(60_000) });
       config = image.config;
@@ -118,12 +122,17 @@ export async function buildOnce(options: {
       error = caught;
     }
   }
+  await told;
   const lines = readFileSync(logPath, 'utf8')
     .trim()
     .split('\n')
     .map((line) => JSON.parse(line) as BuildEvent)
     .flatMap((event) => (event.type === 'line' ? [event.text] : []));
   return { error, lines, config, rootDisk };
+}
+
+async function tellLines(events: AsyncIterable<BuildEvent>, onLine: (line: string) => void = () => undefined): Promise<void> {
+  for await (const event of events) if (event.type === 'line') onLine(event.text);
 }
 
 /** Host pids of processes that mention `marker` in their command line or environment, or run in a folder below it. */

@@ -20,8 +20,8 @@ describe('hostile container build', { skip: await cannotBuild() }, () => {
   });
   after(() => work?.[Symbol.dispose]());
 
-  async function attack(run: string, limits: Partial<BuildLimits> = {}, more: { signal?: AbortSignal; allowChroot?: boolean } = {}): Promise<Outcome & { ms: number }> {
-    const { signal, allowChroot = false } = more;
+  async function attack(run: string, limits: Partial<BuildLimits> = {}, more: { signal?: AbortSignal; allowChroot?: boolean; onLine?: (line: string) => void } = {}): Promise<Outcome & { ms: number }> {
+    const { signal, allowChroot = false, onLine } = more;
     await using builder = await testBuilder(work.path, { limits: { ...DEFAULT_BUILD_LIMITS, ...limits }, allowChroot });
     const start = performance.now();
     const outcome = await buildOnce({
@@ -31,6 +31,7 @@ describe('hostile container build', { skip: await cannotBuild() }, () => {
       files: { 'attack.sh': run },
       maxLogBytes: MIB,
       ...(signal === undefined ? {} : { signal }),
+      ...(onLine === undefined ? {} : { onLine }),
     });
     assert.deepEqual(leftovers(work.path), [], 'processes and mounts are gone');
     return { ...outcome, ms: performance.now() - start };
@@ -107,8 +108,10 @@ describe('hostile container build', { skip: await cannotBuild() }, () => {
 
   it('ends with its signal', async () => {
     const stop = new AbortController();
-    setTimeout(() => stop.abort(new Error('no longer wanted')), 500);
-    const outcome = await attack('sleep 1000', {}, { signal: stop.signal });
+    const onLine = (line: string): void => {
+      if (line === 'it runs') stop.abort(new Error('no longer wanted'));
+    };
+    const outcome = await attack('echo it runs; sleep 1000', {}, { signal: stop.signal, onLine });
     assert.equal((outcome.error as Error).message, 'no longer wanted');
   });
 
