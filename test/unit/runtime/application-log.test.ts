@@ -67,7 +67,7 @@ describe('application log', () => {
     const log = new ApplicationLog(path, { rotateBytes: 4 * MIB });
     await log.append(Buffer.from('first\n'));
     const stalled = log.read({ follow: true, signal });
-    assert.equal(`${(await stalled.next()).value as Buffer}`, 'first\n');
+    assert.deepEqual((await stalled.next()).value, Buffer.from('first\n'));
     const before = heldBytes();
     for (let n = 0; n < 512; n += 1) await log.append(Buffer.alloc(64 * 1024, `${n % 10}`));
     const heldMib = (heldBytes() - before) / MIB;
