@@ -1,4 +1,5 @@
 /** When an application counts as up: the rule of SPECIFICATION.md, "Application up". */
+import { setTimeout as delay } from 'node:timers/promises';
 import { BuildFailure, type HooksConfig } from '../domain/image.ts';
 import type { AgentSession } from '../guest/agent-session.ts';
 import { isoDuration } from '../lib/iso-duration.ts';
@@ -26,7 +27,7 @@ export interface ReadyQuestion {
   readonly timeoutScale: number;
 }
 
-/** @throws BuildFailure in AWS's words where they are known (section 2.5) */
+/** @throws BuildFailure in AWS's words where they are known (section 2.5); any error once the signal has ended it */
 export async function awaitReady(question: ReadyQuestion): Promise<void> {
   const { hooks, exposedPorts, timeoutScale } = question;
   const image = hooks?.microvmImageHooks;
@@ -54,18 +55,18 @@ async function awaitReadyHook(question: ReadyQuestion, port: number, timeoutSeco
   for (let leftMs = limitMs; leftMs > 0; leftMs = end - performance.now()) {
     signal.throwIfAborted();
     if ((await listening(question, [port], leftMs)) === null) break;
-    const outcome = await postHook(() => session.openTcp(port), { port, path: READY_PATH, timeoutMs: end - performance.now() });
+    const outcome = await postHook(() => session.openTcp(port, { signal }), { port, path: READY_PATH, timeoutMs: end - performance.now() });
     if (outcome === 200) return;
     if (typeof outcome === 'number' && outcome !== 503) {
       const whose = outcome >= 500 ? 'server error (HTTP 5xx)' : 'client error (HTTP 4xx)';
       throw new BuildFailure('READY_HOOK_FAILED', STEP, { reason: `Ready hook check failed: the application returned a ${whose} response.` });
     }
-    await new Promise((resolve) => setTimeout(resolve, READY_RETRY_MS));
+    await delay(READY_RETRY_MS, undefined, { signal });
   }
   throw new BuildFailure('READY_HOOK_FAILED', STEP, { reason: `Ready hook invocation timed out after ${isoDuration(timeoutSeconds)}` });
 }
 
-async function listening({ session }: ReadyQuestion, ports: readonly number[], timeoutMs: number): Promise<number | null> {
-  const { port } = await session.call('awaitListening', { ports, timeoutMs: Math.ceil(timeoutMs) }, { timeoutMs: timeoutMs + CALL_MARGIN_MS });
+async function listening({ session, signal }: ReadyQuestion, ports: readonly number[], timeoutMs: number): Promise<number | null> {
+  const { port } = await session.call('awaitListening', { ports, timeoutMs: Math.ceil(timeoutMs) }, { timeoutMs: timeoutMs + CALL_MARGIN_MS, signal });
   return port;
 }

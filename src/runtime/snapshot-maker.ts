@@ -11,6 +11,7 @@ import { awaitReady } from './application-ready.ts';
 import type { DataLayout } from './data-layout.ts';
 import { writeManifest } from './manifests.ts';
 import type { MemoryWorkers } from './memory-workers.ts';
+import { pageStructsSchema } from './page-structs.ts';
 
 /** Under emulation a boot takes 3 to 6 seconds on a quiet machine; one that hangs is tried once more. */
 const BOOT_LIMIT_MS = 60_000;
@@ -76,7 +77,7 @@ export class SnapshotMaker {
   /**
    * Boots, starts the application, waits until it is up, and saves it.
    * @returns the size of the memory snapshot, in bytes on disk
-   * @throws BuildFailure with the step
+   * @throws BuildFailure with the step; the signal's reason where that ended it. The hypervisor is gone either way
    */
   async make(request: SnapshotRequest): Promise<{ memoryBytes: number; diskBytes: number }> {
     const runDir = `${this.#parts.layout.runtimeFolder}/${request.snapshotId}`;
@@ -87,10 +88,14 @@ export class SnapshotMaker {
         await request.step('start application', () => this.#startApplication(request, booted));
         vmcoreinfo = await request.step('snapshot', () => this.#save(request, booted));
       } finally {
-        await booted.session.close();
+        // First, so that nothing of the session's end can keep the hypervisor alive.
         await booted.machine.kill();
+        await booted.session.close();
       }
       return await request.step('seal', () => this.#seal(request, booted.secret, vmcoreinfo));
+    } catch (error) {
+      request.signal.throwIfAborted();
+      throw error;
     } finally {
       await rm(runDir, { recursive: true, force: true });
     }
@@ -149,9 +154,10 @@ export class SnapshotMaker {
   }
 
   async #startApplication(request: SnapshotRequest, booted: Booted): Promise<void> {
+    const { hooks, signal } = request;
     const { exposedPorts, ...start } = request.application;
     const step = 'start application';
-    await booted.session.call('start', start, { timeoutMs: CALL_LIMIT_MS }).catch((error: unknown) => {
+    await booted.session.call('start', start, { timeoutMs: CALL_LIMIT_MS, signal }).catch((error: unknown) => {
       throw new BuildFailure('APPLICATION_FAILED', step, {
         reason: `The application could not be started: ${error instanceof Error ? error.message : String(error)}`,
         cause: error,
@@ -165,17 +171,18 @@ export class SnapshotMaker {
       throw new BuildFailure('INTERNAL_PLATFORM_ERROR', step, { cause: new Error(said) });
     });
     gone.catch(() => undefined);
-    const { hooks, signal } = request;
+    using abort = abortOf(signal);
     const ready = awaitReady({ session: booted.session, exposedPorts, hooks, signal, timeoutScale: this.#parts.timeoutScale });
-    await Promise.race([ready, exit, gone]);
+    await Promise.race([abort.promise, ready, exit, gone]);
   }
 
   /** @returns where the guest's kernel describes itself */
-  async #save(request: SnapshotRequest, { session, machine }: Booted): Promise<string> {
-    const files = this.#parts.layout.snapshot(request.snapshotId);
-    const { vmcoreinfo } = await session.call('status', {}, { timeoutMs: CALL_LIMIT_MS });
-    await session.call('freeze', {}, { timeoutMs: CALL_LIMIT_MS });
-    await session.call('quiesce', {}, { timeoutMs: CALL_LIMIT_MS });
+  async #save({ snapshotId, signal }: SnapshotRequest, { session, machine }: Booted): Promise<string> {
+    const files = this.#parts.layout.snapshot(snapshotId);
+    const limits = { timeoutMs: CALL_LIMIT_MS, signal };
+    const { vmcoreinfo } = await session.call('status', {}, limits);
+    await session.call('freeze', {}, limits);
+    await session.call('quiesce', {}, limits);
     await session.close();
     await machine.hungUp();
     await machine.pause();
@@ -197,7 +204,9 @@ export class SnapshotMaker {
       return { sizeBytes: (await stat(path)).size, sha256 };
     };
     const regions = driver.ramRegions(request.guestMemoryMib);
-    const pageStructs = await workers.run('findPageStructs', { path: files.memory, regions, vmcoreinfo });
+    const found = await workers.run('findPageStructs', { path: files.memory, regions, vmcoreinfo });
+    // It comes from guest memory: what the manifest could not be read back with is not written into it.
+    const { data: pageStructs } = pageStructsSchema.safeParse(found);
     await workers.run('fsync', { paths: [...Object.values(paths), files.dir] });
     await writeManifest(files.manifest, {
       placement: driver.placement,
@@ -218,4 +227,14 @@ export class SnapshotMaker {
     const sum = (extents: [number, number][]) => extents.reduce((bytes, [, length]) => bytes + length, 0);
     return { memoryBytes: sum(memoryExtents), diskBytes: sum(scratchExtents) };
   }
+}
+
+/** A promise that rejects with the signal's reason; disposing lets go of the signal. */
+function abortOf(signal: AbortSignal): { promise: Promise<never> } & Disposable {
+  const { promise, reject } = Promise.withResolvers<never>();
+  promise.catch(() => undefined);
+  const abort = (): void => reject(signal.reason as Error);
+  if (signal.aborted) abort();
+  signal.addEventListener('abort', abort, { once: true });
+  return { promise, [Symbol.dispose]: () => signal.removeEventListener('abort', abort) };
 }
