@@ -2,6 +2,7 @@
 import { MICROVM_STATES, STATE_REASONS, type Microvm, type ProcessIdentity } from '../../domain/microvm.ts';
 import { microvmTerminated, tokenTooLong } from '../../domain/refusals.ts';
 import type { Clock, EndpointTokens, MicrovmRuntime, Store } from '../../domain/ports.ts';
+import { atMost } from '../../lib/at-most.ts';
 import { within } from '../../lib/deadline.ts';
 import type { Log } from '../../lib/log.ts';
 import type { MicrovmUseCases } from '../control-plane.ts';
@@ -27,6 +28,9 @@ const MAX_TOKEN_MINUTES = 60;
 
 /** How long a stop waits for launches, suspends and wakes that are under way. */
 const STOP_LIMIT_MS = 30_000;
+
+/** Each greets an agent, which must answer in time: under emulation many at once would make each other late. */
+const RECOVERIES_AT_ONCE = 4;
 
 /** How many microVMs `lull down` puts to sleep at once. */
 const SUSPENDS_AT_ONCE = 2;
@@ -87,7 +91,7 @@ export class Microvms implements AsyncDisposable {
   /** Brings the store and the world together after a start: finishes, undoes, adopts, sweeps. */
   async recover(): Promise<void> {
     const unfinished = await this.#store.microvms.inStates(MICROVM_STATES.filter((state) => state !== 'TERMINATED'));
-    await Promise.all(unfinished.map((microvm) => this.#lifecycle.recover(microvm)));
+    await atMost(RECOVERIES_AT_ONCE, unfinished, (microvm) => this.#lifecycle.recover(microvm));
     const swept = await this.#runtime.sweep(new Set(unfinished.map((microvm) => microvm.microvmId)));
     // Only now: the sweep would take what is being made for something that nobody owns.
     for (const { microvmId, state } of unfinished) if (state === 'PENDING') this.#lifecycle.startLaunch(microvmId);
@@ -99,18 +103,13 @@ export class Microvms implements AsyncDisposable {
     this.#lifecycle.drain();
     const onTheirWay = await this.#store.microvms.inStates(['PENDING', 'SUSPENDING', 'WAKING']);
     await Promise.all(onTheirWay.map(({ microvmId }) => this.#lifecycle.settled(microvmId)));
-    const running = [...(await this.#store.microvms.inStates(['RUNNING']))];
     let suspended = 0;
-    const worker = async () => {
-      for (let microvm = running.pop(); microvm !== undefined; microvm = running.pop()) {
-        const { microvmId } = microvm;
-        await this.#lifecycle.suspend(microvmId).then(
-          () => (suspended += 1),
-          (error: unknown) => this.#log.warn({ microvmId, err: error }, 'not suspended: it runs on'),
-        );
-      }
-    };
-    await Promise.all(Array.from({ length: SUSPENDS_AT_ONCE }, worker));
+    await atMost(SUSPENDS_AT_ONCE, await this.#store.microvms.inStates(['RUNNING']), async ({ microvmId }) => {
+      await this.#lifecycle.suspend(microvmId).then(
+        () => (suspended += 1),
+        (error: unknown) => this.#log.warn({ microvmId, err: error }, 'not suspended: it runs on'),
+      );
+    });
     return suspended;
   }
 
