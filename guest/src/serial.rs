@@ -41,12 +41,23 @@ impl SerialPort {
     }
 }
 
+impl SerialPort {
+    fn is_host_there(&self) -> bool {
+        !matches!(sys::poll_one(self.port.as_raw_fd(), 0, 0), Ok(Some(events)) if events & sys::POLLHUP != 0)
+    }
+}
+
 impl Transport for SerialPort {
     fn watch(&mut self, events: &EventLoop, token: u64) -> io::Result<()> {
         events.watch(self.port.as_raw_fd(), token)
     }
 
     fn read(&mut self, buffer: &mut [u8]) -> Moved {
+        // A host's bytes may be here before the news that it opened its end: taken now, the answer to them would find no host,
+        // and they would be lost with the session that is over. They stay in the kernel until the news wakes the loop.
+        if !self.is_host_there() {
+            return Moved::Away;
+        }
         match sys::read(self.port.as_raw_fd(), buffer) {
             Ok(0) => Moved::Away,
             Ok(count) => Moved::Bytes(count),
@@ -59,10 +70,8 @@ impl Transport for SerialPort {
         match sys::write(self.port.as_raw_fd(), bytes) {
             Ok(count) => Moved::Bytes(count),
             // No room and no host look alike to a write; poll tells them apart.
-            Err(_) => match sys::poll_one(self.port.as_raw_fd(), 0, 0) {
-                Ok(Some(events)) if events & sys::POLLHUP != 0 => Moved::Away,
-                _ => Moved::Blocked,
-            },
+            Err(_) if self.is_host_there() => Moved::Blocked,
+            Err(_) => Moved::Away,
         }
     }
 
