@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, copyFile, cp, mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -69,7 +69,7 @@ test('root: packages and modules are installed once, then the command line runs'
   const bin = await programs('root-bin', {
     id: 'echo 0',
     'apt-get': `echo "apt-get $*" >> ${log}; : > ${folder}/installed`,
-    npm: `echo "npm $*" >> ${log}; mkdir -p node_modules`,
+    npm: `[ "$1" != --version ] || { echo 10.0.0; exit; }; echo "npm $*" >> ${log}; mkdir -p node_modules`,
     node: `[ "$1" != --version ] || { echo v${process.versions.node}; exit; }; exec ${process.execPath} "$@"`,
   });
   await writeFile(join(root, 'setup/debian-packages'), `absent any ${folder}/installed\nnpm any npm\n`);
@@ -83,6 +83,22 @@ test('root: packages and modules are installed once, then the command line runs'
   assert.equal(calls.length, 3);
   assert.match(calls[1]!, /^apt-get .*install -y --no-install-recommends absent$/);
   assert.match(calls[2]!, /^npm ci /);
+});
+
+test('what an old npm leaves out, the npm among the packages adds', async () => {
+  const root = await checkout('old-npm');
+  await writeFile(join(root, 'setup/debian-packages'), 'npm any npm\n');
+  const ours = `node_modules/${NODE_PACKAGE}/bin`;
+  const bin = await programs('old-npm-bin', {
+    npm: `[ "$1" != --version ] || { echo 9.2.0; exit; }; mkdir -p ${ours}; mv our-node ${ours}/node`,
+    mv: 'exec /bin/mv "$@"',
+  });
+  await writeFile(join(root, 'our-node'), `#!/bin/sh\necho "$PWD: $*" >> ${root}/added\n`, { mode: 0o755 });
+  const { status, stderr } = run(root, bin, ['setup']);
+  assert.equal(status, 0, stderr);
+  const [added, ran] = (await readFile(join(root, 'added'), 'utf8')).trim().split('\n');
+  assert.equal(added, `${root}: node_modules/npm/bin/npm-cli.js install --no-save --no-audit --no-fund --loglevel=error`);
+  assert.match(ran!, /src\/main\/cli\.ts setup$/);
 });
 
 test('an installed package takes the Node beside it, through any number of links', async () => {
