@@ -17,6 +17,8 @@ interface CurlChoice extends ServerChoice {
 
 const FIRST_ERROR_STATUS = 400;
 const MAX_PORT = 65_535;
+const BAD_GATEWAY = 502;
+const DEFAULT_PORT = 8080;
 
 export function addCurl({ program, terminal, action }: CommandContext): void {
   const command = program
@@ -35,7 +37,7 @@ export function addCurl({ program, terminal, action }: CommandContext): void {
         const match = /^(microvm-[^:]+)(?::(\d{1,5}))?$/.exec(where);
         const port = match?.[2] === undefined ? undefined : Number(match[2]);
         if (match === null || (port !== undefined && (port < 1 || port > MAX_PORT))) {
-          throw new CommandFailure(`Not a microVM with a port: ${where}. Write MICROVM or MICROVM:PORT.`);
+          throw new CommandFailure(`Not a microVM with a port: ${where}. Write its id (microvm-…, see lull ps), with :PORT from 1 to 65535 where it is not 8080.`);
         }
         const access = await openEndpoint(await findInstallation(terminal, choice), match[1]!, port);
         const answer = await access.request({
@@ -53,9 +55,17 @@ export function addCurl({ program, terminal, action }: CommandContext): void {
           if (choice.include === true) terminal.out(head(status, answer.statusMessage, answer.rawHeaders));
           for await (const chunk of answer as AsyncIterable<Buffer>) terminal.out(chunk);
         }
+        if (status >= FIRST_ERROR_STATUS && choice.json !== true) terminal.say(`${status} ${answer.statusMessage ?? ''}${hint(status, port)}`.trim());
         return choice.fail === true && status >= FIRST_ERROR_STATUS ? 1 : 0;
       }),
     );
+}
+
+/** The endpoint's own refusals have no words: these are the likely reasons. */
+function hint(status: number, port: number | undefined): string {
+  if (status !== BAD_GATEWAY) return '';
+  const where = port === undefined ? `port ${DEFAULT_PORT} (write MICROVM:PORT for another)` : `port ${port}`;
+  return `: nothing answers on ${where}, or the microVM has ended or may not be woken by requests (lull ps)`;
 }
 
 function head(status: number, message: string | undefined, raw: readonly string[]): string {

@@ -62,7 +62,7 @@ export function addEnv({ program, terminal, action }: CommandContext): void {
 
 /** The variables that are in force afterwards. */
 function settings({ apiUrl, domain, folder, credentials }: EnvironmentSource, env: NodeJS.ProcessEnv): Record<string, string> {
-  const { ca, bundle } = caFiles(folder);
+  const { bundle } = caFiles(folder);
   const noProxy = withLoopback(env['NO_PROXY'] ?? env['no_proxy'] ?? '', domain);
   return {
     AWS_ENDPOINT_URL: apiUrl,
@@ -70,7 +70,8 @@ function settings({ apiUrl, domain, folder, credentials }: EnvironmentSource, en
     AWS_DEFAULT_REGION: credentials.region,
     AWS_ACCESS_KEY_ID: credentials.accessKeyId,
     AWS_SECRET_ACCESS_KEY: credentials.secretAccessKey,
-    NODE_EXTRA_CA_CERTS: ca,
+    // Node has authorities of its own; the system's may be others (a proxy's), and a variable of before named them.
+    NODE_EXTRA_CA_CERTS: bundle,
     REQUESTS_CA_BUNDLE: bundle,
     SSL_CERT_FILE: bundle,
     CURL_CA_BUNDLE: bundle,

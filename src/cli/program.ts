@@ -82,7 +82,7 @@ function tellError(error: unknown, terminal: Terminal): number {
     return WRONG_USE;
   }
   terminal.say(CLEAR_ERRORS.has(error.name) ? error.message : `unexpected failure: ${oneLine(error.message)}`);
-  if (terminal.env['LULL_DEBUG'] !== undefined) terminal.say(error.stack ?? error.message);
+  if (terminal.env['LULL_DEBUG']) terminal.say(error.stack ?? error.message);
   return FAILED;
 }
 

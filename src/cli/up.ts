@@ -15,7 +15,8 @@ export function addUp({ program, terminal, machine, action }: CommandContext): v
       const serving = await machine.serve(values);
       for (const warning of serving.warnings) terminal.say(`warning: ${warning}`);
       terminal.say(`serving ${serving.apiUrl} (${serving.driver}, ${serving.accelerator}); microVMs at ${serving.endpointPattern}`);
-      terminal.say('point AWS clients here with: eval "$(lull env)"');
+      const data = typeof values['data'] === 'string' ? ` --data '${values['data']}'` : '';
+      terminal.say(`point AWS clients here with: eval "$(lull env${data})"`);
       await Promise.race([serving.ended, aborted(terminal.signal)]);
       if (!terminal.signal.aborted) {
         terminal.say('stopped');

@@ -172,11 +172,10 @@ const TABLE_PREFIX = 'lull_build_';
  */
 export async function denyHostFor(user: BuildUser, rules: EgressRules): Promise<AsyncDisposable | undefined> {
   const table = `${TABLE_PREFIX}${process.pid}`;
-  try {
-    await run(['nft', '-f', '-'], { input: tableText({ table, uid: user.uid, rules, resolvers: await hostResolvers() }), timeoutMs: COMMAND_LIMIT_MS });
-  } catch {
-    return undefined;
-  }
+  // Whether there is an nftables at all is asked first: a rule that it refuses must not pass for its absence.
+  const isThere = await run(['nft', 'list', 'tables'], { timeoutMs: COMMAND_LIMIT_MS }).then(() => true, () => false);
+  if (!isThere) return undefined;
+  await run(['nft', '-f', '-'], { input: tableText({ table, uid: user.uid, rules, resolvers: await hostResolvers() }), timeoutMs: COMMAND_LIMIT_MS });
   return {
     [Symbol.asyncDispose]: async () => {
       await run(['nft', 'delete', 'table', 'inet', table], { timeoutMs: COMMAND_LIMIT_MS }).catch(() => undefined);

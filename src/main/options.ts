@@ -1,4 +1,5 @@
 /** The options of `lull up`: one table for flag, environment variable, default and description. */
+import { isIP } from 'node:net';
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { defaultDataFolder } from '../client/data-folder.ts';
@@ -64,7 +65,14 @@ const address = z.string().transform((text, context): ListenAddress => {
   return z.NEVER;
 });
 const addresses = z.string().transform((text) => text.split(',')).pipe(z.array(address));
-const path = z.string().min(1).transform((text) => resolve(text));
+const network = z.string().refine(isNetwork, { error: ({ input }) => `must be a network such as 10.1.0.0/16, not ${String(input)}` });
+// Nothing can be kept there, and Node's mkdir does not come back from an attempt.
+const KERNEL_FOLDERS = /^\/(proc|sys)(\/|$)/;
+const path = z
+  .string()
+  .min(1)
+  .transform((text) => resolve(text))
+  .refine((text) => !KERNEL_FOLDERS.test(text), { error: ({ input }) => `${String(input)} is no place for files` });
 const switchedOn = z.enum(['1', 'true', 'yes', '0', 'false', 'no', '']).transform((text) => ['1', 'true', 'yes'].includes(text));
 const pairs = z.string().transform((text, context) => {
   const entries = text.split(',').filter((entry) => entry !== '').map((entry) => entry.split(/=(.*)/s));
@@ -73,6 +81,13 @@ const pairs = z.string().transform((text, context) => {
   }
   return Object.fromEntries(entries.map(([name, value]) => [name, value ?? '']));
 });
+
+/** An IPv4 or IPv6 network in CIDR notation, with its length of prefix. */
+function isNetwork(text: string): boolean {
+  const [address = '', prefix = '', ...rest] = text.split('/');
+  const bits = { 0: -1, 4: 32, 6: 128 }[isIP(address)] ?? -1;
+  return rest.length === 0 && /^\d{1,3}$/.test(prefix) && Number(prefix) <= bits;
+}
 
 /** One row of the table; several values of one option are joined by commas. */
 interface OptionRow<S extends z.ZodType = z.ZodType> {
@@ -188,7 +203,7 @@ export const SERVER_OPTIONS = {
   buildNetwork: row({
     flag: '--build-network <cidr>',
     env: 'LULL_BUILD_NETWORK',
-    schema: z.string().transform((text) => text.split(',')),
+    schema: z.string().transform((text) => text.split(',')).pipe(z.array(network)),
     description: 'let RUN reach a private network, such as that of a registry; may be repeated',
     repeatable: true,
   }),

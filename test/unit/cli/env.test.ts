@@ -23,7 +23,7 @@ test('the lines set keys, region, endpoint and CA files, whatever characters are
   assert.equal(env['AWS_SECRET_ACCESS_KEY'], SOURCE.credentials.secretAccessKey);
   assert.equal(env['AWS_ENDPOINT_URL'], SOURCE.apiUrl);
   assert.equal(env['AWS_DEFAULT_REGION'], 'us-east-1');
-  assert.equal(env['NODE_EXTRA_CA_CERTS'], "/srv/it's here/tls/ca.pem");
+  assert.equal(env['NODE_EXTRA_CA_CERTS'], "/srv/it's here/tls/ca-bundle.pem");
   assert.equal(env['CURL_CA_BUNDLE'], "/srv/it's here/tls/ca-bundle.pem");
   assert.equal(env['NO_PROXY'], 'localhost,127.0.0.1,::1,.localhost');
 });
