@@ -28,6 +28,10 @@ test('the command line wins over the environment, an empty variable is none', ()
   assert.deepEqual(parse({}, { LULL_BUILD_ENV: 'https_proxy=http://proxy:3128,A=b=c' }).buildEnvironment, { https_proxy: 'http://proxy:3128', A: 'b=c' });
 });
 
+test('networks of both families are taken', () => {
+  assert.deepEqual(parse({ buildNetwork: ['10.0.0.0/8', 'fd00::/8'] }).buildNetworks, ['10.0.0.0/8', 'fd00::/8']);
+});
+
 const WRONG: readonly [OptionValues, Record<string, string>, RegExp][] = [
   [{ accel: 'xen' }, {}, /^--accel: must be one of auto, kvm, tcg$/],
   [{}, { LULL_DRIVER: 'bochs' }, /^LULL_DRIVER: must be one of/],
@@ -38,6 +42,10 @@ const WRONG: readonly [OptionValues, Record<string, string>, RegExp][] = [
   [{ memoryQuota: '-5' }, {}, /must be a number of MiB/],
   [{ buildEnv: ['novalue'] }, {}, /must be NAME=VALUE/],
   [{ domain: 'Not a name' }, {}, /must be a host name/],
+  [{ buildNetwork: ['10.0'] }, {}, /^--build-network: must be a network such as 10\.1\.0\.0\/16, not 10\.0$/],
+  [{ buildNetwork: ['10.0.0.0/8', '10.0.0.0/33'] }, {}, /not 10\.0\.0\.0\/33$/],
+  [{}, { LULL_BUILD_NETWORK: 'fd00::' }, /^LULL_BUILD_NETWORK: must be a network/],
+  [{ data: '/proc/lull' }, {}, /^--data: \/proc\/lull is no place for files$/],
 ];
 
 for (const [values, env, message] of WRONG) {
