@@ -105,7 +105,7 @@ export async function greet(machine: Machine, options: { secret: string; restore
   };
 }
 
-/** Boots a guest, lets it count, and saves it: the memory is immutable from then on. */
+/** Boots a guest, lets it count, and saves it: nobody writes to the memory from then on. */
 export async function saveGuest(driver: Driver, folder: string): Promise<SavedGuest> {
   const { kernel, initramfs } = await loadPlatform(machinePlatformFolder());
   const disks = await makeDisks(folder);
@@ -136,7 +136,8 @@ export async function saveGuest(driver: Driver, folder: string): Promise<SavedGu
     await machine.hungUp();
     await machine.pause();
     await machine.saveDeviceState(deviceStatePath);
-    await chmod(memoryPath, 0o444);
+    // As snapshots are kept: a driver that opens it for writing too could not, unless root.
+    await chmod(memoryPath, driver.opensMemoryReadOnly ? 0o444 : 0o600);
     return { folder, ...disks, memoryPath, deviceStatePath, secret, bootId: welcome.bootId, counted: last() };
   } finally {
     await machine.kill();
