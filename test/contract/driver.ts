@@ -16,8 +16,8 @@ import type { Report, Task } from './driver-process.ts';
 
 const PROCESS = join(import.meta.dirname, 'driver-process.ts');
 const LIMIT_MS = 60_000;
-/** A guest that answers before it knows of its host misses one of a few. */
-const HOSTS = 50;
+/** A guest that answers before it knows of its host misses about one of fifty. */
+const HOSTS = 300;
 
 const withoutPasst = await run(['sh', '-c', 'command -v passt']).then(
   () => false as const,
