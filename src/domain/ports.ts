@@ -98,17 +98,40 @@ export interface ImageChange {
   readonly build?: Partial<Pick<ImageBuild, 'state' | 'stateReason' | 'sizes'>>;
 }
 
+/** For whom a temporary access key speaks: a role, assumed by a microVM (contract reference, section 8.2). */
+export interface RoleSession {
+  readonly roleArn: string;
+  readonly sessionName: string;
+  /** Sent with every request, beside the signature. */
+  readonly sessionToken: string;
+  readonly expiresAtMs: number;
+  /** Whose it is: it ends with the microVM, and may reach the object store only. */
+  readonly microvmId: string;
+}
+
 /** An access key of the API. */
 export interface AccessKey {
   readonly accessKeyId: string;
   readonly secretAccessKey: string;
   readonly createdAtMs: number;
+  /** What its owner calls it. */
+  readonly description: string | null;
+  /** Null for a key of the installation, which may do everything. */
+  readonly session: RoleSession | null;
 }
 
 export interface AccessKeyRepository {
+  /** @throws LullError conflict where the id is taken */
   insert(key: AccessKey): Promise<void>;
   get(accessKeyId: string): Promise<AccessKey | undefined>;
+  /** The installation's keys, newest first; no temporary ones. */
   list(): Promise<readonly AccessKey[]>;
+  /** Removes a key of the installation. @returns false where there is none */
+  revoke(accessKeyId: string): Promise<boolean>;
+  /** Removes the temporary keys of one microVM. */
+  revokeOf(microvmId: string): Promise<void>;
+  /** Removes the temporary keys that have expired by then. */
+  removeExpired(nowMs: number): Promise<void>;
 }
 
 /** A 256-bit key that endpoint tokens are encrypted with. */

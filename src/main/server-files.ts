@@ -32,7 +32,7 @@ export async function ensureCredentials(parts: {
   if (kept.success && (await keys.get(kept.data.accessKeyId))?.secretAccessKey === kept.data.secretAccessKey) return;
   const accessKeyId = `AKIA${[...random.bytes(KEY_ID_BYTES)].map((byte) => BASE32[byte % BASE32.length]).join('')}`;
   const secretAccessKey = random.bytes(SECRET_BYTES).toString('base64');
-  await keys.insert({ accessKeyId, secretAccessKey, createdAtMs: clock.nowMs() });
+  await keys.insert({ accessKeyId, secretAccessKey, createdAtMs: clock.nowMs(), description: 'made at the first start', session: null });
   await writeFileAtomic(path, `${JSON.stringify({ ...realm, accessKeyId, secretAccessKey }, null, 2)}\n`);
 }
 

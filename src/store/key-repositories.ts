@@ -2,6 +2,7 @@
 import type { Kysely } from 'kysely';
 import { LullError } from '../domain/errors.ts';
 import type { AccessKey, AccessKeyRepository, TokenKey, TokenKeyRepository } from '../domain/ports.ts';
+import { jsonOrNull, toAccessKey } from './rows.ts';
 import { uniqueViolation } from './sqlite-thread.ts';
 import type { Tables } from './tables.ts';
 
@@ -13,21 +14,42 @@ export class SqlAccessKeyRepository implements AccessKeyRepository {
     this.#db = db;
   }
 
-  async insert({ accessKeyId, secretAccessKey, createdAtMs }: AccessKey): Promise<void> {
-    const insert = this.#db.insertInto('accessKeys').values({ accessKeyId, secretAccessKey, createdAtMs }).execute();
-    await insert.catch((error: unknown) => rethrowTaken(error, `The access key ${accessKeyId} exists already.`));
+  async insert({ session, ...key }: AccessKey): Promise<void> {
+    const row = {
+      ...key,
+      session: jsonOrNull(session),
+      sessionMicrovmId: session?.microvmId ?? null,
+      sessionExpiresAtMs: session?.expiresAtMs ?? null,
+    };
+    const insert = this.#db.insertInto('accessKeys').values(row).execute();
+    await insert.catch((error: unknown) => rethrowTaken(error, `The access key ${key.accessKeyId} exists already.`));
   }
 
   async get(accessKeyId: string): Promise<AccessKey | undefined> {
-    return this.#select().where('accessKeyId', '=', accessKeyId).executeTakeFirst();
+    const row = await this.#db.selectFrom('accessKeys').selectAll().where('accessKeyId', '=', accessKeyId).executeTakeFirst();
+    return row === undefined ? undefined : toAccessKey(row);
   }
 
   async list(): Promise<readonly AccessKey[]> {
-    return this.#select().orderBy('seq', 'desc').execute();
+    const rows = await this.#db.selectFrom('accessKeys').selectAll().where('session', 'is', null).orderBy('seq', 'desc').execute();
+    return rows.map(toAccessKey);
   }
 
-  #select() {
-    return this.#db.selectFrom('accessKeys').select(['accessKeyId', 'secretAccessKey', 'createdAtMs']);
+  async revoke(accessKeyId: string): Promise<boolean> {
+    const { numDeletedRows } = await this.#db
+      .deleteFrom('accessKeys')
+      .where('accessKeyId', '=', accessKeyId)
+      .where('session', 'is', null)
+      .executeTakeFirst();
+    return numDeletedRows > 0n;
+  }
+
+  async revokeOf(microvmId: string): Promise<void> {
+    await this.#db.deleteFrom('accessKeys').where('sessionMicrovmId', '=', microvmId).execute();
+  }
+
+  async removeExpired(nowMs: number): Promise<void> {
+    await this.#db.deleteFrom('accessKeys').where('sessionExpiresAtMs', '<=', nowMs).execute();
   }
 }
 

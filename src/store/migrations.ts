@@ -110,4 +110,16 @@ export const MIGRATIONS: readonly Migration[] = [
        ) STRICT, WITHOUT ROWID`,
     ],
   },
+  {
+    version: 2,
+    name: 'temporary access keys',
+    statements: [
+      'ALTER TABLE access_keys ADD COLUMN description TEXT',
+      'ALTER TABLE access_keys ADD COLUMN session TEXT',
+      'ALTER TABLE access_keys ADD COLUMN session_microvm_id TEXT',
+      'ALTER TABLE access_keys ADD COLUMN session_expires_at_ms INTEGER',
+      'CREATE INDEX access_keys_by_microvm ON access_keys (session_microvm_id)',
+      'CREATE INDEX access_keys_by_expiry ON access_keys (session_expires_at_ms)',
+    ],
+  },
 ];

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { LullError } from '../domain/errors.ts';
 import { IMAGE_STATES, IMAGE_VERSION_STATES, type Image, type ImageBuild, type ImageConfig, type ImageVersion, type LoggingConfig } from '../domain/image.ts';
 import { MICROVM_STATES, type IdlePolicy, type Microvm, type ProcessIdentity } from '../domain/microvm.ts';
-import type { StoredObject } from '../domain/ports.ts';
+import type { AccessKey, RoleSession, StoredObject } from '../domain/ports.ts';
 
 /** A text column that holds JSON of this shape. */
 function json<T>(schema: z.ZodType<T>) {
@@ -138,6 +138,22 @@ const imageVersionRow: z.ZodType<ImageVersion> = z
     clientToken === null || fingerprint === null ? version : { ...version, request: { clientToken, fingerprint } },
   );
 
+const roleSession: z.ZodType<RoleSession> = z.object({
+  roleArn: z.string(),
+  sessionName: z.string(),
+  sessionToken: z.string(),
+  expiresAtMs: timeMs,
+  microvmId: z.string(),
+});
+
+const accessKeyRow: z.ZodType<AccessKey> = z.object({
+  accessKeyId: z.string(),
+  secretAccessKey: z.string(),
+  createdAtMs: timeMs,
+  description: z.string().nullable(),
+  session: json(roleSession).nullable(),
+});
+
 const objectRow: z.ZodType<StoredObject> = z.object({
   bucket: z.string(),
   key: z.string(),
@@ -164,6 +180,8 @@ export const toMicrovm = reader('microvms', microvmRow);
 export const toImage = reader('images', imageRow);
 /** @throws LullError internal where the row is not what this code writes */
 export const toImageVersion = reader('image_versions', imageVersionRow);
+/** @throws LullError internal where the row is not what this code writes */
+export const toAccessKey = reader('access_keys', accessKeyRow);
 /** @throws LullError internal where the row is not what this code writes */
 export const toStoredObject = reader('objects', objectRow);
 

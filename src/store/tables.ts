@@ -70,6 +70,11 @@ export interface AccessKeyTable {
   accessKeyId: string;
   secretAccessKey: string;
   createdAtMs: number;
+  description: string | null;
+  /** Of a temporary key; its microVM and its end stand beside it once more, for the indexes. */
+  session: Json | null;
+  sessionMicrovmId: string | null;
+  sessionExpiresAtMs: number | null;
 }
 
 export interface TokenKeyTable {

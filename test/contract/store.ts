@@ -18,13 +18,28 @@ export function storeContract(name: string, open: () => Promise<Store>): void {
 
     test('access keys: kept, listed newest first, never replaced', async () => {
       await using store = await open();
-      const first = { accessKeyId: 'AKIA1', secretAccessKey: 'secret', createdAtMs: 1 };
-      const second = { accessKeyId: 'AKIA2', secretAccessKey: 'other', createdAtMs: 1 };
+      const first = { accessKeyId: 'AKIA1', secretAccessKey: 'secret', createdAtMs: 1, description: null, session: null };
+      const second = { accessKeyId: 'AKIA2', secretAccessKey: 'other', createdAtMs: 1, description: null, session: null };
       await store.accessKeys.insert(first);
       await store.accessKeys.insert(second);
       assert.deepEqual(await store.accessKeys.get('AKIA1'), first);
       assert.equal(await store.accessKeys.get('AKIA3'), undefined);
       assert.deepEqual(await store.accessKeys.list(), [second, first]);
+      const session = { roleArn: 'arn:aws:iam::000000000000:role/r', sessionName: 's', sessionToken: 't', expiresAtMs: 100, microvmId: 'microvm-1' };
+      const temporary = { ...first, accessKeyId: 'ASIA1', session };
+      const lasting = { ...first, accessKeyId: 'ASIA2', session: { ...session, expiresAtMs: 101, microvmId: 'microvm-2' } };
+      await store.accessKeys.insert(temporary);
+      await store.accessKeys.insert(lasting);
+      assert.deepEqual(await store.accessKeys.get('ASIA1'), temporary);
+      assert.deepEqual(await store.accessKeys.list(), [second, first], 'temporary keys are not listed');
+      assert.equal(await store.accessKeys.revoke('ASIA1'), false, 'nor revoked as if they were the installation\'s');
+      await store.accessKeys.removeExpired(100);
+      assert.equal(await store.accessKeys.get('ASIA1'), undefined);
+      assert.deepEqual(await store.accessKeys.get('ASIA2'), lasting);
+      await store.accessKeys.revokeOf('microvm-2');
+      assert.equal(await store.accessKeys.get('ASIA2'), undefined);
+      assert.equal(await store.accessKeys.revoke('AKIA2'), true);
+      assert.deepEqual(await store.accessKeys.list(), [first]);
       await assert.rejects(store.accessKeys.insert({ ...second, accessKeyId: 'AKIA1' }), { kind: 'conflict' });
       assert.deepEqual(await store.accessKeys.get('AKIA1'), first);
     });

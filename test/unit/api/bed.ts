@@ -54,7 +54,7 @@ export interface CallOptions {
 export async function startApi(limits: Partial<ApiLimits> = {}): Promise<ApiBed> {
   const folder = await mkdtemp(join(tmpdir(), 'lull-api-'));
   const store = await openStore({ path: ':memory:' });
-  await store.accessKeys.insert({ ...CREDENTIALS, createdAtMs: 0 });
+  await store.accessKeys.insert({ ...CREDENTIALS, createdAtMs: 0, description: null, session: null });
   const control = fakeControlPlane();
   const time = { nowMs: Date.now() };
   const logLines: Record<string, unknown>[] = [];

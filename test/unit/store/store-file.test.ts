@@ -20,8 +20,10 @@ const freshPath = () => join(root, `${++folders}`, 'lull.db');
 const modeOf = (path: string) => statSync(path).mode & 0o777;
 const rows = async (thread: SqliteThread, sql: string) => (await thread.run(sql)).rows;
 
-const NEXT: Migration = { version: 2, name: 'a test', statements: ['CREATE TABLE more (id INTEGER PRIMARY KEY) STRICT', 'INSERT INTO more VALUES (1)'] };
-const BROKEN: Migration = { version: 3, name: 'a broken one', statements: ['CREATE TABLE half (id INTEGER) STRICT', 'CREATE NONSENSE'] };
+/** The layout that this code knows. */
+const NEWEST = MIGRATIONS.length;
+const NEXT: Migration = { version: NEWEST + 1, name: 'a test', statements: ['CREATE TABLE more (id INTEGER PRIMARY KEY) STRICT', 'INSERT INTO more VALUES (1)'] };
+const BROKEN: Migration = { version: NEWEST + 2, name: 'a broken one', statements: ['CREATE TABLE half (id INTEGER) STRICT', 'CREATE NONSENSE'] };
 
 suite('the file of a store', () => {
   test('is for its owner only, whatever the umask, and so is all that SQLite puts beside it', async () => {
@@ -114,16 +116,16 @@ suite('migrations', () => {
     await first.microvms.insert(microvmRecord('a'));
     await first[Symbol.asyncDispose]();
     const thread = new SqliteThread(path);
-    assert.deepEqual(await migrate(thread, path, MIGRATIONS), { from: 1, to: 1, backupPath: null });
-    await assert.rejects(migrate(thread, path, [...MIGRATIONS, NEXT, BROKEN]), { kind: 'internal', message: /layout 3 \(a broken one\)/ });
-    assert.deepEqual(await rows(thread, 'PRAGMA user_version'), [{ user_version: 2 }]);
+    assert.deepEqual(await migrate(thread, path, MIGRATIONS), { from: NEWEST, to: NEWEST, backupPath: null });
+    await assert.rejects(migrate(thread, path, [...MIGRATIONS, NEXT, BROKEN]), { kind: 'internal', message: new RegExp(`layout ${NEWEST + 2} \\(a broken one\\)`) });
+    assert.deepEqual(await rows(thread, 'PRAGMA user_version'), [{ user_version: NEWEST + 1 }]);
     assert.deepEqual(await rows(thread, "SELECT name FROM sqlite_schema WHERE name IN ('more', 'half')"), [{ name: 'more' }]);
     await thread.close();
 
-    const newer = `The store at ${path} was written by a newer Lull (layout 2, this one knows 1). Start that version again, or put back the copy it made (${path}.layout-1.backup).`;
+    const newer = `The store at ${path} was written by a newer Lull (layout ${NEWEST + 1}, this one knows ${NEWEST}). Start that version again, or put back the copy it made (${path}.layout-${NEWEST}.backup).`;
     await assert.rejects(openStore({ path }), { kind: 'conflict', message: newer });
 
-    const copy = backupPathOf(path, 1);
+    const copy = backupPathOf(path, NEWEST);
     assert.equal(modeOf(copy), 0o600);
     await using store = await openStore({ path: copy });
     assert.deepEqual(await store.microvms.get('microvm-a'), microvmRecord('a'));
@@ -131,8 +133,8 @@ suite('migrations', () => {
 
   test('a store in memory and a new one need no copy', async () => {
     const thread = new SqliteThread(':memory:');
-    assert.deepEqual(await migrate(thread, ':memory:', MIGRATIONS), { from: 0, to: 1, backupPath: null });
-    assert.deepEqual(await migrate(thread, ':memory:', [...MIGRATIONS, NEXT]), { from: 1, to: 2, backupPath: null });
+    assert.deepEqual(await migrate(thread, ':memory:', MIGRATIONS), { from: 0, to: NEWEST, backupPath: null });
+    assert.deepEqual(await migrate(thread, ':memory:', [...MIGRATIONS, NEXT]), { from: NEWEST, to: NEWEST + 1, backupPath: null });
     await thread.close();
   });
 });
