@@ -3,8 +3,9 @@
  * signed AWS API request"; appendix A of the contract reference. A failure is a reason; each surface words it its own way.
  */
 import type { IncomingMessage } from 'node:http';
-import type { AccessKey, AccessKeyRepository, Clock } from '../domain/ports.ts';
+import { assumedRoleArn } from '../domain/ids.ts';
 import type { Realm } from '../domain/ids.ts';
+import type { AccessKey, AccessKeyRepository, Clock, RoleSession } from '../domain/ports.ts';
 import {
   SIGV4_ALGORITHM,
   amzDate,
@@ -22,6 +23,7 @@ import type { CredentialScope } from '../lib/sigv4.ts';
 export const MAX_SKEW_MS = 15 * 60 * 1000;
 /** S3: "Authenticating requests: using query parameters": a week. */
 const MAX_PRESIGNED_SECONDS = 604_800;
+const TOKEN_HEADER = 'x-amz-security-token';
 
 /** Why a request is not let in. */
 export type AuthReason =
@@ -30,7 +32,9 @@ export type AuthReason =
   | 'unsupported-algorithm'
   | 'incomplete'
   | 'unknown-key'
-  | 'session-token'
+  | 'token-missing'
+  | 'token-invalid'
+  | 'token-expired'
   | 'wrong-region'
   | 'wrong-service'
   | 'date-mismatch'
@@ -39,7 +43,8 @@ export type AuthReason =
   | 'expired'
   | 'host-not-signed'
   | 'headers-not-signed'
-  | 'mismatch';
+  | 'mismatch'
+  | 'not-permitted';
 
 /** A request that is not let in. `detail` is the part of the message that differs from case to case. */
 export class AuthFailure extends Error {
@@ -65,11 +70,25 @@ export interface SignatureClaim {
   readonly date: string;
   /** Of a presigned URL. */
   readonly expiresSeconds: number | null;
+  /** Sent with the signature by whoever signs with a temporary key. */
+  readonly securityToken: string | undefined;
 }
+
+/** Who signed. */
+export type Principal =
+  /** A key of the installation: everything is open to it. */
+  | { readonly kind: 'installation'; readonly accessKeyId: string }
+  /** A temporary key of a microVM's execution role (contract reference, section 8.2): the services of {@link ROLE_SERVICES} only. */
+  | { readonly kind: 'role'; readonly accessKeyId: string; readonly session: RoleSession };
+
+/** What the role of a microVM reaches; `sts` limits it to GetCallerIdentity itself. */
+const ROLE_SERVICES: readonly string[] = ['s3', 'sts'];
 
 /** A claim whose key is ours and whose time, region and service are right; the signature is still to be checked. */
 export interface KnownSigner {
   readonly claim: SignatureClaim;
+  /** Not to be believed before {@link Authenticator.verify} either. */
+  readonly principal: Principal;
   /** Signs in the claim's scope (chunks of an upload are signed with it too). */
   readonly key: Buffer;
 }
@@ -95,10 +114,10 @@ export const receivedUrl = (request: IncomingMessage & { originalUrl?: string })
 export function readClaim(request: IncomingMessage): SignatureClaim {
   const { query } = splitUrl(receivedUrl(request));
   const header = request.headers.authorization;
-  const presigned = /(?:^|&)X-Amz-(?:Algorithm|Signature|Credential)=/.test(query);
+  const presigned = /(?:^|&)X-Amz-(?:Algorithm|Signature|Credential|Security-Token)=/.test(query);
   if (header !== undefined && presigned) throw new AuthFailure('two-mechanisms');
   if (header !== undefined) return claimOfHeader(header, request);
-  if (presigned) return claimOfQuery(query);
+  if (presigned) return claimOfQuery(query, request);
   throw new AuthFailure('missing');
 }
 
@@ -123,8 +142,11 @@ function claimOfHeader(header: string, request: IncomingMessage): SignatureClaim
     signature: fields.get('Signature') ?? '',
     date,
     expiresSeconds: null,
+    securityToken: tokenOfHeaders(request),
   };
 }
+
+const tokenOfHeaders = (request: IncomingMessage) => request.headersDistinct[TOKEN_HEADER]?.join(',');
 
 function dateOfHeaders(request: IncomingMessage): string | undefined {
   const given = request.headers['x-amz-date'];
@@ -135,7 +157,7 @@ function dateOfHeaders(request: IncomingMessage): string | undefined {
   return Number.isNaN(atMs) ? undefined : amzDate(atMs);
 }
 
-function claimOfQuery(query: string): SignatureClaim {
+function claimOfQuery(query: string, request: IncomingMessage): SignatureClaim {
   const values = new Map<string, string>();
   try {
     for (const [name, value] of queryPairs(query)) {
@@ -151,7 +173,6 @@ function claimOfQuery(query: string): SignatureClaim {
   const missing = names.filter((name) => (values.get(name) ?? '') === '');
   if (missing.length > 0) throw new AuthFailure('incomplete', `Query-string authentication requires ${missing.join(', ')}.`);
   if (algorithm !== SIGV4_ALGORITHM) throw new AuthFailure('unsupported-algorithm', algorithm.slice(0, 64));
-  if (values.has('X-Amz-Security-Token')) throw new AuthFailure('session-token');
   const expires = values.get('X-Amz-Expires') ?? '';
   const expiresSeconds = /^\d{1,6}$/.test(expires) ? Number(expires) : 0;
   if (expiresSeconds < 1 || expiresSeconds > MAX_PRESIGNED_SECONDS) {
@@ -166,6 +187,7 @@ function claimOfQuery(query: string): SignatureClaim {
     signature: values.get('X-Amz-Signature') ?? '',
     date,
     expiresSeconds,
+    securityToken: values.get('X-Amz-Security-Token') ?? tokenOfHeaders(request),
   };
 }
 
@@ -196,10 +218,13 @@ export class Authenticator {
    */
   async identify(request: IncomingMessage, service: string): Promise<KnownSigner> {
     const claim = readClaim(request);
-    if (request.headers['x-amz-security-token'] !== undefined) throw new AuthFailure('session-token');
     if (!claim.signedHeaders.includes('host')) throw new AuthFailure('host-not-signed');
+    if (request.headers[TOKEN_HEADER] !== undefined && !claim.signedHeaders.includes(TOKEN_HEADER)) {
+      throw new AuthFailure('headers-not-signed', TOKEN_HEADER);
+    }
     const key = await this.#keys.get(claim.accessKeyId);
     if (key === undefined) throw new AuthFailure('unknown-key', claim.accessKeyId);
+    this.#checkToken(claim, key);
     if (claim.scope.region !== this.#realm.region) throw new AuthFailure('wrong-region', claim.scope.region);
     if (claim.scope.service !== service) throw new AuthFailure('wrong-service', service);
     if (claim.scope.date !== claim.date.slice(0, 8)) {
@@ -207,15 +232,15 @@ export class Authenticator {
       throw new AuthFailure('date-mismatch', `${dates}, from ${`'${claim.date}'`}.`);
     }
     this.#checkTime(claim);
-    return { claim, key: keyFor(key, claim.scope) };
+    return { claim, principal: principalOf(key), key: signingKey(key.secretAccessKey, claim.scope) };
   }
 
   /**
-   * Checks the signature of a request over a payload hash.
-   * @throws AuthFailure mismatch
+   * Checks the signature of a request over a payload hash, and that its service is open to whoever signed.
+   * @throws AuthFailure mismatch, not-permitted
    */
   verify(request: IncomingMessage, signer: KnownSigner, payloadHash: string): void {
-    const { claim, key } = signer;
+    const { claim, principal, key } = signer;
     const { path, query } = splitUrl(receivedUrl(request));
     let canonical: string;
     try {
@@ -233,6 +258,20 @@ export class Authenticator {
     }
     const expected = signatureOf(key, stringToSign({ amzDate: claim.date, scope: claim.scope, canonicalRequest: canonical }));
     if (!constantTimeEqual(expected, claim.signature)) throw new AuthFailure('mismatch');
+    if (principal.kind === 'role' && !ROLE_SERVICES.includes(claim.scope.service)) {
+      throw new AuthFailure('not-permitted', assumedRoleArn(principal.session));
+    }
+  }
+
+  /** A temporary key is good with its token only, and until it expires; a key of the installation has none. */
+  #checkToken({ accessKeyId, securityToken }: SignatureClaim, { session }: AccessKey): void {
+    if (session === null) {
+      if (securityToken !== undefined) throw new AuthFailure('token-invalid');
+      return;
+    }
+    if (securityToken === undefined) throw new AuthFailure('token-missing', accessKeyId);
+    if (!constantTimeEqual(securityToken, session.sessionToken)) throw new AuthFailure('token-invalid');
+    if (this.#clock.nowMs() >= session.expiresAtMs) throw new AuthFailure('token-expired');
   }
 
   #checkTime(claim: SignatureClaim): void {
@@ -254,5 +293,6 @@ export class Authenticator {
   }
 }
 
-const keyFor = (key: AccessKey, scope: CredentialScope) => signingKey(key.secretAccessKey, scope);
+const principalOf = ({ accessKeyId, session }: AccessKey): Principal =>
+  session === null ? { kind: 'installation', accessKeyId } : { kind: 'role', accessKeyId, session };
 

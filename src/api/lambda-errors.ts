@@ -41,10 +41,15 @@ const AUTH_ERRORS: { readonly [R in AuthReason]: { exception: ExceptionName; tex
     exception: 'UnrecognizedClientException',
     text: () => 'The security token included in the request is invalid.',
   },
-  'session-token': {
+  'token-missing': {
     exception: 'UnrecognizedClientException',
     text: () => 'The security token included in the request is invalid.',
   },
+  'token-invalid': {
+    exception: 'UnrecognizedClientException',
+    text: () => 'The security token included in the request is invalid.',
+  },
+  'token-expired': { exception: 'ExpiredTokenException', text: () => 'The security token included in the request is expired' },
   'wrong-region': { exception: 'InvalidSignatureException', text: () => 'Credential should be scoped to a valid region.' },
   'wrong-service': {
     exception: 'InvalidSignatureException',
@@ -66,6 +71,10 @@ const AUTH_ERRORS: { readonly [R in AuthReason]: { exception: ExceptionName; tex
     text: (detail) => `There were headers present in the request which were not signed: ${detail}`,
   },
   mismatch: { exception: 'InvalidSignatureException', text: () => MISMATCH },
+  'not-permitted': {
+    exception: 'AccessDeniedException',
+    text: (detail) => `User: ${detail} is not authorized to perform this action: the role of a microVM reaches S3 only.`,
+  },
 };
 
 /** Turns whatever was thrown into a refusal of the wire. What is not ours to show becomes `InternalServerException` without details. */

@@ -27,6 +27,7 @@ export const EXCEPTIONS = {
   TooManyRequestsException: { status: 429, members: ['Type'], messageMember: 'message' },
   ValidationException: { status: 400, members: [], messageMember: 'message' },
   // Common errors of AWS's front door ("Common error types" of every AWS API reference).
+  ExpiredTokenException: { status: 403, members: [], messageMember: 'message' },
   IncompleteSignatureException: { status: 403, members: [], messageMember: 'message' },
   InvalidSignatureException: { status: 403, members: [], messageMember: 'message' },
   MissingAuthenticationTokenException: { status: 403, members: [], messageMember: 'message' },

@@ -43,6 +43,12 @@ export function imageNameOf(identifier: string): string {
   throw invalidArn(identifier);
 }
 
+/** How a session of a role is named as a caller (IAM User Guide, "IAM identifiers"); a role's path is not part of it. */
+export function assumedRoleArn({ roleArn, sessionName }: { readonly roleArn: string; readonly sessionName: string }): string {
+  const [, partition, , , account] = roleArn.split(':');
+  return `arn:${partition}:sts::${account}:assumed-role/${roleArn.slice(roleArn.lastIndexOf('/') + 1)}/${sessionName}`;
+}
+
 /** A microVM's id from a fresh uuid. */
 export const microvmId = (uuid: string) => `microvm-${uuid}`;
 

@@ -23,6 +23,8 @@ export interface CredentialScope {
 export interface SigningCredentials {
   readonly accessKeyId: string;
   readonly secretAccessKey: string;
+  /** Of a temporary key; sent and signed with every request. */
+  readonly sessionToken?: string;
 }
 
 /** How often the path is percent-encoded in the canonical request: S3 once, every other service once more than it was sent. */
@@ -203,7 +205,8 @@ const contextScope = (context: SigningContext): CredentialScope => ({
 /**
  * Signs a request by header.
  * @param payload the body, or a literal such as {@link UNSIGNED_PAYLOAD} as `{ hash }`
- * @returns the headers to send: the given ones, `host`, `x-amz-date`, `x-amz-content-sha256` and `authorization`
+ * @returns the headers to send: the given ones, `host`, `x-amz-date`, `x-amz-content-sha256`, `x-amz-security-token` where
+ *   there is one, and `authorization`
  */
 export function signHeaders(
   request: SignableRequest,
@@ -213,11 +216,13 @@ export function signHeaders(
   const payloadHash = typeof payload === 'object' && 'hash' in payload ? payload.hash : sha256Hex(payload);
   const date = amzDate(context.nowMs);
   const scope = contextScope(context);
+  const { sessionToken } = context.credentials;
   const headers: Record<string, string> = {
     ...lowerCased(request.headers ?? {}),
     host: request.url.host,
     'x-amz-date': date,
     'x-amz-content-sha256': payloadHash,
+    ...(sessionToken === undefined ? {} : { 'x-amz-security-token': sessionToken }),
   };
   const signedHeaders = Object.keys(headers).toSorted();
   const canonical = canonicalRequest({
@@ -244,6 +249,7 @@ export function signHeaders(
 export function presign(request: SignableRequest, expiresSeconds: number, context: SigningContext): URL {
   const scope = contextScope(context);
   const date = amzDate(context.nowMs);
+  const { sessionToken } = context.credentials;
   const headers = { ...lowerCased(request.headers ?? {}), host: request.url.host };
   const signedHeaders = Object.keys(headers).toSorted();
   const added = {
@@ -252,6 +258,7 @@ export function presign(request: SignableRequest, expiresSeconds: number, contex
     'X-Amz-Date': date,
     'X-Amz-Expires': String(expiresSeconds),
     'X-Amz-SignedHeaders': signedHeaders.join(';'),
+    ...(sessionToken === undefined ? {} : { 'X-Amz-Security-Token': sessionToken }),
   };
   const addedText = Object.entries(added).map(([name, value]) => `${name}=${uriEncode(value)}`);
   const query = [request.url.search.slice(1), ...addedText].filter((part) => part !== '').join('&');

@@ -17,6 +17,7 @@ export const S3_ERRORS = {
   },
   BucketNotEmpty: { status: 409, message: 'The bucket you tried to delete is not empty.' },
   EntityTooLarge: { status: 400, message: 'Your proposed upload exceeds the maximum allowed size' },
+  ExpiredToken: { status: 400, message: 'The provided token has expired.' },
   IncompleteBody: {
     status: 400,
     message: 'You did not provide the number of bytes specified by the Content-Length HTTP header',
@@ -84,7 +85,9 @@ const AUTH_CODES: { readonly [R in AuthReason]: (detail: string, byQuery: boolea
     }),
   incomplete: (detail, byQuery) => malformed(byQuery, detail),
   'unknown-key': (detail) => new S3Error('InvalidAccessKeyId', { detail: { AWSAccessKeyId: detail } }),
-  'session-token': () => new S3Error('InvalidToken'),
+  'token-missing': (detail) => new S3Error('InvalidAccessKeyId', { detail: { AWSAccessKeyId: detail } }),
+  'token-invalid': () => new S3Error('InvalidToken'),
+  'token-expired': () => new S3Error('ExpiredToken'),
   'wrong-region': (detail, byQuery) => malformed(byQuery, `the region '${detail}' is wrong`),
   'wrong-service': (detail, byQuery) => malformed(byQuery, `incorrect service: this endpoint belongs to "${detail}".`),
   'date-mismatch': (detail, byQuery) => malformed(byQuery, `Invalid credential date: ${detail}`),
@@ -99,6 +102,7 @@ const AUTH_CODES: { readonly [R in AuthReason]: (detail: string, byQuery: boolea
       detail: { HeadersNotSigned: detail },
     }),
   mismatch: () => new S3Error('SignatureDoesNotMatch'),
+  'not-permitted': () => new S3Error('AccessDenied'),
 };
 
 const malformed = (byQuery: boolean, detail: string) =>

@@ -47,7 +47,7 @@ const OPERATIONS: readonly AnyOperation[] = [
 ];
 
 /** Parameters that say nothing about the operation: the SDK's own, and those of a presigned URL. */
-const isNeutral = (name: string) => name === 'x-id' || /^x-amz-(algorithm|credential|signature|date|signedheaders|expires|content-sha256|user-agent|sdk-checksum-algorithm)$/i.test(name);
+const isNeutral = (name: string) => name === 'x-id' || /^x-amz-(algorithm|credential|signature|date|signedheaders|expires|security-token|content-sha256|user-agent|sdk-checksum-algorithm)$/i.test(name);
 
 /** Adds the surface to a scope of its own. */
 export function addS3Surface(app: FastifyInstance, surface: S3Surface): void {

@@ -10,6 +10,7 @@ import { pino } from 'pino';
 import { createApi } from '../../../src/api/server.ts';
 import type { ApiLimits } from '../../../src/api/server.ts';
 import { DEFAULT_REALM } from '../../../src/domain/ids.ts';
+import type { AccessKeyRepository } from '../../../src/domain/ports.ts';
 import { openBlobs } from '../../../src/store/blobs.ts';
 import { openStore } from '../../../src/store/store.ts';
 import { signHeaders } from '../../../src/lib/sigv4.ts';
@@ -36,6 +37,7 @@ export interface ApiBed extends AsyncDisposable {
   readonly time: { nowMs: number };
   /** Lines of the log, parsed. */
   readonly logLines: Record<string, unknown>[];
+  readonly accessKeys: AccessKeyRepository;
   readonly blobFiles: () => Promise<string[]>;
   readonly context: (service: 'lambda' | 's3') => SigningContext;
   /** A signed request without an SDK. */
@@ -88,6 +90,7 @@ export async function startApi(limits: Partial<ApiLimits> = {}): Promise<ApiBed>
     s3,
     time,
     logLines,
+    accessKeys: store.accessKeys,
     blobFiles: () => readdir(folder),
     context,
     async call(method, path, { service = 'lambda', body, headers = {} } = {}) {

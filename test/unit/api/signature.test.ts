@@ -41,7 +41,7 @@ const MISUSES: readonly Misuse[] = [
   { part: 'a nonsense date', alter: (r) => (r.headers['x-amz-date'] = '20269999T999999Z'), lambda: [403, 'IncompleteSignatureException', /'X-Amz-Date'/], s3: [400, 'AuthorizationHeaderMalformed'] },
   { part: 'an unknown key', sign: (c) => ({ ...c, credentials: { ...c.credentials, accessKeyId: 'AKIANOBODY' } }), lambda: [403, 'UnrecognizedClientException', /security token included in the request is invalid/], s3: [403, 'InvalidAccessKeyId'] },
   { part: 'a wrong secret', sign: (c) => ({ ...c, credentials: { ...c.credentials, secretAccessKey: 'no' } }), lambda: MISMATCH, s3: NO_MATCH },
-  { part: 'a session token', alter: (r) => (r.headers['x-amz-security-token'] = 'abc'), lambda: [403, 'UnrecognizedClientException', /token/], s3: [400, 'InvalidToken'] },
+  { part: 'a session token that is not signed', alter: (r) => (r.headers['x-amz-security-token'] = 'abc'), lambda: [403, 'InvalidSignatureException', /not signed: x-amz-security-token/], s3: [403, 'AccessDenied'] },
   { part: 'another region', sign: (c) => ({ ...c, region: 'eu-central-1' }), lambda: [403, 'InvalidSignatureException', /valid region/], s3: [400, 'AuthorizationHeaderMalformed'] },
   { part: 'too old', sign: (c) => ({ ...c, nowMs: c.nowMs - 16 * MINUTE_MS }), lambda: [403, 'InvalidSignatureException', /^Signature expired: /], s3: [403, 'RequestTimeTooSkewed'] },
   { part: 'too new', sign: (c) => ({ ...c, nowMs: c.nowMs + 16 * MINUTE_MS }), lambda: [403, 'InvalidSignatureException', /^Signature not yet current: /], s3: [403, 'RequestTimeTooSkewed'] },
