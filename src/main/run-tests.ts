@@ -4,6 +4,7 @@ import { access } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
 import { LullError } from '../domain/errors.ts';
+import { installTestClients } from '../setup/test-clients.ts';
 
 /** Real microVMs under emulation keep a core busy each: more files at once only make each other late. */
 const MAX_FILES_AT_ONCE = 4;
@@ -37,6 +38,7 @@ export async function runTests(options: { root: string; cargoTarget: string; say
       cwd: root,
     },
   ];
+  await provideClients(options);
   const failed: string[] = [];
   for (const run of runs) {
     if (signal.aborted) break;
@@ -49,6 +51,14 @@ export async function runTests(options: { root: string; cargoTarget: string; say
   signal.throwIfAborted();
   if (failed.length > 0) say(`failed: ${failed.join(', ')}`);
   return failed.length === 0 ? 0 : 1;
+}
+
+/** Where there is no network, the tests that need them skip. */
+async function provideClients(options: { root: string; say: (line: string) => void; signal: AbortSignal }): Promise<void> {
+  await installTestClients(options).catch((error: unknown) => {
+    options.signal.throwIfAborted();
+    options.say(`tests with boto3 and the AWS CLI are skipped. ${error instanceof Error ? error.message : String(error)}`);
+  });
 }
 
 function runToEnd({ argv, cwd }: TestRun, signal: AbortSignal): Promise<boolean> {

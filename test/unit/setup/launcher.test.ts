@@ -57,6 +57,14 @@ test('not root: one apt-get line names all that is missing, status 1, nothing to
   assert.ok(!(await readdir(bin)).includes('apt-get.ran'));
 });
 
+test('what the tests alone need is asked for by `test` alone', async () => {
+  const root = await checkout('for-tests');
+  await writeFile(join(root, 'setup/debian-packages'), 'absent any /nowhere/at/all\npython3-venv any /nowhere/either\n');
+  const bin = await programs('for-tests-bin', { id: 'echo 1000' });
+  const missing = (command: string) => run(root, bin, [command]).stderr.match(/recommends (.*)/)?.[1];
+  assert.deepEqual([missing('setup'), missing('demo'), missing('test')], ['absent', 'absent', 'absent python3-venv']);
+});
+
 test('other commands do no set-up: they name the mend', async () => {
   const root = await checkout('stale');
   const { status, stderr } = run(root, await programs('stale-bin', {}), ['up']);
