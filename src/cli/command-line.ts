@@ -5,6 +5,8 @@ import type { Command } from 'commander';
 export interface Terminal {
   readonly env: NodeJS.ProcessEnv;
   readonly uid: number;
+  /** The data folder of commands that are told none: the environment's, the configuration file's, or the usual one. */
+  readonly dataFolder: () => string;
   /** Writes to standard output. */
   readonly out: (text: string | Buffer) => void;
   /** Writes one line to standard error. */
@@ -50,6 +52,13 @@ export interface ServerOptionText {
 /** Option values as given on the command line. */
 export type OptionValues = Readonly<Record<string, string | boolean | readonly string[] | undefined>>;
 
+/** What `lull config` shows. */
+export interface Configuration {
+  readonly settings: readonly { readonly key: string; readonly value: unknown; readonly source: string }[];
+  /** A configuration file that says the same, with the sources as comments. */
+  readonly file: string;
+}
+
 /** What touches the machine; `src/main` has the real one. */
 export interface Machine {
   readonly version: string;
@@ -60,6 +69,8 @@ export interface Machine {
   readonly serverOptions: readonly ServerOptionText[];
   /** Starts a server. @throws UsageError where an option is wrong */
   serve(values: OptionValues): Promise<Serving>;
+  /** The settings that a server would start with. @throws UsageError where one is wrong */
+  configuration(values: OptionValues): Promise<Configuration>;
   /** Prepares the machine, telling each step. @returns false where there was nothing to do */
   setUp(options: { refresh: boolean; say: (line: string) => void; signal: AbortSignal }): Promise<boolean>;
   doctor(options: { signal: AbortSignal }): Promise<readonly Finding[]>;

@@ -4,7 +4,7 @@ import { resolve } from 'node:path';
 import { Option } from 'commander';
 import type { Command } from 'commander';
 import { LullClient } from '../client/client.ts';
-import { caFiles, defaultDataFolder, readCredentials, readServerAddress } from '../client/data-folder.ts';
+import { caFiles, readCredentials, readServerAddress } from '../client/data-folder.ts';
 import type { InstallationCredentials, ServerAddress } from '../client/data-folder.ts';
 import type { Terminal } from './command-line.ts';
 import { CommandFailure } from './command-line.ts';
@@ -32,7 +32,7 @@ export interface Installation {
 
 /** The data folder that a command means. */
 export const dataFolder = (terminal: Terminal, choice: ServerChoice) =>
-  choice.data === undefined || choice.data === '' ? defaultDataFolder(terminal.env, terminal.uid) : resolve(choice.data);
+  choice.data === undefined || choice.data === '' ? terminal.dataFolder() : resolve(choice.data);
 
 /** Reads where the server is and as whom to speak to it. @throws InstallationError, CommandFailure where the folder knows none */
 export async function findInstallation(terminal: Terminal, choice: ServerChoice): Promise<Installation> {

@@ -36,7 +36,7 @@ export async function startOwnServer(terminal: Terminal, machine: Machine): Prom
   await chmod(folder, 0o700);
   const data = join(folder, 'data');
   // Its own process group: Ctrl-C reaches this command alone, which then ends the server in good order.
-  const words = [...machine.self, 'up', '--data', data, '--runtime', join(folder, 'run'), '--listen', '127.0.0.1:0', '--endpoint-listen', '127.0.0.1:0'];
+  const words = [...machine.self, 'up', '--config', 'none', '--data', data, '--runtime', join(folder, 'run'), '--listen', '127.0.0.1:0', '--endpoint-listen', '127.0.0.1:0'];
   const child = spawn(words[0]!, words.slice(1), { stdio: ['ignore', 'pipe', 'pipe'], detached: true, env: withoutSettings(terminal.env) });
   let tail = '';
   for (const stream of [child.stdout, child.stderr]) {

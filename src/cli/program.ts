@@ -1,6 +1,7 @@
 /** The command line as a whole: commands, errors, exit status. */
 import { Command, CommanderError } from 'commander';
 import { addBuild } from './build.ts';
+import { addConfig } from './config.ts';
 import type { CommandContext, Machine, Terminal } from './command-line.ts';
 import { addCurl } from './curl.ts';
 import { addDemo } from './demo.ts';
@@ -47,6 +48,7 @@ export async function runCommandLine(argv: readonly string[], { terminal, machin
   const context = { program, terminal, machine, action };
   addUp(context);
   addDown(context);
+  addConfig(context);
   addEnv(context);
   addBuild(context);
   addRun(context);

@@ -1,15 +1,10 @@
 /** `lull up`: serves in the foreground. */
-import { Option } from 'commander';
 import type { CommandContext, OptionValues } from './command-line.ts';
+import { addServerOptions } from './server-options.ts';
 
 export function addUp({ program, terminal, machine, action }: CommandContext): void {
   const command = program.command('up').description('serve in the foreground until SIGTERM, SIGINT or `lull down`');
-  for (const { flag, description, env, shownDefault, repeatable } of machine.serverOptions) {
-    const notes = [env, ...(shownDefault === undefined ? [] : [`default: ${shownDefault}`])].join('; ');
-    const option = new Option(flag, `${description} (${notes})`);
-    if (repeatable === true) option.argParser((value: string, before: string[] | undefined) => [...(before ?? []), value]);
-    command.addOption(option);
-  }
+  addServerOptions(command, machine.serverOptions);
   command.action(
     action(async (values: OptionValues) => {
       const serving = await machine.serve(values);

@@ -2,6 +2,7 @@
 import type { Terminal } from '../cli/command-line.ts';
 import { runCommandLine } from '../cli/program.ts';
 import { createMachine } from './machine.ts';
+import { gatherSetting } from './settings.ts';
 
 /** As a shell reports an end by SIGINT. */
 const INTERRUPTED = 130;
@@ -20,6 +21,7 @@ process.stdout.on('error', () => process.exit(0));
 const surroundings = { env: process.env, uid: process.getuid!() };
 const terminal: Terminal = {
   ...surroundings,
+  dataFolder: () => gatherSetting('data', surroundings).value,
   out: (text) => {
     process.stdout.write(text);
   },

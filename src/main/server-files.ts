@@ -2,7 +2,8 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import type { Realm } from '../domain/ids.ts';
+import { LullError } from '../domain/errors.ts';
+import { DEFAULT_REALM, type Realm } from '../domain/ids.ts';
 import type { AccessKeyRepository, Clock, Random } from '../domain/ports.ts';
 import { writeFileAtomic } from '../lib/atomic-file.ts';
 
@@ -18,6 +19,31 @@ const KEY_ID_BYTES = 16;
 const BASE32 = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567';
 const SECRET_BYTES = 30;
 
+/** The realm that a data folder was made with, and the file that says so; undefined where no server ever ran on it. */
+export async function rememberedRealm(dataFolder: string): Promise<{ realm: Realm; path: string } | undefined> {
+  const path = join(dataFolder, 'credentials.json');
+  const kept = await readCredentials(path);
+  return kept === undefined ? undefined : { realm: { region: kept.region, account: kept.account }, path };
+}
+
+/**
+ * The realm of a data folder: what it was made with, else what is asked for, else {@link DEFAULT_REALM}.
+ * @throws LullError conflict where it was made with another than is asked for: its ARNs are stored
+ */
+export async function realmOf(dataFolder: string, asked: { region: string | undefined; account: string | undefined }): Promise<Realm> {
+  const kept = (await rememberedRealm(dataFolder))?.realm;
+  const realm = { region: asked.region ?? (kept ?? DEFAULT_REALM).region, account: asked.account ?? (kept ?? DEFAULT_REALM).account };
+  if (kept === undefined || (kept.region === realm.region && kept.account === realm.account)) return realm;
+  throw new LullError(
+    'conflict',
+    `${dataFolder} was made for region ${kept.region} and account ${kept.account}, which are part of every ARN in it: ` +
+      `start it without --region and --account, or give another folder with --data.`,
+  );
+}
+
+const readCredentials = async (path: string) =>
+  credentialsSchema.safeParse(await readFile(path, 'utf8').then(JSON.parse).catch(() => undefined)).data;
+
 /** Makes the first access key where there is none, and keeps it for `lull env` in `credentials.json` (0600). */
 export async function ensureCredentials(parts: {
   dataFolder: string;
@@ -28,8 +54,8 @@ export async function ensureCredentials(parts: {
 }): Promise<void> {
   const { dataFolder, keys, realm, clock, random } = parts;
   const path = join(dataFolder, 'credentials.json');
-  const kept = credentialsSchema.safeParse(await readFile(path, 'utf8').then(JSON.parse).catch(() => undefined));
-  if (kept.success && (await keys.get(kept.data.accessKeyId))?.secretAccessKey === kept.data.secretAccessKey) return;
+  const kept = await readCredentials(path);
+  if (kept !== undefined && (await keys.get(kept.accessKeyId))?.secretAccessKey === kept.secretAccessKey) return;
   const accessKeyId = `AKIA${[...random.bytes(KEY_ID_BYTES)].map((byte) => BASE32[byte % BASE32.length]).join('')}`;
   const secretAccessKey = random.bytes(SECRET_BYTES).toString('base64');
   await keys.insert({ accessKeyId, secretAccessKey, createdAtMs: clock.nowMs(), description: 'made at the first start', session: null });

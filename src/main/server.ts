@@ -14,8 +14,9 @@ import { managedImages } from '../control/images/managed.ts';
 import type { Traffic } from '../control/microvms/traffic.ts';
 import { Microvms } from '../control/microvms/use-cases.ts';
 import { LullError } from '../domain/errors.ts';
-import { DEFAULT_REALM } from '../domain/ids.ts';
+import type { Realm } from '../domain/ids.ts';
 import type { Platform } from '../domain/platform.ts';
+import { quotasOf, type Quotas } from '../domain/quotas.ts';
 import type { EndpointTokens } from '../domain/ports.ts';
 import { createBuildLogs } from '../image/build-log.ts';
 import { createImageBuilder } from '../image/builder.ts';
@@ -35,7 +36,7 @@ import type { Driver } from '../vmm/driver.ts';
 import { chooseDriver, hostToolPath } from './choose-driver.ts';
 import { lazyContainerBuilder } from './container-builder.ts';
 import type { ServerOptions } from './options.ts';
-import { announceServer, ensureCredentials } from './server-files.ts';
+import { announceServer, ensureCredentials, realmOf } from './server-files.ts';
 import { defaultMemoryQuotaMib, hostCapacity, systemClock, systemRandom } from './system-ports.ts';
 import { VERSION } from './version.ts';
 
@@ -73,7 +74,9 @@ export async function startServer(given: ServerOptions, environment: ServerEnvir
   stack.use(lockDataFolder(options.dataFolder));
   const log = pino({ level: options.logLevel }, environment.logTo ?? { write: () => undefined });
   const driver = await chooseDriver(options, platform, environment.kvmWorks);
-  const parts = await openParts(stack, { options, platform, driver, log });
+  const realm = await realmOf(options.dataFolder, options.realm);
+  const quotas = quotasOf(options.quotas, defaultMemoryQuotaMib());
+  const parts = await openParts(stack, { options, realm, quotas, platform, driver, log });
   const listeners = await listen(stack, parts);
   const held = stack.move();
   return {
@@ -87,6 +90,8 @@ export async function startServer(given: ServerOptions, environment: ServerEnvir
 
 interface Ground {
   readonly options: ServerOptions;
+  readonly realm: Realm;
+  readonly quotas: Quotas;
   readonly platform: Platform;
   readonly driver: Driver;
   readonly log: Logger;
@@ -128,9 +133,9 @@ async function openParts(stack: AsyncDisposableStack, ground: Ground) {
       log,
       clock: systemClock,
       random: systemRandom,
-      realm: DEFAULT_REALM,
+      realm: ground.realm,
       capacity: hostCapacity,
-      memoryQuotaMib: options.memoryQuotaMib ?? defaultMemoryQuotaMib(),
+      memoryQuotaMib: ground.quotas.memory,
       hookTimeoutScale: timeoutScaleOf(driver),
       forgetConnections: (microvmId) => proxy.forget(microvmId),
     }),
@@ -149,7 +154,7 @@ interface ImageGround {
 }
 
 function imageControl(stack: AsyncDisposableStack, ground: Ground, { layout, workers, snapshots, store, blobs }: ImageGround) {
-  const { options, platform, driver, log } = ground;
+  const { options, realm, platform, driver, log } = ground;
   const containers = stack.use(lazyContainerBuilder(options, platform, log));
   const snapshotter = new SnapshotMaker({
     layout,
@@ -178,9 +183,9 @@ function imageControl(stack: AsyncDisposableStack, ground: Ground, { layout, wor
     log,
     clock: systemClock,
     random: systemRandom,
-    realm: DEFAULT_REALM,
+    realm,
     limits: DEFAULT_IMAGE_LIMITS,
-    managed: managedImages(DEFAULT_REALM, platform.baseImages),
+    managed: managedImages(realm, platform.baseImages),
   });
 }
 
@@ -221,9 +226,9 @@ async function makeProxy({ options, log }: Ground, tokens: EndpointTokens, traff
 }
 
 async function listen(stack: AsyncDisposableStack, parts: Parts): Promise<{ apiUrl: string; endpointPort: number }> {
-  const { options, store, microvms, images } = parts;
+  const { options, realm, store, microvms, images } = parts;
   const proxy = stack.use(parts.proxy);
-  await ensureCredentials({ dataFolder: options.dataFolder, keys: store.accessKeys, realm: DEFAULT_REALM, clock: systemClock, random: systemRandom });
+  await ensureCredentials({ dataFolder: options.dataFolder, keys: store.accessKeys, realm, clock: systemClock, random: systemRandom });
   // Nothing is served before the store and the world agree again.
   await microvms.recover();
   await images.recover();
@@ -246,7 +251,7 @@ async function listenEndpoints(proxy: Proxy, options: ServerOptions): Promise<nu
 }
 
 async function listenApi(stack: AsyncDisposableStack, parts: Parts, endpointPort: number): Promise<string> {
-  const { options, control, store, blobs, log } = parts;
+  const { options, realm, control, store, blobs, log } = parts;
   const certificate = options.apiCertificate;
   const api = createApi({
     control,
@@ -255,7 +260,7 @@ async function listenApi(stack: AsyncDisposableStack, parts: Parts, endpointPort
     log,
     clock: systemClock,
     random: systemRandom,
-    realm: DEFAULT_REALM,
+    realm,
     endpointHost: (endpointId) => `${endpointId}.${options.domain}${endpointPort === 443 ? '' : `:${endpointPort}`}`,
     ...(certificate === undefined ? {} : { tls: { cert: readFileSync(certificate.certPath), key: readFileSync(certificate.keyPath) } }),
   });

@@ -13,9 +13,8 @@ const KEPT_SETTINGS = new Set(['LULL_PLATFORM', 'LULL_DRIVER', 'LULL_ACCEL']);
 
 /** The environment without settings of the user's own server, and without AWS's. */
 export function plainEnvironment(): NodeJS.ProcessEnv {
-  return Object.fromEntries(
-    Object.entries(process.env).filter(([name]) => !name.startsWith('AWS_') && (!name.startsWith('LULL_') || KEPT_SETTINGS.has(name))),
-  );
+  const kept = Object.entries(process.env).filter(([name]) => !name.startsWith('AWS_') && (!name.startsWith('LULL_') || KEPT_SETTINGS.has(name)));
+  return { ...Object.fromEntries(kept), LULL_CONFIG: 'none' };
 }
 
 /** How a process ended. */

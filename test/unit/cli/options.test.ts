@@ -1,11 +1,11 @@
-/** The options of `lull up`: command line, then environment, then defaults. */
+/** The options of `lull up`: command line, then environment, then defaults; the configuration file between them is in `config.test.ts`. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { isLullError } from '../../../src/domain/errors.ts';
 import { parseServerOptions } from '../../../src/main/options.ts';
-import type { OptionValues } from '../../../src/main/options.ts';
+import type { OptionValues } from '../../../src/main/settings.ts';
 
-const parse = (values: OptionValues, env: Record<string, string> = {}, uid = 1000) => parseServerOptions(values, { env: { HOME: '/h', ...env }, uid });
+const parse = (values: OptionValues, env: Record<string, string> = {}, uid = 1000) => parseServerOptions({ config: 'none', ...values }, { env: { HOME: '/h', ...env }, uid });
 
 test('defaults are those of the system for root and of the user otherwise', () => {
   const root = parse({}, {}, 0);
@@ -39,7 +39,12 @@ const WRONG: readonly [OptionValues, Record<string, string>, RegExp][] = [
   [{ listen: '127.0.0.1:70000' }, {}, /^--listen: must be HOST:PORT/],
   [{ listen: '0.0.0.0:8470' }, {}, /--insecure-listen/],
   [{ apiCert: 'cert.pem' }, {}, /--api-cert and --api-key belong together/],
-  [{ memoryQuota: '-5' }, {}, /must be a number of MiB/],
+  [{ quota: ['memory=-5'] }, {}, /^--quota: memory must be a whole number from 1 up$/],
+  [{ quota: ['memory'] }, {}, /^--quota: memory must be a whole number from 1 up$/],
+  [{ quota: ['moons=5'] }, {}, /^--quota: unknown name moons$/],
+  [{}, { LULL_REGION: 'here' }, /^LULL_REGION: must be a region such as us-east-1$/],
+  [{ account: '12' }, {}, /^--account: must be an account id of 12 digits$/],
+  [{ buildsAtOnce: 'many' }, {}, /^--builds-at-once: must be a whole number from 1 up$/],
   [{ buildEnv: ['novalue'] }, {}, /must be NAME=VALUE/],
   [{ domain: 'Not a name' }, {}, /must be a host name/],
   [{ buildNetwork: ['10.0'] }, {}, /^--build-network: must be a network such as 10\.1\.0\.0\/16, not 10\.0$/],

@@ -14,6 +14,7 @@ function machine(changes: Partial<Machine> = {}): Machine {
     examples: '/nowhere',
     serverOptions: [{ name: 'accel', flag: '--accel <name>', env: 'LULL_ACCEL', description: 'accelerator' }],
     serve: refuse,
+    configuration: refuse,
     setUp: refuse,
     doctor: refuse,
     test: refuse,
@@ -28,6 +29,7 @@ async function run(argv: readonly string[], changes: Partial<Machine> = {}, abor
   const terminal: Terminal = {
     env: { HOME: '/nonexistent' },
     uid: 1000,
+    dataFolder: () => '/nonexistent/data',
     out: (text) => {
       stdout += text.toString();
     },

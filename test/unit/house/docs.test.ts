@@ -64,7 +64,7 @@ function shownCommands(page: string): string[] {
 async function helpOf(command: string): Promise<string | undefined> {
   let printed = '';
   const surroundings = { env: {}, uid: 1000 };
-  const terminal: Terminal = { ...surroundings, out: (text) => void (printed += text.toString()), say: () => undefined, signal: new AbortController().signal };
+  const terminal: Terminal = { ...surroundings, dataFolder: () => '/nowhere', out: (text) => void (printed += text.toString()), say: () => undefined, signal: new AbortController().signal };
   const status = await runCommandLine([command, '--help'], { terminal, machine: createMachine(surroundings) });
   return status === 0 && printed.includes(`Usage: lull ${command}`) ? printed : undefined;
 }

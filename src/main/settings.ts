@@ -1,0 +1,92 @@
+/** Where each option's value comes from: command line, then environment, then configuration file, then default. */
+import { resolve } from 'node:path';
+import { LullError } from '../domain/errors.ts';
+import { NO_FILE, readConfigFile, type FileValues } from './config-file.ts';
+import { defaultConfigFile } from './default-folders.ts';
+import { FROM_WORDS, wordIssue } from './option-values.ts';
+import { defaultOf, OPTION_ROWS, type OptionName, type OptionRow, type OptionValue, type Surroundings } from './option-table.ts';
+
+/** As the command line gives them. */
+export type OptionValues = { readonly [N in OptionName | 'config']?: string | boolean | readonly string[] | undefined };
+
+/** One option: its value, how the file would say it, and who said it. */
+export interface Setting<V = unknown> {
+  readonly value: V;
+  readonly raw: unknown;
+  /** `--flag`, `LULL_X`, `FILE:LINE` or {@link DEFAULT}. */
+  readonly source: string;
+}
+
+/** Every option. */
+export type Settings = { readonly [N in OptionName]: Setting<OptionValue<N>> };
+
+/** The source of what nobody said. */
+export const DEFAULT = 'default';
+
+/** The option that names the configuration file: the one that cannot stand in it. */
+export const CONFIG_OPTION = {
+  flag: '--config <file>',
+  env: 'LULL_CONFIG',
+  description: `configuration file (TOML), or ${NO_FILE}`,
+  shownDefault: '/etc/lull/lull.toml as root, else ~/.config/lull/lull.toml',
+} as const;
+
+/**
+ * Puts the sources together.
+ * @throws LullError validation: one line that names the option as its source writes it
+ */
+export function gatherSettings(values: OptionValues, surroundings: Surroundings): Settings {
+  const fromFile = fileValues(values, surroundings);
+  const settings = OPTION_ROWS.map(([name, row]) => [name, settingOf(row, said(name, row, { values, surroundings, fromFile }))]);
+  return Object.fromEntries(settings) as Settings;
+}
+
+/** One option alone, for commands that need no other: what is wrong with the rest is not their business. */
+export function gatherSetting<N extends OptionName>(name: N, surroundings: Surroundings): Setting<OptionValue<N>> {
+  const row = OPTION_ROWS.find(([candidate]) => candidate === name)![1];
+  const fromEnvironment = surroundings.env[row.env];
+  const fromFile: FileValues = fromEnvironment ? new Map() : fileValues({}, surroundings);
+  return settingOf(row, said(name, row, { values: {}, surroundings, fromFile })) as Setting<OptionValue<N>>;
+}
+
+function fileValues(values: OptionValues, { env, uid }: Surroundings): FileValues {
+  // An empty variable is as good as none.
+  const named = typeof values.config === 'string' ? values.config : env[CONFIG_OPTION.env] || undefined;
+  if (named === NO_FILE) return new Map();
+  if (named === undefined) return readConfigFile(defaultConfigFile(env, uid), { isOptional: true, uid });
+  return readConfigFile(resolve(named), { isOptional: false, uid });
+}
+
+interface Sources {
+  readonly values: OptionValues;
+  readonly surroundings: Surroundings;
+  readonly fromFile: FileValues;
+}
+
+interface Said {
+  readonly raw: unknown;
+  readonly source: string;
+  /** Before what is wrong with it. */
+  readonly label: string;
+}
+
+function said(name: OptionName, row: OptionRow, { values, surroundings, fromFile }: Sources): Said {
+  const fromWords = (words: readonly string[], source: string): Said => ({ raw: FROM_WORDS[row.shape](words), source, label: source });
+  const onCommandLine = values[name];
+  if (onCommandLine !== undefined) {
+    return fromWords(typeof onCommandLine === 'object' ? onCommandLine : [String(onCommandLine)], row.flag.split(' ')[0]!);
+  }
+  const variable = surroundings.env[row.env];
+  if (variable !== undefined && variable !== '') return fromWords([variable], row.env);
+  const inFile = fromFile.get(name);
+  if (inFile !== undefined) return { ...inFile, label: `${inFile.source}: ${row.key}` };
+  return { raw: defaultOf(row, surroundings), source: DEFAULT, label: DEFAULT };
+}
+
+function settingOf(row: OptionRow, { raw, source, label }: Said): Setting {
+  if (raw === undefined) return { value: undefined, raw, source };
+  const parsed = row.schema.safeParse(raw);
+  if (parsed.success) return { value: parsed.data, raw, source };
+  const issue = wordIssue(parsed.error.issues[0]!);
+  throw new LullError('validation', source === label ? `${label}: ${issue}` : `${label} ${issue}`, { cause: parsed.error });
+}
