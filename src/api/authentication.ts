@@ -25,6 +25,9 @@ export const MAX_SKEW_MS = 15 * 60 * 1000;
 const MAX_PRESIGNED_SECONDS = 604_800;
 const TOKEN_HEADER = 'x-amz-security-token';
 
+/** Services that are one for all regions, and the region that most of their clients sign with, wherever they are. */
+const GLOBAL_SERVICES: Readonly<Record<string, string>> = { iam: 'us-east-1' };
+
 /** Why a request is not let in. */
 export type AuthReason =
   | 'missing'
@@ -225,7 +228,8 @@ export class Authenticator {
     const key = await this.#keys.get(claim.accessKeyId);
     if (key === undefined) throw new AuthFailure('unknown-key', claim.accessKeyId);
     this.#checkToken(claim, key);
-    if (claim.scope.region !== this.#realm.region) throw new AuthFailure('wrong-region', claim.scope.region);
+    const { region } = claim.scope;
+    if (region !== this.#realm.region && region !== GLOBAL_SERVICES[service]) throw new AuthFailure('wrong-region', region);
     if (claim.scope.service !== service) throw new AuthFailure('wrong-service', service);
     if (claim.scope.date !== claim.date.slice(0, 8)) {
       const dates = `'${claim.scope.date}' != '${claim.date.slice(0, 8)}'`;

@@ -1,5 +1,5 @@
 /** What goes wrong, in the words of the Lambda surface: contract reference, sections 1.5 and 1.6. */
-import { ApiError } from '../contract/exceptions.ts';
+import { ApiError, unparseable } from '../contract/exceptions.ts';
 import type { ExceptionName } from '../contract/exceptions.ts';
 import type { ErrorKind } from '../domain/errors.ts';
 import { isLullError } from '../domain/errors.ts';
@@ -91,5 +91,14 @@ export function lambdaError(error: unknown): ApiError {
       ...(error.kind === 'throttled' ? { retryAfterSeconds: THROTTLE_SECONDS } : {}),
     });
   }
+  if (isClientFault(error)) return unparseable(error);
   return new ApiError('InternalServerException', 'Lull failed; its log has the cause under this request id.', { cause: error });
+}
+
+/** What the HTTP framework itself refuses (a broken content-length, a URL that cannot be decoded). */
+function isClientFault(error: unknown): boolean {
+  if (typeof error !== 'object' || error === null) return false;
+  const status: unknown = Reflect.get(error, 'statusCode');
+  const code: unknown = Reflect.get(error, 'code');
+  return typeof code === 'string' && code.startsWith('FST_ERR') && typeof status === 'number' && status < 500;
 }

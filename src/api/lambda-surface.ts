@@ -5,21 +5,21 @@
 import type { IncomingMessage } from 'node:http';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { parseInput } from '../contract/constraints.ts';
-import { ApiError, renderError, unparseable } from '../contract/exceptions.ts';
+import { ApiError, renderError } from '../contract/exceptions.ts';
 import { EXTENSIONS } from '../contract/extensions.ts';
 import { matchesTemplate, routerPath } from '../contract/labels.ts';
 import { SENSITIVE_MEMBERS } from '../contract/microvms.ts';
 import { INPUT_OF, LAMBDA_SERVICE, OPERATIONS, OPERATION_NAMES } from '../contract/operations.ts';
 import type { OperationContract, OperationInput, OperationName } from '../contract/operations.ts';
-import { sha256Hex } from '../lib/sigv4.ts';
 import { receivedUrl, splitUrl } from './authentication.ts';
-import type { Authenticator, KnownSigner } from './authentication.ts';
+import type { Authenticator } from './authentication.ts';
 import type { Handler, HandlerContext, HandlersOf } from './handlers.ts';
 import { imageHandlers } from './image-handlers.ts';
 import { lambdaError } from './lambda-errors.ts';
 import { microvmHandlers } from './microvm-handlers.ts';
-import { jsonMembers, queryMembers, readBody } from './request-body.ts';
+import { bodyOf, jsonMembers, queryMembers, readBody } from './request-body.ts';
 import type { BodyLimits } from './request-body.ts';
+import { requireSignature } from './signed-requests.ts';
 
 const HANDLERS: HandlersOf<OperationName> = { ...microvmHandlers, ...imageHandlers };
 
@@ -32,7 +32,7 @@ export interface LambdaSurface {
 
 /** Sends a refusal. Anything but a refusal is logged with its cause first. */
 export function sendLambdaError(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
-  const refusal = lambdaError(isClientFault(error) ? unparseable(error) : error);
+  const refusal = lambdaError(error);
   const { status, headers, body } = renderError(refusal);
   if (status >= 500) request.log.error({ err: refusal.cause ?? error, requestId: request.id }, 'request failed');
   // What is left of a body that was refused half-way is not worth reading.
@@ -40,43 +40,15 @@ export function sendLambdaError(error: unknown, request: FastifyRequest, reply: 
   return reply.code(status).headers(headers).send(body);
 }
 
-/** What the HTTP framework itself refuses (a broken content-length, a URL that cannot be decoded). */
-function isClientFault(error: unknown): boolean {
-  if (error instanceof ApiError || typeof error !== 'object' || error === null) return false;
-  const status: unknown = Reflect.get(error, 'statusCode');
-  const code: unknown = Reflect.get(error, 'code');
-  return typeof code === 'string' && code.startsWith('FST_ERR') && typeof status === 'number' && status < 500;
-}
-
-/** Lets only signed requests in, health excepted: first whom the claim names, then, with the body there, the signature. */
-export function requireSignature(app: FastifyInstance, authenticator: Authenticator): void {
-  const signers = new WeakMap<FastifyRequest, KnownSigner>();
-  app.addHook('onRequest', async (request) => {
-    if (isOpen(request)) return;
-    signers.set(request, await authenticator.identify(request.raw, LAMBDA_SERVICE));
-  });
-  app.addHook('preValidation', async (request) => {
-    if (isOpen(request)) return;
-    const signer = signers.get(request);
-    if (signer === undefined) throw new Error('a request reached its handler unidentified');
-    // Always the hash of what arrived: a false x-amz-content-sha256 is signed, so the signature cannot match it.
-    authenticator.verify(request.raw, signer, sha256Hex(bodyOf(request)));
-    const declared = request.headers['x-amz-content-sha256'];
-    if (declared !== undefined && declared !== sha256Hex(bodyOf(request))) throw unparseable();
-  });
-}
-
 const isOpen = (request: FastifyRequest) =>
   request.method === EXTENSIONS.health.method && splitUrl(receivedUrl(request.raw)).path === EXTENSIONS.health.path;
-
-const bodyOf = (request: FastifyRequest) => (Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0));
 
 /** Adds the surface to a scope of its own. */
 export function addLambdaSurface(app: FastifyInstance, surface: LambdaSurface): void {
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('*', (_request: FastifyRequest, payload: IncomingMessage) => readBody(payload, surface.bodyLimits));
   app.setErrorHandler((error, request, reply) => sendLambdaError(error, request, reply));
-  requireSignature(app, surface.authenticator);
+  requireSignature(app, surface.authenticator, { service: LAMBDA_SERVICE, isOpen });
   for (const name of OPERATION_NAMES) addOperation(app, name, surface.context);
   app.setNotFoundHandler((request, reply) => sendLambdaError(unknownOperation(request), request, reply));
 }

@@ -1,5 +1,6 @@
 /** Small request bodies: read whole, with a limit on size and on time. */
 import type { Readable } from 'node:stream';
+import type { FastifyRequest } from 'fastify';
 import { ApiError, unparseable } from '../contract/exceptions.ts';
 
 /** What a body of the Lambda surface may be. */
@@ -42,6 +43,9 @@ export function readBody(source: Readable, limits: BodyLimits): Promise<Buffer> 
     source.on('error', onClose);
   });
 }
+
+/** The body of a request, once {@link readBody} has read it. */
+export const bodyOf = (request: FastifyRequest) => (Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0));
 
 /**
  * The members of a JSON body; none where there is no body.

@@ -7,16 +7,22 @@ import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, Server } from 'node:http';
 import type { Socket } from 'node:net';
 import { LogController, fastify } from 'fastify';
-import type { FastifyBaseLogger, FastifyHttpOptions, FastifyInstance } from 'fastify';
+import type { FastifyBaseLogger, FastifyHttpOptions, FastifyInstance, FastifyRequest } from 'fastify';
 import { ApiError, renderError, unparseable } from '../contract/exceptions.ts';
-import { LAMBDA_PREFIXES, S3_SERVICE } from '../contract/operations.ts';
+import { LAMBDA_PREFIXES, LAMBDA_SERVICE, S3_SERVICE } from '../contract/operations.ts';
+import type { JsonServiceContract } from '../contract/service.ts';
 import type { ControlPlane } from '../control/control-plane.ts';
 import type { Realm } from '../domain/ids.ts';
 import type { BlobStore, Clock, Random, Store } from '../domain/ports.ts';
 import { Authenticator, claimedService, splitUrl } from './authentication.ts';
 import { addExtensions } from './extension-routes.ts';
+import { iamService } from './iam-handlers.ts';
+import { TARGET_HEADER, addJsonSurface } from './json-surface.ts';
 import { addLambdaSurface, sendLambdaError } from './lambda-surface.ts';
+import { addQuerySurface, isForm } from './query-surface.ts';
 import { addS3Surface } from './s3/surface.ts';
+import type { BoundService, ServiceSurface } from './service-actions.ts';
+import { stsService } from './sts-handlers.ts';
 
 /** What a client may send, and how slowly. */
 export interface ApiLimits {
@@ -68,6 +74,13 @@ export interface ApiAdapters {
 /** Prefixes inside the router; no client can name one, since every URL gets one. */
 const LAMBDA_SCOPE = '/-lambda';
 const S3_SCOPE = '/-s3';
+const UNKNOWN_SCOPE = '/-unknown';
+const scopeOf = (service: string) => `/-${service}`;
+
+/** Services whose requests name their action, by protocol. */
+const QUERY_SERVICES = [stsService, iamService];
+const JSON_SERVICES: readonly BoundService<JsonServiceContract>[] = [];
+const SERVICES: ReadonlySet<string> = new Set([LAMBDA_SERVICE, S3_SERVICE, ...[...QUERY_SERVICES, ...JSON_SERVICES].map(({ contract }) => contract.signingName)]);
 
 /** Builds the server; it listens when told to (`app.listen`) and lets running answers end on `app.close`. */
 export function createApi(adapters: ApiAdapters): FastifyInstance {
@@ -102,9 +115,24 @@ export function createApi(adapters: ApiAdapters): FastifyInstance {
     },
     { prefix: S3_SCOPE },
   );
+  addServices(app, { authenticator, context: adapters, bodyLimits: { maxBytes: limits.maxJsonBytes, timeoutMs: limits.jsonBodyTimeoutMs } });
   app.setErrorHandler((error, request, reply) => sendLambdaError(error, request, reply));
-  app.setNotFoundHandler((request, reply) => sendLambdaError(new ApiError('UnknownOperationException', 'Unknown operation'), request, reply));
+  app.setNotFoundHandler((request, reply) => sendLambdaError(unknownService(request), request, reply));
   return app;
+}
+
+function addServices(app: FastifyInstance, surface: Omit<ServiceSurface<never>, 'service'>): void {
+  for (const service of QUERY_SERVICES) {
+    app.register(async (scope) => addQuerySurface(scope, { ...surface, service }), { prefix: scopeOf(service.contract.signingName) });
+  }
+  for (const service of JSON_SERVICES) {
+    app.register(async (scope) => addJsonSurface(scope, { ...surface, service }), { prefix: scopeOf(service.contract.signingName) });
+  }
+}
+
+function unknownService(request: FastifyRequest): ApiError {
+  const service = claimedService(request.raw) ?? '';
+  return new ApiError('UnknownOperationException', `Lull does not serve ${service}: its services are ${[...SERVICES].join(', ')}.`);
 }
 
 function createServer(adapters: ApiAdapters, limits: ApiLimits): FastifyInstance {
@@ -137,10 +165,19 @@ function createServer(adapters: ApiAdapters, limits: ApiLimits): FastifyInstance
 /** The URL that the router sees: the surface's scope, then the path. The S3 surface reads its path itself, as received. */
 function surfaceUrl(request: IncomingMessage): string {
   const { path } = splitUrl(request.url ?? '/');
-  const service = claimedService(request);
-  if (service === S3_SERVICE) return S3_SCOPE;
-  if (service !== undefined || LAMBDA_PREFIXES.some((prefix) => path.startsWith(prefix))) return `${LAMBDA_SCOPE}${path}`;
-  return S3_SCOPE;
+  const claimed = claimedService(request);
+  if (claimed === S3_SERVICE) return S3_SCOPE;
+  if (claimed === LAMBDA_SERVICE || LAMBDA_PREFIXES.some((prefix) => path.startsWith(prefix))) return `${LAMBDA_SCOPE}${path}`;
+  const service = claimed ?? addressedService(request);
+  return SERVICES.has(service) ? scopeOf(service) : UNKNOWN_SCOPE;
+}
+
+/** Whose words a request without a claim is refused in: that of its protocol, else the object store's, whose presigned URLs may lack one. */
+function addressedService(request: IncomingMessage): string {
+  const target = String(request.headers[TARGET_HEADER] ?? '').split('.')[0];
+  const json = JSON_SERVICES.find(({ contract }) => contract.targetPrefix === target);
+  if (json !== undefined) return json.contract.signingName;
+  return isForm(request) ? stsService.contract.signingName : S3_SERVICE;
 }
 
 /** What is no HTTP at all, has too many headers, or takes too long for them. */

@@ -9,7 +9,7 @@ import { packSource } from './source-archive.ts';
 /** Where uploads go. */
 const BUCKET = 'lull-artifacts';
 /** Roles are accepted and not looked at. */
-const BUILD_ROLE = (account: string) => `arn:aws:iam::${account}:role/lull-build`;
+const BUILD_ROLE = (account: string) => `arn:aws:iam::${account}:role/build`;
 const POLL_MS = 100;
 /** Lines of the failing step's log that an error shows. */
 const LOG_TAIL_LINES = 20;

@@ -4,6 +4,7 @@
  */
 import type { Image, ImageConfig, ImageVersion, ImageVersionStatus, LoggingConfig } from '../domain/image.ts';
 import type { IdlePolicy, Microvm } from '../domain/microvm.ts';
+import type { RoleUseCases } from './roles/role-use-cases.ts';
 import type { BuildEvent, EndpointClaims, Page, PageRequest, StepTimes, SuspendReport } from '../domain/ports.ts';
 
 /** The configuration as the caller gave it; what it left out (`null`) gets its default from the use-case. */
@@ -112,5 +113,6 @@ export interface ServerUseCases {
 export interface ControlPlane {
   readonly images: ImageUseCases;
   readonly microvms: MicrovmUseCases;
+  readonly roles: RoleUseCases;
   readonly server: ServerUseCases;
 }

@@ -27,11 +27,14 @@ export class LullError extends Error {
   override readonly name = 'LullError';
   readonly kind: ErrorKind;
   readonly subject: ErrorSubject | undefined;
+  /** AWS's name for it, where the service in question has several for one kind (`DeleteConflict` beside `EntityAlreadyExists`). */
+  readonly awsCode: string | undefined;
 
-  constructor(kind: ErrorKind, message: string, options: { cause?: unknown; subject?: ErrorSubject } = {}) {
+  constructor(kind: ErrorKind, message: string, options: { cause?: unknown; subject?: ErrorSubject; awsCode?: string } = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.kind = kind;
     this.subject = options.subject;
+    this.awsCode = options.awsCode;
   }
 }
 

@@ -68,3 +68,15 @@ export function managedConnectorOf(arn: string): ManagedConnector | undefined {
   const name = /^arn:aws[a-z-]*:lambda:[a-z0-9-]+:aws:network-connector:aws-network-connector:([A-Z_]+)$/.exec(arn)?.[1];
   return MANAGED_CONNECTORS.find((connector) => connector === name);
 }
+
+/** The role that an ARN names, in whichever account; undefined where it is not a role's. */
+export function parseRoleArn(arn: string): { readonly account: string; readonly path: string; readonly name: string } | undefined {
+  const match = /^arn:aws[a-z-]*:iam::([0-9]{12}):role(\/(?:[!-.0-~]+\/)*)([\w+=,.@-]{1,64})$/.exec(arn);
+  return match === null ? undefined : { account: match[1]!, path: match[2]!, name: match[3]! };
+}
+
+/** The ARN of a role; `path` begins and ends with a slash. */
+export const roleArn = ({ account }: Pick<Realm, 'account'>, path: string, name: string) => `arn:aws:iam::${account}:role${path}${name}`;
+
+/** Whom the installation's own keys speak for: the account itself. */
+export const accountArn = ({ account }: Pick<Realm, 'account'>) => `arn:aws:iam::${account}:root`;

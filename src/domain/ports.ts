@@ -4,6 +4,7 @@
  */
 import type { Duplex, Readable } from 'node:stream';
 import type { Image, ImageBuild, ImageConfig, ImageState, ImageVersion, ImageVersionState, ImageVersionStatus, SnapshotSizes } from './image.ts';
+import type { Role } from './role.ts';
 import type { Microvm, MicrovmEvent, MicrovmState, ProcessIdentity } from './microvm.ts';
 
 /** Wall clock and timers, so that tests can steer time. */
@@ -181,6 +182,17 @@ export interface ObjectRepository {
   blobIds(): Promise<readonly string[]>;
 }
 
+/** IAM's roles; names are told apart without case. */
+export interface RoleRepository {
+  insert(role: Role): Promise<'created' | 'exists'>;
+  get(roleName: string): Promise<Role | undefined>;
+  /** In order of their names. */
+  list(filter: { pathPrefix: string }, page: PageRequest): Promise<Page<Role>>;
+  /** Writes all of a role that exists. */
+  replace(role: Role): Promise<void>;
+  remove(roleName: string): Promise<void>;
+}
+
 /** Durable state. Every promise resolves after the change is on disk. */
 export interface Store extends AsyncDisposable {
   readonly microvms: MicrovmRepository;
@@ -188,6 +200,7 @@ export interface Store extends AsyncDisposable {
   readonly accessKeys: AccessKeyRepository;
   readonly tokenKeys: TokenKeyRepository;
   readonly objects: ObjectRepository;
+  readonly roles: RoleRepository;
 }
 
 /** The bytes of stored objects. */

@@ -1,6 +1,7 @@
 /** The options of `lull up`: one table for flag, environment variable, key of the configuration file, default and description. */
 import { z } from 'zod';
 import { defaultDataFolder } from '../client/data-folder.ts';
+import { ROLE_CHECKS } from '../control/roles/pass-role.ts';
 import { DEFAULT_REALM } from '../domain/ids.ts';
 import { ADJUSTABLE_QUOTAS } from '../domain/quotas.ts';
 import { platformFolder } from '../setup/platform.ts';
@@ -204,6 +205,15 @@ export const SERVER_OPTIONS = {
     description: 'builds that run at the same time; the others wait',
     // Each is a `buildah` and a virtual machine: two keep a small host usable.
     default: 2,
+  },
+  roleCheck: {
+    flag: '--role-check <which>',
+    env: 'LULL_ROLE_CHECK',
+    key: 'role-check',
+    shape: 'text',
+    schema: z.enum(ROLE_CHECKS),
+    description: 'roles that must exist where they are named: off, own-account, or strict (those of other accounts are refused)',
+    default: 'own-account',
   },
   limits: {
     flag: '--limits <whose>',

@@ -1,4 +1,5 @@
 /** What a server is started with, put together from its settings. */
+import type { RoleCheck } from '../control/roles/pass-role.ts';
 import { LullError } from '../domain/errors.ts';
 import type { QuotaChoice } from '../domain/quotas.ts';
 import type { ListenAddress } from './option-values.ts';
@@ -42,6 +43,8 @@ export interface ServerOptions {
   readonly buildNetworks: readonly string[];
   /** What a name in `FROM` stands for instead: `public.ecr.aws/lambda/python:3.13` → `lull/python`. */
   readonly baseMap: Readonly<Record<string, string>>;
+  /** Which roles must be there where they are named. */
+  readonly roleCheck: RoleCheck;
   readonly buildsAtOnce: number;
   readonly quotas: QuotaChoice;
   readonly logLevel: (typeof LOG_LEVELS)[number];
@@ -77,6 +80,7 @@ export function serverOptions(settings: Settings): ServerOptions {
     buildFiles: settings.buildFile.value,
     buildNetworks: settings.buildNetwork.value,
     baseMap: settings.baseMap.value,
+    roleCheck: settings.roleCheck.value,
     buildsAtOnce: settings.buildsAtOnce.value,
     quotas: { limits: settings.limits.value, given: settings.quota.value },
     logLevel: settings.logLevel.value,

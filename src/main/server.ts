@@ -13,6 +13,8 @@ import { DEFAULT_IMAGE_LIMITS } from '../control/images/context.ts';
 import { managedImages } from '../control/images/managed.ts';
 import type { Traffic } from '../control/microvms/traffic.ts';
 import { Microvms } from '../control/microvms/use-cases.ts';
+import { createPassRole, type PassRole } from '../control/roles/pass-role.ts';
+import { createRoleUseCases } from '../control/roles/role-use-cases.ts';
 import { LullError } from '../domain/errors.ts';
 import type { Realm } from '../domain/ids.ts';
 import type { Platform } from '../domain/platform.ts';
@@ -125,6 +127,7 @@ async function openParts(stack: AsyncDisposableStack, ground: Ground) {
   stack.defer(() => runtime.detach());
   const tokens = createEndpointTokens({ keys: store.tokenKeys, clock: systemClock, random: systemRandom });
   const proxy = await makeProxy(ground, tokens, () => microvms.traffic);
+  const passRole = createPassRole({ roles: store.roles, realm: ground.realm, check: options.roleCheck });
   const microvms: Microvms = stack.use(
     new Microvms({
       store,
@@ -134,14 +137,16 @@ async function openParts(stack: AsyncDisposableStack, ground: Ground) {
       clock: systemClock,
       random: systemRandom,
       realm: ground.realm,
+      passRole,
       capacity: hostCapacity,
       memoryQuotaMib: ground.quotas.memory,
       hookTimeoutScale: timeoutScaleOf(driver),
       forgetConnections: (microvmId) => proxy.forget(microvmId),
     }),
   );
-  const images = stack.use(imageControl(stack, ground, { layout, workers, snapshots, store, blobs }));
-  const { control, stopRequested } = controlPlane({ images, microvms, driver });
+  const images = stack.use(imageControl(stack, ground, { layout, workers, snapshots, store, blobs, passRole }));
+  const roles = createRoleUseCases({ roles: store.roles, clock: systemClock, random: systemRandom, realm: ground.realm });
+  const { control, stopRequested } = controlPlane({ images, microvms, roles, driver });
   return { ...ground, store, blobs, proxy, microvms, images, control, stopRequested };
 }
 
@@ -151,9 +156,10 @@ interface ImageGround {
   readonly snapshots: Snapshots;
   readonly store: Awaited<ReturnType<typeof openStore>>;
   readonly blobs: Awaited<ReturnType<typeof openBlobs>>;
+  readonly passRole: PassRole;
 }
 
-function imageControl(stack: AsyncDisposableStack, ground: Ground, { layout, workers, snapshots, store, blobs }: ImageGround) {
+function imageControl(stack: AsyncDisposableStack, ground: Ground, { layout, workers, snapshots, store, blobs, passRole }: ImageGround) {
   const { options, realm, platform, driver, log } = ground;
   const containers = stack.use(lazyContainerBuilder(options, platform, log));
   const snapshotter = new SnapshotMaker({
@@ -184,16 +190,18 @@ function imageControl(stack: AsyncDisposableStack, ground: Ground, { layout, wor
     clock: systemClock,
     random: systemRandom,
     realm,
+    passRole,
     limits: DEFAULT_IMAGE_LIMITS,
     managed: managedImages(realm, platform.baseImages),
   });
 }
 
-function controlPlane({ images, microvms, driver }: { images: ControlPlane['images']; microvms: Microvms; driver: Driver }) {
+function controlPlane({ images, microvms, roles, driver }: Pick<ControlPlane, 'images' | 'roles'> & { microvms: Microvms; driver: Driver }) {
   const stop = Promise.withResolvers<void>();
   const control: ControlPlane = {
     images,
     microvms: microvms.useCases,
+    roles,
     server: {
       health: () => ({ status: 'ok', version: VERSION, driver: driver.name, accelerator: driver.accelerator }),
       suspendAllAndStop: async () => {

@@ -122,4 +122,31 @@ export const MIGRATIONS: readonly Migration[] = [
       'CREATE INDEX access_keys_by_expiry ON access_keys (session_expires_at_ms)',
     ],
   },
+  {
+    version: 3,
+    name: 'roles',
+    statements: [
+      `CREATE TABLE roles (
+         role_name TEXT PRIMARY KEY COLLATE NOCASE,
+         role_id TEXT NOT NULL UNIQUE,
+         path TEXT NOT NULL,
+         description TEXT,
+         max_session_seconds INTEGER NOT NULL,
+         created_at_ms INTEGER NOT NULL,
+         trust_policy TEXT NOT NULL,
+         inline_policies TEXT NOT NULL,
+         attached_policies TEXT NOT NULL,
+         tags TEXT NOT NULL
+       ) STRICT, WITHOUT ROWID`,
+      // What `lull build` names, and one to run with: section 1.11 has what AWS asks of their trust.
+      ...[
+        ['build', 'AROALULLROLEFORBUILDS', 'Builds of images.'],
+        ['run', 'AROALULLROLEFORTORUNS', 'MicroVMs that run.'],
+      ].map(
+        ([name, id, description]) => `INSERT INTO roles VALUES ('${name}', '${id}', '/', '${description}', 3600, unixepoch() * 1000,
+         '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":["sts:AssumeRole","sts:TagSession"]}]}',
+         '{}', '[]', '{}')`,
+      ),
+    ],
+  },
 ];

@@ -4,6 +4,7 @@ import { LullError } from '../domain/errors.ts';
 import { IMAGE_STATES, IMAGE_VERSION_STATES, type Image, type ImageBuild, type ImageConfig, type ImageVersion, type LoggingConfig } from '../domain/image.ts';
 import { MICROVM_STATES, type IdlePolicy, type Microvm, type ProcessIdentity } from '../domain/microvm.ts';
 import type { AccessKey, RoleSession, StoredObject } from '../domain/ports.ts';
+import type { Role } from '../domain/role.ts';
 
 /** A text column that holds JSON of this shape. */
 function json<T>(schema: z.ZodType<T>) {
@@ -166,6 +167,19 @@ const objectRow: z.ZodType<StoredObject> = z.object({
   modifiedAtMs: timeMs,
 });
 
+const roleRow: z.ZodType<Role> = z.object({
+  roleName: z.string(),
+  roleId: z.string(),
+  path: z.string(),
+  description: z.string().nullable(),
+  maxSessionSeconds: count,
+  createdAtMs: timeMs,
+  trustPolicy: z.string(),
+  inlinePolicies: json(texts),
+  attachedPolicies: json(z.array(z.string())),
+  tags: json(texts),
+});
+
 function reader<T>(table: string, schema: z.ZodType<T>): (row: unknown) => T {
   return (row) => {
     const result = schema.safeParse(row);
@@ -184,6 +198,9 @@ export const toImageVersion = reader('image_versions', imageVersionRow);
 export const toAccessKey = reader('access_keys', accessKeyRow);
 /** @throws LullError internal where the row is not what this code writes */
 export const toStoredObject = reader('objects', objectRow);
+
+/** @throws LullError internal where the row is not what this code writes */
+export const toRole = reader('roles', roleRow);
 
 /** JSON for a column that may be empty. */
 export const jsonOrNull = (value: unknown) => (value === null ? null : JSON.stringify(value));

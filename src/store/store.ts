@@ -12,6 +12,7 @@ import { SqlMicrovmRepository } from './microvm-repository.ts';
 import { migrate } from './migrate.ts';
 import { MIGRATIONS } from './migrations.ts';
 import { SqlObjectRepository } from './object-repository.ts';
+import { SqlRoleRepository } from './role-repository.ts';
 import { sqliteThreadDialect } from './sqlite-dialect.ts';
 import { SqliteThread, type StatementRunner } from './sqlite-thread.ts';
 import type { Tables } from './tables.ts';
@@ -50,6 +51,7 @@ export function storeOver(statements: StatementRunner): Store {
     accessKeys: new SqlAccessKeyRepository(db),
     tokenKeys: new SqlTokenKeyRepository(db),
     objects: new SqlObjectRepository(db),
+    roles: new SqlRoleRepository(db),
     async [Symbol.asyncDispose]() {
       await db.destroy();
       await statements.close();

@@ -101,6 +101,19 @@ export interface ObjectTable {
   modifiedAtMs: number;
 }
 
+export interface RoleTable {
+  roleName: string;
+  roleId: string;
+  path: string;
+  description: string | null;
+  maxSessionSeconds: number;
+  createdAtMs: number;
+  trustPolicy: Json;
+  inlinePolicies: Json;
+  attachedPolicies: Json;
+  tags: Json;
+}
+
 export interface Tables {
   microvms: MicrovmTable;
   images: ImageTable;
@@ -109,4 +122,5 @@ export interface Tables {
   tokenKeys: TokenKeyTable;
   buckets: BucketTable;
   objects: ObjectTable;
+  roles: RoleTable;
 }

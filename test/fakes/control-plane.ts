@@ -24,8 +24,8 @@ export const MANAGED_IMAGE: ManagedImage = {
   ],
 };
 
-/** A fresh double with its usual answers. */
-export function fakeControlPlane(): FakeControlPlane {
+/** A fresh double with its usual answers. What is only kept and shown needs no double. */
+export function fakeControlPlane(real: Pick<ControlPlane, 'roles'>): FakeControlPlane {
   const calls: RecordedCall[] = [];
   const instead = new Map<string, (...args: never[]) => unknown>();
   const recorded = <T extends object>(group: string, useCases: T): T =>
@@ -45,6 +45,7 @@ export function fakeControlPlane(): FakeControlPlane {
     instead,
     images: recorded('images', usualImages()),
     microvms: recorded('microvms', usualMicrovms()),
+    ...real,
     server: recorded('server', {
       health: () => ({ status: 'ok' as const, version: '0.1.0', driver: 'qemu', accelerator: 'tcg' }),
       suspendAllAndStop: async () => ({ suspended: 2 }),

@@ -6,6 +6,7 @@ import { imageNotFound } from '../../domain/refusals.ts';
 import type { KeyedQueue } from '../../lib/keyed-queue.ts';
 import type { Log } from '../../lib/log.ts';
 import type { ManagedImage } from '../control-plane.ts';
+import type { PassRole } from '../roles/pass-role.ts';
 
 /** How much building there may be. */
 export interface ImageLimits {
@@ -26,6 +27,7 @@ export interface ImagePorts {
   readonly clock: Pick<Clock, 'nowMs'>;
   readonly random: Pick<Random, 'uuid'>;
   readonly realm: Realm;
+  readonly passRole: PassRole;
   readonly limits: ImageLimits;
   /** The base images on offer, see {@link managedImages}. */
   readonly managed: readonly ManagedImage[];

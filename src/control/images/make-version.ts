@@ -20,6 +20,7 @@ export async function createImage(context: ImageContext, builds: BuildQueue, inp
     const repeated = await repeatedRequest(context, request);
     if (repeated !== undefined) return repeated;
     const config = completeImageConfig(input.config, context);
+    await context.passRole(config.buildRoleArn);
     if ((await store.images.get(input.name)) !== undefined) throw imageNameTaken(input.name);
     using _place = builds.reserve();
     const atMs = clock.nowMs();
@@ -55,6 +56,7 @@ export async function updateImage(context: ImageContext, builds: BuildQueue, inp
     if (repeated !== undefined) return repeated;
     const image = await requireImage(context, named);
     const config = completeImageConfig(input.config, context);
+    await context.passRole(config.buildRoleArn);
     if (!canChange(image)) throw imageUpdating(image.state);
     using _place = builds.reserve();
     const number = nextImageVersion(await store.images.versionCount(image.name));

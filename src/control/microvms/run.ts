@@ -15,6 +15,7 @@ import {
 } from '../../domain/refusals.ts';
 import { KeyedQueue } from '../../lib/keyed-queue.ts';
 import type { RunMicrovmInput } from '../control-plane.ts';
+import type { PassRole } from '../roles/pass-role.ts';
 import { requireRoom, type HostCapacity } from './capacity.ts';
 
 export interface AdmissionParts {
@@ -22,6 +23,7 @@ export interface AdmissionParts {
   readonly clock: Clock;
   readonly random: Random;
   readonly realm: Realm;
+  readonly passRole: PassRole;
   readonly capacity: HostCapacity;
   /** Sum of the baselines of RUNNING and SUSPENDED microVMs, in MiB (section 7.2). */
   readonly memoryQuotaMib: number;
@@ -46,6 +48,7 @@ export class Admission {
       const earlier = await this.#replayed(input);
       if (earlier !== undefined) return { microvm: earlier, isNew: false };
       const version = await this.#launchable(input);
+      await this.#parts.passRole(input.executionRoleArn);
       await this.#checkRoom(version.config.minimumMemoryMib);
       const microvm = this.#record(input, version);
       await this.#parts.store.microvms.insert(microvm);

@@ -5,10 +5,13 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { LambdaMicrovmsClient } from '@aws-sdk/client-lambda-microvms';
+import { IAMClient } from '@aws-sdk/client-iam';
 import { S3Client } from '@aws-sdk/client-s3';
+import { STSClient } from '@aws-sdk/client-sts';
 import { pino } from 'pino';
 import { createApi } from '../../../src/api/server.ts';
 import type { ApiLimits } from '../../../src/api/server.ts';
+import { createRoleUseCases } from '../../../src/control/roles/role-use-cases.ts';
 import { DEFAULT_REALM } from '../../../src/domain/ids.ts';
 import type { AccessKeyRepository } from '../../../src/domain/ports.ts';
 import { openBlobs } from '../../../src/store/blobs.ts';
@@ -33,13 +36,15 @@ export interface ApiBed extends AsyncDisposable {
   readonly control: FakeControlPlane;
   readonly lambda: LambdaMicrovmsClient;
   readonly s3: S3Client;
+  readonly sts: STSClient;
+  readonly iam: IAMClient;
   /** What the clock shows; change it at will. */
   readonly time: { nowMs: number };
   /** Lines of the log, parsed. */
   readonly logLines: Record<string, unknown>[];
   readonly accessKeys: AccessKeyRepository;
   readonly blobFiles: () => Promise<string[]>;
-  readonly context: (service: 'lambda' | 's3') => SigningContext;
+  readonly context: (service: string) => SigningContext;
   /** A signed request without an SDK. */
   readonly call: (method: string, path: string, options?: CallOptions) => Promise<RawAnswer>;
   /** Bytes as they are over a socket; resolves with all that came back when the server closes, or after the answer's first bytes with `once`. */
@@ -47,7 +52,7 @@ export interface ApiBed extends AsyncDisposable {
 }
 
 export interface CallOptions {
-  readonly service?: 'lambda' | 's3';
+  readonly service?: string;
   readonly body?: string | Uint8Array<ArrayBuffer>;
   readonly headers?: Record<string, string>;
 }
@@ -55,16 +60,17 @@ export interface CallOptions {
 /** Starts a server on a port of its own. */
 export async function startApi(limits: Partial<ApiLimits> = {}): Promise<ApiBed> {
   const folder = await mkdtemp(join(tmpdir(), 'lull-api-'));
+  const time = { nowMs: Date.now() };
   const store = await openStore({ path: ':memory:' });
   await store.accessKeys.insert({ ...CREDENTIALS, createdAtMs: 0, description: null, session: null });
-  const control = fakeControlPlane();
-  const time = { nowMs: Date.now() };
+  const clock = { nowMs: () => time.nowMs };
+  const control = fakeControlPlane({ roles: createRoleUseCases({ roles: store.roles, clock, random: { bytes: randomBytes }, realm: DEFAULT_REALM }) });
   const logLines: Record<string, unknown>[] = [];
   const app = createApi({
     control,
     store,
     blobs: await openBlobs(folder),
-    clock: { nowMs: () => time.nowMs },
+    clock,
     random: { uuid: () => randomUUID() },
     realm: DEFAULT_REALM,
     log: pino({ level: 'debug' }, { write: (line: string) => void logLines.push(JSON.parse(line)) }),
@@ -75,8 +81,10 @@ export async function startApi(limits: Partial<ApiLimits> = {}): Promise<ApiBed>
   const port = Number(new URL(origin).port);
   const sdk = { endpoint: origin, region: DEFAULT_REALM.region, credentials: CREDENTIALS, maxAttempts: 1 };
   const lambda = new LambdaMicrovmsClient(sdk);
+  const sts = new STSClient(sdk);
+  const iam = new IAMClient(sdk);
   const s3 = new S3Client({ ...sdk, forcePathStyle: true });
-  const context = (service: 'lambda' | 's3'): SigningContext => ({
+  const context = (service: string): SigningContext => ({
     credentials: CREDENTIALS,
     region: DEFAULT_REALM.region,
     service,
@@ -88,6 +96,8 @@ export async function startApi(limits: Partial<ApiLimits> = {}): Promise<ApiBed>
     control,
     lambda,
     s3,
+    sts,
+    iam,
     time,
     logLines,
     accessKeys: store.accessKeys,
@@ -102,7 +112,7 @@ export async function startApi(limits: Partial<ApiLimits> = {}): Promise<ApiBed>
     raw: (bytes) => sendRaw(port, bytes),
     async [Symbol.asyncDispose]() {
       lambda.destroy();
-      s3.destroy();
+      for (const client of [s3, sts, iam]) client.destroy();
       await app.close();
       await store[Symbol.asyncDispose]();
       await rm(folder, { recursive: true, force: true });

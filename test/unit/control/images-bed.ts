@@ -7,6 +7,7 @@ import type { CreateImageInput, ImageConfigInput } from '../../../src/control/co
 import type { ImageLimits } from '../../../src/control/images/context.ts';
 import { createImageUseCases, type ImageControl } from '../../../src/control/images/image-use-cases.ts';
 import { managedImages } from '../../../src/control/images/managed.ts';
+import { createPassRole } from '../../../src/control/roles/pass-role.ts';
 import { DEFAULT_REALM, managedImageArn } from '../../../src/domain/ids.ts';
 import type { BlobStore, Store } from '../../../src/domain/ports.ts';
 import { SILENT, type Log } from '../../../src/lib/log.ts';
@@ -73,6 +74,7 @@ export async function imagesBed(limits: ImageLimits = { buildsAtOnce: 2, buildsW
       clock: { nowMs: () => ++nowMs },
       random: { uuid: () => `uuid-${++uuids}` },
       realm: DEFAULT_REALM,
+      passRole: createPassRole({ roles: store.roles, realm: DEFAULT_REALM, check: 'own-account' }),
       limits,
       managed: managedImages(DEFAULT_REALM, [{ arnName: 'lull-base', createdAtMs: 5 }]),
       log,

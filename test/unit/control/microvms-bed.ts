@@ -1,6 +1,7 @@
 /** The microVM use-cases over a real store, with a runtime and a clock that the test steers. */
 import type { RunMicrovmInput } from '../../../src/control/control-plane.ts';
 import { Microvms } from '../../../src/control/microvms/use-cases.ts';
+import { createPassRole } from '../../../src/control/roles/pass-role.ts';
 import { DEFAULT_REALM, imageArn } from '../../../src/domain/ids.ts';
 import type { HooksConfig } from '../../../src/domain/image.ts';
 import type { MicrovmState } from '../../../src/domain/microvm.ts';
@@ -65,6 +66,7 @@ export async function microvmsBed({ hooks, memoryQuotaMib = 4096, availableMib =
     log: SILENT,
     random: { uuid: () => `uuid-${(serial += 1)}`, bytes: (length) => Buffer.alloc(length) },
     realm: DEFAULT_REALM,
+      passRole: createPassRole({ roles: store.roles, realm: DEFAULT_REALM, check: 'own-account' }),
     capacity: { availableMib: () => availableMib },
     memoryQuotaMib,
     hookTimeoutScale: 1,

@@ -1,0 +1,46 @@
+/** Lets only signed requests into a surface whose bodies are read whole. */
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { unparseable } from '../contract/exceptions.ts';
+import { sha256Hex } from '../lib/sigv4.ts';
+import { AuthFailure } from './authentication.ts';
+import type { Authenticator, KnownSigner } from './authentication.ts';
+import { bodyOf } from './request-body.ts';
+
+/** What a surface asks of a signature. */
+export interface SignatureRule {
+  /** The signing name. */
+  readonly service: string;
+  /** Requests that need none. */
+  readonly isOpen?: (request: FastifyRequest) => boolean;
+  /** Headers that say what is to be done: where they are given they must be signed. */
+  readonly signedHeaders?: readonly string[];
+}
+
+/**
+ * First whom the claim names, then, with the body there, the signature.
+ * @returns who signed a request, for its handler
+ */
+export function requireSignature(app: FastifyInstance, authenticator: Authenticator, rule: SignatureRule): (request: FastifyRequest) => KnownSigner {
+  const signers = new WeakMap<FastifyRequest, KnownSigner>();
+  const isOpen = rule.isOpen ?? (() => false);
+  const signerOf = (request: FastifyRequest): KnownSigner => {
+    const signer = signers.get(request);
+    if (signer === undefined) throw new Error('a request reached its handler unidentified');
+    return signer;
+  };
+  app.addHook('onRequest', async (request) => {
+    if (isOpen(request)) return;
+    const signer = await authenticator.identify(request.raw, rule.service);
+    const unsigned = rule.signedHeaders?.filter((name) => request.headers[name] !== undefined && !signer.claim.signedHeaders.includes(name)) ?? [];
+    if (unsigned.length > 0) throw new AuthFailure('headers-not-signed', unsigned.join(', '));
+    signers.set(request, signer);
+  });
+  app.addHook('preValidation', async (request) => {
+    if (isOpen(request)) return;
+    // Always the hash of what arrived: a false x-amz-content-sha256 is signed, so the signature cannot match it.
+    authenticator.verify(request.raw, signerOf(request), sha256Hex(bodyOf(request)));
+    const declared = request.headers['x-amz-content-sha256'];
+    if (declared !== undefined && declared !== sha256Hex(bodyOf(request))) throw unparseable();
+  });
+  return signerOf;
+}
