@@ -63,17 +63,19 @@ interface Session {
 export class LullServer implements AsyncDisposable {
   readonly data: string;
   readonly runtime: string;
+  readonly #options: readonly string[];
   #session: Session | undefined;
 
-  private constructor(data: string, runtime: string) {
-    this.data = data;
-    this.runtime = runtime;
+  private constructor(folders: { data: string; runtime: string }, options: readonly string[]) {
+    this.data = folders.data;
+    this.runtime = folders.runtime;
+    this.#options = options;
   }
 
-  /** Starts one on new folders. */
-  static async start(): Promise<LullServer> {
+  /** Starts one on new folders. @param options more words of `lull up` */
+  static async start(options: readonly string[] = []): Promise<LullServer> {
     // Images are large: not under /tmp, which may be memory. Sockets want a short path.
-    const server = new LullServer(await mkdtemp('/var/tmp/lull-e2e-'), await mkdtemp('/tmp/lr-'));
+    const server = new LullServer({ data: await mkdtemp('/var/tmp/lull-e2e-'), runtime: await mkdtemp('/tmp/lr-') }, options);
     try {
       await server.up();
       return server;
@@ -111,7 +113,7 @@ export class LullServer implements AsyncDisposable {
 
   /** The words of `lull up` on the folders of this server. */
   get words(): readonly string[] {
-    return ['up', '--data', this.data, '--runtime', this.runtime, '--listen', '127.0.0.1:0', '--endpoint-listen', '127.0.0.1:0'];
+    return ['up', '--data', this.data, '--runtime', this.runtime, '--listen', '127.0.0.1:0', '--endpoint-listen', '127.0.0.1:0', ...this.#options];
   }
 
   /** Starts the server on its folders, and waits until it says that it serves. */
