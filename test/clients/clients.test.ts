@@ -9,10 +9,19 @@ import { packSource } from '../../src/cli/source-archive.ts';
 import { cannotServe, LullServer } from '../e2e/lull-server.ts';
 import { LULL, plainEnvironment } from '../e2e/server-process.ts';
 import { openClient, type ClientName } from './client.ts';
+import { coverageOf } from './coverage.ts';
 import { noAwsCli2, noPythonClients } from './installed.ts';
 import type { Variables } from './matching.ts';
+import { readModel } from './model.ts';
+import { committedPage, PAGE_PATH, renderPage } from './page.ts';
 import { SCENARIO, SERVER_OPTIONS } from './scenario.ts';
 import { runScenario, type Observation } from './scenario-run.ts';
+
+/** The services that are held against their models, and which of their operations belong to MicroVMs. */
+const SERVICES: Readonly<Record<string, (operation: string) => boolean>> = {
+  'lambda-microvms': () => true,
+  'lambda-core': (operation) => operation.includes('NetworkConnector'),
+};
 
 const APPLICATION = join(import.meta.dirname, '../fixtures/hooks-app');
 
@@ -24,7 +33,7 @@ function lullEnvironment(data: string): NodeJS.ProcessEnv {
   return { ...Object.fromEntries(entries), AWS_MAX_ATTEMPTS: '1' };
 }
 
-describe("AWS's clients", { skip: await cannotServe(), concurrency: true }, () => {
+describe("AWS's clients", { skip: await cannotServe() }, () => {
   let server: LullServer;
   let folder: string;
   let env: NodeJS.ProcessEnv;
@@ -58,12 +67,28 @@ describe("AWS's clients", { skip: await cannotServe(), concurrency: true }, () =
     observed.set(name, observations);
   };
 
-  it('the JavaScript SDK goes through the scenario', () => goThrough('javascript'));
-  it('boto3 goes through the scenario', { skip: noPythonClients }, () => goThrough('boto3'));
-  it('the AWS CLI goes through the scenario', { skip: noPythonClients }, () => goThrough('cli'));
-  it('version 2 of the AWS CLI goes through the scenario', async (t) => {
-    const reason = await noAwsCli2();
-    if (reason !== false) return t.skip(reason);
-    await goThrough('cli2');
+  describe('on one server', { concurrency: true }, () => {
+    it('the JavaScript SDK goes through the scenario', () => goThrough('javascript'));
+    it('boto3 goes through the scenario', { skip: noPythonClients }, () => goThrough('boto3'));
+    it('the AWS CLI goes through the scenario', { skip: noPythonClients }, () => goThrough('cli'));
+    it('version 2 of the AWS CLI goes through the scenario', async (t) => {
+      const reason = await noAwsCli2();
+      if (reason !== false) return t.skip(reason);
+      await goThrough('cli2');
+    });
+  });
+
+  it('the compatibility page is what they saw, and nothing on it is unexplained', { skip: noPythonClients }, async () => {
+    // What every machine has: the page is the same on each.
+    const observations = (['javascript', 'boto3', 'cli'] as const).flatMap((name) => observed.get(name) ?? assert.fail(`${name} did not go through the scenario`));
+    const services = await Promise.all(Object.entries(SERVICES).map(async ([name, belongs]) => {
+      const model = await readModel(name);
+      return { model, operations: Object.keys(model.operations).filter(belongs) };
+    }));
+    const coverage = coverageOf(services, observations);
+    const page = await renderPage({ services, coverage, observations });
+    if (process.env['LULL_WRITE_PAGE'] === '1') await writeFile(PAGE_PATH, page);
+    assert.deepEqual(coverage.unexplained, []);
+    assert.equal(page, await committedPage(), 'docs/compatibility.md is out of date: LULL_WRITE_PAGE=1 node --test test/clients/clients.test.ts writes it');
   });
 });

@@ -38,9 +38,10 @@ export function recorded(id: keyof typeof RECORDED_ERRORS, values: Readonly<Reco
   return { type, status, message: textOf(text, values), recorded: id };
 }
 
-/** One call as it happened. */
+/** One call with what came of it. */
 export interface Observation {
   readonly client: ClientName;
+  readonly service: string;
   readonly operation: string;
   readonly input: JsonObject;
   /** As it was on the wire, where the client can tell. */
@@ -58,7 +59,7 @@ const knows = (client: ClientName, { service }: Step) => client !== 'javascript'
 
 /**
  * Runs the steps in order.
- * @returns every call that was made
+ * @returns each step's call, with the outcome that was the expected one: what was seen on the way there may not be seen the next time
  * @throws Error at the first step whose outcome is not the expected one
  */
 export async function runScenario(client: AwsClient, steps: readonly Step[], variables: Variables): Promise<readonly Observation[]> {
@@ -84,20 +85,23 @@ interface StepRun {
 async function runStep({ client, step, variables, observations }: StepRun): Promise<void> {
   const call: Call = { service: step.service, operation: step.operation, input: filled(step.input, variables) as JsonObject };
   const fill = (pattern: Json) => filled(pattern, variables);
-  const made = { client: client.name, operation: call.operation, input: call.input };
+  const made = { client: client.name, ...call };
   for (const startMs = performance.now(); ; ) {
     const outcome = await client.call(call);
     const wrong = wrongIn(outcome, step, fill);
-    if ('error' in outcome && wrong !== undefined) throw new Error(wrong);
-    if ('error' in outcome) observations.push({ ...made, error: outcome.error, ...(step.error?.recorded === undefined ? {} : { recorded: step.error.recorded }) });
-    else observations.push({ ...made, output: outcome.wire ?? outcome.output });
     if (wrong === undefined) {
+      observations.push({ ...made, ...observed(outcome, step) });
       if ('output' in outcome) for (const [name, path] of Object.entries(step.save ?? {})) variables.set(name, saved(outcome.output, path));
       return;
     }
-    if (step.repeat !== true || performance.now() - startMs > REPEAT_LIMIT_MS) throw new Error(wrong);
+    if (step.repeat !== true || 'error' in outcome || performance.now() - startMs > REPEAT_LIMIT_MS) throw new Error(wrong);
     await pass(REPEAT_INTERVAL_MS[client.name]);
   }
+}
+
+function observed(outcome: Outcome, { error }: Step): Pick<Observation, 'output' | 'error' | 'recorded'> {
+  if ('output' in outcome) return { output: outcome.wire ?? outcome.output };
+  return { error: outcome.error, ...(error?.recorded === undefined ? {} : { recorded: error.recorded }) };
 }
 
 /** What keeps an outcome from being the expected one. */
