@@ -1,13 +1,12 @@
-/** What Lull adds under `/lull/v1`: health, reports, streams of output and of build events, the end of the server. */
+/** What Lull adds under `/lull/v1`: health, reports, access keys, streams of output and of build events, the end of the server. */
 import { pipeline } from 'node:stream/promises';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { parseInput } from '../contract/constraints.ts';
 import { EVENTS_MEDIA_TYPE, EXTENSIONS, EXTENSION_INPUT_OF, LOG_MEDIA_TYPE } from '../contract/extensions.ts';
-import type { ExtensionInput, ExtensionName, HealthAnswer, ReportAnswer, ShutdownAnswer } from '../contract/extensions.ts';
+import type { CreateKeyAnswer, ExtensionInput, ExtensionName, HealthAnswer, KeysAnswer, ReportAnswer, ShutdownAnswer } from '../contract/extensions.ts';
 import { routerPath } from '../contract/labels.ts';
 import type { ControlPlane, MicrovmReport } from '../control/control-plane.ts';
-import { receivedUrl, splitUrl } from './authentication.ts';
-import { queryMembers } from './request-body.ts';
+import { inputMembers } from './request-body.ts';
 
 /** Streams that go on while their client listens; the server's end ends them. */
 type OpenStreams = Set<AbortController>;
@@ -27,6 +26,15 @@ export function addExtensions(app: FastifyInstance, control: ControlPlane): void
   add(app, 'health', (): HealthAnswer => control.server.health());
   add(app, 'microvmReport', async ({ microvmIdentifier }) => renderReport(await control.microvms.report(microvmIdentifier)));
   add(app, 'shutdown', (): Promise<ShutdownAnswer> => control.server.suspendAllAndStop());
+  add(app, 'keys', async (): Promise<KeysAnswer> => ({ keys: [...(await control.keys.list())] }));
+  add(app, 'createKey', async ({ description }): Promise<CreateKeyAnswer> => {
+    const { accessKeyId, secretAccessKey, createdAtMs, description: kept } = await control.keys.create(description);
+    return { accessKeyId, secretAccessKey, createdAtMs, description: kept };
+  });
+  add(app, 'revokeKey', async ({ accessKeyId }) => {
+    await control.keys.revoke(accessKeyId);
+    return {};
+  });
   add(app, 'microvmLogs', ({ microvmIdentifier, follow }, call) => {
     const source = (options: StreamOptions) => control.microvms.logs(microvmIdentifier, options);
     return sendStream(call, open, { mediaType: LOG_MEDIA_TYPE, follow: follow === 'true', source });
@@ -81,14 +89,13 @@ interface Call {
 
 /** Registers one extension. What its handler returns is the JSON answer; undefined means that it answered by itself. */
 function add<E extends ExtensionName>(app: FastifyInstance, name: E, handler: (input: ExtensionInput<E>, call: Call) => unknown): void {
-  const { method, path, query } = EXTENSIONS[name];
+  const extension = EXTENSIONS[name];
   app.route({
-    method,
-    url: routerPath(path),
+    method: extension.method,
+    url: routerPath(extension.path),
     handler: async (request, reply) => {
-      const labels = typeof request.params === 'object' ? request.params : {};
-      const members = { ...queryMembers(splitUrl(receivedUrl(request.raw)).query, query), ...labels };
-      const answer = await handler(parseInput(EXTENSION_INPUT_OF[name].input, members), { request, reply });
+      const input = parseInput(EXTENSION_INPUT_OF[name].input, inputMembers(request, extension));
+      const answer = await handler(input, { request, reply });
       if (answer === undefined) return reply;
       return reply.header('content-type', 'application/json').send(JSON.stringify(answer));
     },

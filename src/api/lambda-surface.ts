@@ -9,19 +9,21 @@ import { ApiError, renderError } from '../contract/exceptions.ts';
 import { EXTENSIONS } from '../contract/extensions.ts';
 import { matchesTemplate, routerPath } from '../contract/labels.ts';
 import { SENSITIVE_MEMBERS } from '../contract/microvms.ts';
-import { INPUT_OF, LAMBDA_SERVICE, OPERATIONS, OPERATION_NAMES } from '../contract/operations.ts';
-import type { OperationContract, OperationInput, OperationName } from '../contract/operations.ts';
+import { INPUT_OF, LAMBDA_SERVICE, OPERATIONS, OPERATION_NAMES, errorFamily } from '../contract/operations.ts';
+import type { OperationContract, OperationName } from '../contract/operations.ts';
 import { receivedUrl, splitUrl } from './authentication.ts';
 import type { Authenticator } from './authentication.ts';
+import { connectorHandlers } from './connector-handlers.ts';
 import type { Handler, HandlerContext, HandlersOf } from './handlers.ts';
 import { imageHandlers } from './image-handlers.ts';
 import { lambdaError } from './lambda-errors.ts';
 import { microvmHandlers } from './microvm-handlers.ts';
-import { bodyOf, jsonMembers, queryMembers, readBody } from './request-body.ts';
+import { inputMembers, readBody } from './request-body.ts';
 import type { BodyLimits } from './request-body.ts';
 import { requireSignature } from './signed-requests.ts';
+import { tagHandlers } from './tag-handlers.ts';
 
-const HANDLERS: HandlersOf<OperationName> = { ...microvmHandlers, ...imageHandlers };
+const HANDLERS: HandlersOf<OperationName> = { ...microvmHandlers, ...imageHandlers, ...tagHandlers, ...connectorHandlers };
 
 /** What the surface needs. */
 export interface LambdaSurface {
@@ -33,7 +35,7 @@ export interface LambdaSurface {
 /** Sends a refusal. Anything but a refusal is logged with its cause first. */
 export function sendLambdaError(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const refusal = lambdaError(error);
-  const { status, headers, body } = renderError(refusal);
+  const { status, headers, body } = renderError(refusal, errorFamily(splitUrl(receivedUrl(request.raw)).path));
   if (status >= 500) request.log.error({ err: refusal.cause ?? error, requestId: request.id }, 'request failed');
   // What is left of a body that was refused half-way is not worth reading.
   if (status === 408 || status === 413) reply.header('connection', 'close');
@@ -53,6 +55,8 @@ export function addLambdaSurface(app: FastifyInstance, surface: LambdaSurface): 
   app.setNotFoundHandler((request, reply) => sendLambdaError(unknownOperation(request), request, reply));
 }
 
+const NO_CONTENT = 204;
+
 function addOperation<O extends OperationName>(app: FastifyInstance, name: O, context: HandlerContext): void {
   const operation: OperationContract = OPERATIONS[name];
   const handler: Handler<O> = HANDLERS[name];
@@ -60,33 +64,11 @@ function addOperation<O extends OperationName>(app: FastifyInstance, name: O, co
     method: operation.method,
     url: routerPath(operation.path),
     handler: async (request, reply) => {
-      const answer = await handler(inputOf(name, request), context);
+      const answer = await handler(parseInput(INPUT_OF[name].input, inputMembers(request, operation), SENSITIVE_MEMBERS), context);
+      if (operation.status === NO_CONTENT) return reply.code(NO_CONTENT).send();
       return reply.code(operation.status).header('content-type', 'application/json').send(JSON.stringify(answer));
     },
   });
-}
-
-/** Body, query and labels of a request as one input; labels win. @throws ApiError */
-function inputOf<O extends OperationName>(name: O, request: FastifyRequest): OperationInput<O> {
-  const operation: OperationContract = OPERATIONS[name];
-  const members = {
-    ...(operation.hasBody ? jsonMembers(jsonBody(request)) : {}),
-    ...queryMembers(splitUrl(receivedUrl(request.raw)).query, operation.query),
-    ...(typeof request.params === 'object' ? request.params : {}),
-  };
-  return parseInput(INPUT_OF[name].input, members, SENSITIVE_MEMBERS);
-}
-
-const JSON_MEDIA_TYPE = /^application\/(?:x-amz-)?json(?:-1\.[01])?\s*(?:;|$)/i;
-
-/** @throws ApiError UnsupportedMediaTypeException where a body is declared to be something else than JSON */
-function jsonBody(request: FastifyRequest): Buffer {
-  const body = bodyOf(request);
-  const type = request.headers['content-type'];
-  if (body.length > 0 && type !== undefined && !JSON_MEDIA_TYPE.test(type)) {
-    throw new ApiError('UnsupportedMediaTypeException', `The content type must be application/json, not ${type}`);
-  }
-  return body;
 }
 
 function unknownOperation(request: FastifyRequest): ApiError {

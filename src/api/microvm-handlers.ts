@@ -15,7 +15,8 @@ type MicrovmOperation =
   | 'SuspendMicrovm'
   | 'ResumeMicrovm'
   | 'TerminateMicrovm'
-  | 'CreateMicrovmAuthToken';
+  | 'CreateMicrovmAuthToken'
+  | 'CreateMicrovmShellAuthToken';
 
 /** `[]` means the same as left out: section 1.3. */
 const orDefault = (connectors: readonly string[] | null) => (connectors === null || connectors.length === 0 ? null : connectors);
@@ -82,6 +83,11 @@ export const microvmHandlers: HandlersOf<MicrovmOperation> = {
       expirationMinutes: input.expirationInMinutes,
       ports: input.allowedPorts.map(portRange),
     });
+    return { authToken: { [AUTH_TOKEN_KEY]: token } };
+  },
+
+  async CreateMicrovmShellAuthToken({ microvmIdentifier, expirationInMinutes }, { control }) {
+    const token = await control.microvms.createShellAuthToken({ microvmId: microvmIdentifier, expirationMinutes: expirationInMinutes });
     return { authToken: { [AUTH_TOKEN_KEY]: token } };
   },
 };

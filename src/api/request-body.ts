@@ -1,7 +1,8 @@
-/** Small request bodies: read whole, with a limit on size and on time. */
+/** Inputs as they come: small bodies, read whole with a limit on size and on time; queries; labels of the path. */
 import type { Readable } from 'node:stream';
 import type { FastifyRequest } from 'fastify';
 import { ApiError, unparseable } from '../contract/exceptions.ts';
+import { receivedUrl, splitUrl } from './authentication.ts';
 
 /** What a body of the Lambda surface may be. */
 export interface BodyLimits {
@@ -44,8 +45,38 @@ export function readBody(source: Readable, limits: BodyLimits): Promise<Buffer> 
   });
 }
 
-/** The body of a request, once {@link readBody} has read it. */
+/** What {@link readBody} left in the request; empty where there was no body. */
 export const bodyOf = (request: FastifyRequest) => (Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0));
+
+/** Where the members of an input are. */
+interface InputPlaces {
+  readonly query: readonly string[];
+  readonly queryLists: readonly string[];
+  readonly hasBody: boolean;
+}
+
+/** Body, query and labels of a request as one input; labels win. @throws ApiError */
+export function inputMembers(request: FastifyRequest, { query: names, queryLists: listNames, hasBody }: InputPlaces): Record<string, unknown> {
+  const { query } = splitUrl(receivedUrl(request.raw));
+  return {
+    ...(hasBody ? jsonMembers(jsonBody(request)) : {}),
+    ...queryMembers(query, names),
+    ...queryLists(query, listNames),
+    ...(typeof request.params === 'object' ? request.params : {}),
+  };
+}
+
+const JSON_MEDIA_TYPE = /^application\/(?:x-amz-)?json(?:-1\.[01])?\s*(?:;|$)/i;
+
+/** @throws ApiError UnsupportedMediaTypeException where a body is declared to be something else than JSON */
+function jsonBody(request: FastifyRequest): Buffer {
+  const body = bodyOf(request);
+  const type = request.headers['content-type'];
+  if (body.length > 0 && type !== undefined && !JSON_MEDIA_TYPE.test(type)) {
+    throw new ApiError('UnsupportedMediaTypeException', `The content type must be application/json, not ${type}`);
+  }
+  return body;
+}
 
 /**
  * The members of a JSON body; none where there is no body.
@@ -69,6 +100,21 @@ export function jsonMembers(body: Buffer): Record<string, unknown> {
  */
 export function queryMembers(query: string, names: readonly string[]): Record<string, string> {
   const members: Record<string, string> = {};
+  for (const [name, value] of knownPairs(query, names)) members[name] = value;
+  return members;
+}
+
+/**
+ * Likewise for parameters that may be repeated: all values of each, in order.
+ * @throws ApiError SerializationException as {@link queryMembers}
+ */
+export function queryLists(query: string, names: readonly string[]): Record<string, string[]> {
+  const lists: Record<string, string[]> = {};
+  for (const [name, value] of knownPairs(query, names)) (lists[name] ??= []).push(value);
+  return lists;
+}
+
+function* knownPairs(query: string, names: readonly string[]): Iterable<readonly [string, string]> {
   for (const part of query.split('&')) {
     const at = part.indexOf('=');
     const name = at < 0 ? part : part.slice(0, at);
@@ -76,10 +122,9 @@ export function queryMembers(query: string, names: readonly string[]): Record<st
     if (!names.includes(name)) continue;
     if (value.includes('=')) throw unparseable();
     try {
-      members[name] = decodeURIComponent(value);
+      yield [name, decodeURIComponent(value)];
     } catch (error) {
       throw unparseable(error);
     }
   }
-  return members;
 }

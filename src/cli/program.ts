@@ -7,6 +7,7 @@ import { addCurl } from './curl.ts';
 import { addDemo } from './demo.ts';
 import { addDown } from './down.ts';
 import { addEnv } from './env.ts';
+import { addKeys } from './keys.ts';
 import { addLife } from './life.ts';
 import { addListings } from './listings.ts';
 import { addLogs } from './logs.ts';
@@ -56,6 +57,7 @@ export async function runCommandLine(argv: readonly string[], { terminal, machin
   addLogs(context);
   addCurl(context);
   addLife(context);
+  addKeys(context);
   addDemo(context);
   addMachineCommands(context);
   try {

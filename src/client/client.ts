@@ -2,9 +2,10 @@
 import { createReadStream } from 'node:fs';
 import type { Readable } from 'node:stream';
 import type { z } from 'zod';
-import { EXTENSIONS, buildEventLine, healthAnswer, reportAnswer, shutdownAnswer } from '../contract/extensions.ts';
-import type { BuildEventLine, HealthAnswer, ReportAnswer, ShutdownAnswer } from '../contract/extensions.ts';
+import { EXTENSIONS, buildEventLine, createKeyAnswer, healthAnswer, keysAnswer, reportAnswer, shutdownAnswer } from '../contract/extensions.ts';
+import type { BuildEventLine, CreateKeyAnswer, HealthAnswer, KeysAnswer, ReportAnswer, ShutdownAnswer } from '../contract/extensions.ts';
 import { fillTemplate } from '../contract/labels.ts';
+import { emptyAnswer } from '../contract/microvms.ts';
 import { LAMBDA_SERVICE, OPERATIONS, S3_SERVICE } from '../contract/operations.ts';
 import type { OperationAnswer, OperationName, OperationRequest } from '../contract/operations.ts';
 import { ApiRefusal, linesOf, readText, send } from './transport.ts';
@@ -55,17 +56,31 @@ export class LullClient {
   }
 
   health(): Promise<HealthAnswer> {
-    return this.#extension('health', {}, healthAnswer);
+    return this.#extension('health', healthAnswer);
   }
 
   /** How the last launch, suspend and wake of a microVM went. */
   report(microvmIdentifier: string): Promise<ReportAnswer> {
-    return this.#extension('microvmReport', { microvmIdentifier }, reportAnswer);
+    return this.#extension('microvmReport', reportAnswer, { labels: { microvmIdentifier } });
+  }
+
+  /** Makes an access key. */
+  createKey(description: string | null): Promise<CreateKeyAnswer> {
+    return this.#extension('createKey', createKeyAnswer, { body: { description } });
+  }
+
+  /** The installation's access keys, newest first. */
+  async keys(): Promise<KeysAnswer['keys']> {
+    return (await this.#extension('keys', keysAnswer)).keys;
+  }
+
+  async revokeKey(accessKeyId: string): Promise<void> {
+    await this.#extension('revokeKey', emptyAnswer, { labels: { accessKeyId } });
   }
 
   /** Suspends every running microVM and stops the server. */
   shutdown(): Promise<ShutdownAnswer> {
-    return this.#extension('shutdown', {}, shutdownAnswer);
+    return this.#extension('shutdown', shutdownAnswer);
   }
 
   /** What the application wrote; with `follow` until `signal`. */
@@ -97,9 +112,14 @@ export class LullClient {
     (await send(this.#connection, { method: 'PUT', path, service: S3_SERVICE, body })).resume();
   }
 
-  async #extension<S extends z.ZodType>(name: keyof typeof EXTENSIONS, labels: Record<string, string>, answer: S): Promise<z.output<S>> {
+  async #extension<S extends z.ZodType>(
+    name: keyof typeof EXTENSIONS,
+    answer: S,
+    { labels = {}, body }: { labels?: Record<string, string>; body?: object } = {},
+  ): Promise<z.output<S>> {
     const { method, path } = EXTENSIONS[name];
-    const response = await send(this.#connection, { method, path: fillTemplate(path, labels), service: LAMBDA_SERVICE });
+    const sent = body === undefined ? {} : { body: { text: JSON.stringify(body), type: JSON_TYPE } };
+    const response = await send(this.#connection, { method, path: fillTemplate(path, labels), service: LAMBDA_SERVICE, ...sent });
     return answer.parse(JSON.parse(await readText(response)));
   }
 

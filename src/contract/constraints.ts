@@ -38,6 +38,14 @@ export const exactlyOneOf = <S extends Readonly<Record<string, z.ZodType>>>(memb
     context.addIssue({ code: 'custom', message: `Exactly one member of the union must be given: ${names}`, params: SERIALIZATION });
   });
 
+/** A member that the model calls optional and the service asks for all the same, in prose (section 1.12). */
+export const requiredField = <S extends z.ZodType>(name: string, schema: S) =>
+  schema.nullish().transform((value, context): z.output<S> => {
+    if (value !== undefined && value !== null) return value;
+    context.addIssue({ code: 'custom', message: `${name} is a required field`, params: PROSE });
+    return z.NEVER;
+  });
+
 /** The structure without members that a union names (`allPorts`, `disabled`). Section 1.3: anything in it is `Expected null`. */
 export const unit = z.unknown().optional().superRefine((value, context) => {
   if (value === undefined || value === null) return;
@@ -47,6 +55,8 @@ export const unit = z.unknown().optional().superRefine((value, context) => {
 
 /** Marks an issue of the first layer. */
 const SERIALIZATION = { serialization: true } as const;
+/** Marks an issue that is told alone and in its own words, once the constraints hold. */
+const PROSE = { prose: true } as const;
 
 type Issue = z.core.$ZodIssue;
 type Path = Issue['path'];
@@ -54,7 +64,7 @@ type Path = Issue['path'];
 /**
  * Parses an operation's input: labels, query and body in one object.
  * @param sensitive top-level members whose values are never shown (sensitive shapes of the model)
- * @throws ApiError SerializationException or ValidationException in AWS's words
+ * @throws ApiError SerializationException, ValidationException or InvalidParameterValueException in AWS's words
  */
 export function parseInput<T>(schema: z.ZodType<T>, input: unknown, sensitive: ReadonlySet<string> = new Set()): T {
   const result = schema.safeParse(input);
@@ -64,10 +74,15 @@ export function parseInput<T>(schema: z.ZodType<T>, input: unknown, sensitive: R
     const refusal = serializationRefusal(issue, valueAt(input, issue.path));
     if (refusal !== undefined) throw new ApiError('SerializationException', refusal);
   }
-  const violations = describeViolations(issues, input, sensitive);
+  const [prose] = issues.filter(isProse);
+  const constraints = issues.filter((issue) => !isProse(issue));
+  if (constraints.length === 0 && prose !== undefined) throw new ApiError('InvalidParameterValueException', prose.message);
+  const violations = describeViolations(constraints, input, sensitive);
   const noun = violations.length === 1 ? 'error' : 'errors';
   throw new ApiError('ValidationException', `${violations.length} validation ${noun} detected: ${violations.join('; ')}`);
 }
+
+const isProse = (issue: Issue) => issue.code === 'custom' && issue.params?.['prose'] === true;
 
 function valueAt(root: unknown, path: Path): unknown {
   let value = root;
@@ -159,8 +174,10 @@ function isEntry(input: unknown, path: Path): boolean {
   return typeof path.at(-1) === 'number' && typeof valueAt(input, path) !== 'object';
 }
 
-/** `hooks.microvmHooks.runTimeoutInSeconds`, `allowedPorts.1.member.port`. */
-const wirePath = (path: Path) => path.map((key) => (typeof key === 'number' ? `${key + 1}.member` : String(key))).join('.');
+/** `hooks.microvmHooks.runTimeoutInSeconds`, `allowedPorts.1.member.port`; AWS's texts are in camelCase for members in PascalCase too. */
+const wirePath = (path: Path) => path.map((key) => (typeof key === 'number' ? `${key + 1}.member` : lowerFirst(String(key)))).join('.');
+
+const lowerFirst = (name: string) => `${name.charAt(0).toLowerCase()}${name.slice(1)}`;
 
 function shownValue(value: unknown, path: string, secret: boolean): string {
   if (secret && !absent(value)) return `Value at '${path}'`;

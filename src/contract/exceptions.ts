@@ -15,6 +15,7 @@ export const EXCEPTIONS = {
   InsufficientCapacityException: { status: 500, members: [], messageMember: 'message' },
   InternalServerException: { status: 500, members: [], messageMember: 'message' },
   InvalidParameterValueException: { status: 400, members: ['Type'], messageMember: 'message' },
+  NetworkConnectorLimitExceededException: { status: 400, members: ['Type'], messageMember: 'message' },
   ResourceConflictException: { status: 409, members: ['Type'], messageMember: 'message' },
   ResourceNotFoundException: { status: 404, members: ['resourceId', 'resourceType'], messageMember: 'message' },
   ServiceException: { status: 500, members: ['Type'], messageMember: 'message' },
@@ -40,12 +41,47 @@ export const EXCEPTIONS = {
   RequestEntityTooLargeException: { status: 413, members: [], messageMember: 'message' },
   UnsupportedMediaTypeException: { status: 415, members: [], messageMember: 'message' },
   RequestHeaderSectionTooLargeException: { status: 431, members: [], messageMember: 'message' },
-} as const satisfies Record<
-  string,
-  { readonly status: number; readonly members: readonly string[]; readonly messageMember: 'message' | 'Message' }
->;
+} as const satisfies Record<string, ErrorShape>;
+
+interface ErrorShape {
+  readonly status: number;
+  readonly members: readonly string[];
+  readonly messageMember: 'message' | 'Message';
+}
 
 export type ExceptionName = keyof typeof EXCEPTIONS;
+
+/** The paths of Lambda that speak of errors each in their own way. */
+export type ErrorFamily = 'microvms' | 'tags' | 'connectors';
+
+const OLDER_NAMES: Partial<Record<ExceptionName, ExceptionName>> = {
+  ValidationException: 'InvalidParameterValueException',
+  ConflictException: 'ResourceConflictException',
+  ThrottlingException: 'TooManyRequestsException',
+  InternalServerException: 'ServiceException',
+};
+
+/** What the older families call the same refusals and how they write them: sections 1.2 (tags), 1.10 and 1.12 (connectors). */
+const DIALECTS: {
+  readonly [F in ErrorFamily]: {
+    readonly names: Partial<Record<ExceptionName, ExceptionName>>;
+    readonly shapes: Partial<Record<ExceptionName, ErrorShape>>;
+  };
+} = {
+  microvms: { names: {}, shapes: {} },
+  tags: { names: OLDER_NAMES, shapes: {} },
+  connectors: {
+    names: { ...OLDER_NAMES, ServiceQuotaExceededException: 'NetworkConnectorLimitExceededException' },
+    shapes: {
+      ResourceNotFoundException: { status: 404, members: ['Type'], messageMember: 'Message' },
+      ServiceException: { status: 500, members: ['Type'], messageMember: 'Message' },
+      TooManyRequestsException: { status: 429, members: ['Type', 'Reason'], messageMember: 'message' },
+    },
+  },
+};
+
+/** Members that are known where a family has them: whose fault it was (as the older Lambda API writes it), which limit it was. */
+const knownMembers = (status: number) => ({ Type: status < 500 ? 'User' : 'Service', Reason: 'CallerRateLimitExceeded' });
 
 /** A refusal as the wire knows it. `wireMessage` null is AWS's answer to what it cannot parse: 400 `{"message":null}`. */
 export class ApiError extends Error {
@@ -83,17 +119,20 @@ export interface RenderedError {
 }
 
 /** Renders a refusal: JSON body with AWS's explicit nulls, `X-Amzn-Errortype`, `Retry-After` where it is known. */
-export function renderError(error: ApiError): RenderedError {
-  const { status, members, messageMember } = EXCEPTIONS[error.exception];
+export function renderError(error: ApiError, family: ErrorFamily = 'microvms'): RenderedError {
+  const { names, shapes } = DIALECTS[family];
+  const exception = names[error.exception] ?? error.exception;
+  const { status, members, messageMember } = shapes[exception] ?? EXCEPTIONS[exception];
+  const known: Partial<Record<string, string>> = knownMembers(status);
   const detail: Record<string, string | null> = {};
-  for (const member of members) detail[member] = null;
+  for (const member of members) detail[member] = known[member] ?? null;
   if (error.subject !== undefined && 'resourceId' in detail) Object.assign(detail, error.subject);
   const message = error.wireMessage === null ? { message: null } : { [messageMember]: error.wireMessage };
   return {
     status,
     headers: {
       'content-type': 'application/json',
-      'x-amzn-errortype': error.exception,
+      'x-amzn-errortype': exception,
       ...(error.retryAfterSeconds === undefined ? {} : { 'retry-after': String(error.retryAfterSeconds) }),
     },
     body: JSON.stringify({ ...message, ...detail }),

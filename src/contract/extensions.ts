@@ -1,33 +1,50 @@
 /** What Lull adds to AWS's API, under `/lull/v1`: signed as `lambda`, health excepted. */
 import { z } from 'zod';
-import { optional } from './constraints.ts';
+import { nullable, optional, text } from './constraints.ts';
 import { imageIdentifier, imageVersion, microvmIdentifier } from './microvms.ts';
 
 const follow = optional(z.enum(['true', 'false']));
 
+/** As for an operation. */
+interface ExtensionContract {
+  readonly method: 'GET' | 'POST' | 'DELETE';
+  readonly path: string;
+  readonly query: readonly string[];
+  readonly queryLists: readonly string[];
+  readonly hasBody: boolean;
+  readonly input: z.ZodType;
+}
+
+const GET = { method: 'GET', query: [], queryLists: [], hasBody: false } as const;
+const NOTHING = z.object({});
+
 /** The table of extensions; `{…}` are path labels as in the table of operations. */
 export const EXTENSIONS = {
-  health: { method: 'GET', path: '/lull/v1/health', query: [], input: z.object({}) },
+  health: { ...GET, path: '/lull/v1/health', input: NOTHING },
   microvmLogs: {
-    method: 'GET',
+    ...GET,
     path: '/lull/v1/microvms/{microvmIdentifier}/logs',
     query: ['follow'],
     input: z.object({ microvmIdentifier, follow }),
   },
-  microvmReport: {
-    method: 'GET',
-    path: '/lull/v1/microvms/{microvmIdentifier}/report',
-    query: [],
-    input: z.object({ microvmIdentifier }),
-  },
+  microvmReport: { ...GET, path: '/lull/v1/microvms/{microvmIdentifier}/report', input: z.object({ microvmIdentifier }) },
   buildEvents: {
-    method: 'GET',
+    ...GET,
     path: '/lull/v1/images/{imageIdentifier}/versions/{imageVersion}/events',
     query: ['follow'],
     input: z.object({ imageIdentifier, imageVersion, follow }),
   },
-  shutdown: { method: 'POST', path: '/lull/v1/shutdown', query: [], input: z.object({}) },
-} as const satisfies Record<string, { method: 'GET' | 'POST'; path: string; query: readonly string[]; input: z.ZodType }>;
+  keys: { ...GET, path: '/lull/v1/keys', input: NOTHING },
+  createKey: {
+    ...GET,
+    method: 'POST',
+    path: '/lull/v1/keys',
+    hasBody: true,
+    input: z.object({ description: nullable(text(1, 256)) }),
+  },
+  revokeKey: { ...GET, method: 'DELETE', path: '/lull/v1/keys/{accessKeyId}', input: z.object({ accessKeyId: text(1, 128) }) },
+  shutdown: { ...GET, method: 'POST', path: '/lull/v1/shutdown', input: NOTHING },
+} as const satisfies Record<string, ExtensionContract>;
 
 export type ExtensionName = keyof typeof EXTENSIONS;
 export type ExtensionInput<E extends ExtensionName> = z.output<(typeof EXTENSIONS)[E]['input']>;
@@ -64,6 +81,15 @@ export const buildEventLine = z.discriminatedUnion('type', [
   z.object({ atMs: z.number(), type: z.literal('line'), step: z.string(), text: z.string() }),
 ]);
 export type BuildEventLine = z.output<typeof buildEventLine>;
+
+const keyAnswer = { accessKeyId: z.string(), createdAtMs: z.number(), description: z.string().nullable() };
+/** The secret is in the answer to the key's creation only. */
+export const createKeyAnswer = z.object({ ...keyAnswer, secretAccessKey: z.string() });
+export type CreateKeyAnswer = z.output<typeof createKeyAnswer>;
+
+/** `isOwn`: it is the one in `credentials.json`. */
+export const keysAnswer = z.object({ keys: z.array(z.object({ ...keyAnswer, isOwn: z.boolean() })) });
+export type KeysAnswer = z.output<typeof keysAnswer>;
 
 export const shutdownAnswer = z.object({ suspended: z.int() });
 export type ShutdownAnswer = z.output<typeof shutdownAnswer>;

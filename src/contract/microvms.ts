@@ -1,6 +1,6 @@
 /** Inputs and answers of the MicroVM operations: contract reference, sections 1.3 and 1.10. */
 import { z } from 'zod';
-import { boundedMap, exactlyOneOf, nullable, optional, patterned, queryInteger, text, unit } from './constraints.ts';
+import { exactlyOneOf, nullable, optional, patterned, queryInteger, text, unit } from './constraints.ts';
 
 /** Section 1.7. */
 export const MAX_PAGE_SIZE = 50;
@@ -115,6 +115,9 @@ export const createAuthTokenInput = z.object({
     .min(1),
 });
 
+/** Section 1.3. */
+export const createShellAuthTokenInput = z.object({ microvmIdentifier, expirationInMinutes: z.int().min(1) });
+
 /** Section 1.3: today exactly one key. */
 export const AUTH_TOKEN_KEY = 'X-aws-proxy-auth';
 
@@ -122,4 +125,6 @@ export const createAuthTokenAnswer = z.object({ authToken: z.record(z.string(), 
 
 /** Section 1.3, CreateMicrovmImage: tags. */
 const TAG_PATTERN = '[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*';
-export const tagMap = boundedMap(patterned(TAG_PATTERN).min(1).max(128), patterned(TAG_PATTERN).max(256), 50);
+export const tagKey = patterned(TAG_PATTERN).min(1).max(128);
+/** The model sets no limit to their number; the service does. */
+export const tagMap = z.record(tagKey, patterned(TAG_PATTERN).max(256));

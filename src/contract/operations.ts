@@ -1,20 +1,29 @@
 /** The table of AWS's operations: contract reference, section 1.2. The only place that knows methods, paths and statuses. */
 import type { z } from 'zod';
+import type { ErrorFamily } from './exceptions.ts';
+import * as connectors from './connectors.ts';
 import * as images from './images.ts';
 import * as microvms from './microvms.ts';
+import * as tags from './tags.ts';
 
 /** The API version, which is the prefix of every path (section 1.1). */
 const P = '/2025-09-09';
 const IMAGE = `${P}/microvm-images/{imageIdentifier}` as const;
 const VERSION = `${IMAGE}/versions/{imageVersion}` as const;
 const MICROVM = `${P}/microvms/{microvmIdentifier}` as const;
+/** Sections 1.1 and 1.12: the two older families of paths. */
+const TAGS = '/2017-03-31/tags/{Resource}';
+const CONNECTORS = '/2026-04-04/network-connectors';
+const CONNECTOR = `${CONNECTORS}/{Identifier}` as const;
 
-/** One operation on the wire. Members of `input` come from path labels (`{…}`), from `query`, and, with `hasBody`, from a JSON body. */
+/** One operation on the wire. Members of `input` come from path labels (`{…}`), from the query, and, with `hasBody`, from a JSON body. */
 export interface OperationContract {
   readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   readonly path: string;
   readonly status: number;
   readonly query: readonly string[];
+  /** Parameters of the query that may be repeated; each is a list. */
+  readonly queryLists: readonly string[];
   readonly hasBody: boolean;
   readonly input: z.ZodType;
   readonly answer: z.ZodType;
@@ -22,11 +31,11 @@ export interface OperationContract {
 
 const PAGE = ['maxResults', 'nextToken'] as const;
 
-const GET = { method: 'GET', status: 200, query: [], hasBody: false } as const;
+const GET = { method: 'GET', status: 200, query: [], queryLists: [], hasBody: false } as const;
 const LIST = { ...GET, query: PAGE } as const;
 const POST = { ...GET, method: 'POST' } as const;
 const DELETE = { ...GET, method: 'DELETE' } as const;
-const WITH_BODY = { status: 200, query: [], hasBody: true } as const;
+const WITH_BODY = { status: 200, query: [], queryLists: [], hasBody: true } as const;
 
 export const OPERATIONS = {
   RunMicrovm: { ...POST, path: `${P}/microvms`, hasBody: true, input: microvms.runMicrovmInput, answer: microvms.microvmAnswer },
@@ -46,6 +55,13 @@ export const OPERATIONS = {
     path: `${MICROVM}/auth-token`,
     hasBody: true,
     input: microvms.createAuthTokenInput,
+    answer: microvms.createAuthTokenAnswer,
+  },
+  CreateMicrovmShellAuthToken: {
+    ...POST,
+    path: `${MICROVM}/shell-auth-token`,
+    hasBody: true,
+    input: microvms.createShellAuthTokenInput,
     answer: microvms.createAuthTokenAnswer,
   },
   CreateMicrovmImage: {
@@ -89,6 +105,34 @@ export const OPERATIONS = {
     input: images.listVersionsInput,
     answer: images.listManagedVersionsAnswer,
   },
+  ListTags: { ...GET, path: TAGS, input: tags.resourceLabel, answer: tags.listTagsAnswer },
+  TagResource: { ...POST, path: TAGS, status: 204, hasBody: true, input: tags.tagResourceInput, answer: microvms.emptyAnswer },
+  UntagResource: { ...DELETE, path: TAGS, status: 204, queryLists: ['tagKeys'], input: tags.untagResourceInput, answer: microvms.emptyAnswer },
+  CreateNetworkConnector: {
+    ...WITH_BODY,
+    method: 'POST',
+    path: CONNECTORS,
+    status: 202,
+    input: connectors.createConnectorInput,
+    answer: connectors.connectorAnswer,
+  },
+  GetNetworkConnector: { ...GET, path: CONNECTOR, input: connectors.connectorLabel, answer: connectors.getConnectorAnswer },
+  ListNetworkConnectors: {
+    ...GET,
+    path: CONNECTORS,
+    query: ['State', 'Marker', 'MaxItems'],
+    input: connectors.listConnectorsInput,
+    answer: connectors.listConnectorsAnswer,
+  },
+  UpdateNetworkConnector: {
+    ...WITH_BODY,
+    method: 'PUT',
+    path: CONNECTOR,
+    status: 202,
+    input: connectors.updateConnectorInput,
+    answer: connectors.updateConnectorAnswer,
+  },
+  DeleteNetworkConnector: { ...DELETE, path: CONNECTOR, status: 202, input: connectors.connectorLabel, answer: connectors.connectorAnswer },
 } as const satisfies Record<string, OperationContract>;
 
 export type Operations = typeof OPERATIONS;
@@ -106,6 +150,12 @@ export const OPERATION_NAMES = Object.keys(OPERATIONS) as readonly OperationName
 
 /** Path prefixes of the Lambda surface: sections 1.1 and 1.12, and Lull's own. */
 export const LAMBDA_PREFIXES = ['/2025-09-09/', '/2026-04-04/', '/2017-03-31/', '/lull/v1/'] as const;
+/** How errors are told under a path (sections 1.2, 1.10 and 1.12). */
+export function errorFamily(path: string): ErrorFamily {
+  if (path.startsWith('/2026-04-04/')) return 'connectors';
+  return path.startsWith('/2017-03-31/') ? 'tags' : 'microvms';
+}
+
 /** The signing name of all of them (section 1.1). */
 export const LAMBDA_SERVICE = 'lambda';
 export const S3_SERVICE = 's3';

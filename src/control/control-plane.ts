@@ -4,8 +4,9 @@
  */
 import type { Image, ImageConfig, ImageVersion, ImageVersionStatus, LoggingConfig } from '../domain/image.ts';
 import type { IdlePolicy, Microvm } from '../domain/microvm.ts';
+import type { ConnectorState, NetworkConnector, VpcEgressConfiguration } from '../domain/network-connector.ts';
+import type { AccessKey, BuildEvent, EndpointClaims, Page, PageRequest, StepTimes, SuspendReport, Tags } from '../domain/ports.ts';
 import type { RoleUseCases } from './roles/role-use-cases.ts';
-import type { BuildEvent, EndpointClaims, Page, PageRequest, StepTimes, SuspendReport } from '../domain/ports.ts';
 
 /** The configuration as the caller gave it; what it left out (`null`) gets its default from the use-case. */
 export type ImageConfigInput = Omit<ImageConfig, 'baseImageVersion' | 'egressConnectors' | 'minimumMemoryMib'> & {
@@ -91,9 +92,66 @@ export interface MicrovmUseCases {
   resume(microvmId: string): Promise<void>;
   /** Resolves when it is gone; no-op where it is gone already. */
   terminate(microvmId: string): Promise<void>;
+  /** @throws LullError validation where the microVM has no SHELL_INGRESS, or ALL_INGRESS beside it */
+  createShellAuthToken(input: { microvmId: string; expirationMinutes: number }): Promise<string>;
   createAuthToken(input: { microvmId: string; expirationMinutes: number; ports: EndpointClaims['ports'] }): Promise<string>;
   report(microvmId: string): Promise<MicrovmReport>;
   logs(microvmId: string, options: { follow: boolean; signal: AbortSignal }): Promise<AsyncIterable<Buffer>>;
+}
+
+export interface CreateConnectorInput {
+  readonly name: string;
+  readonly configuration: VpcEgressConfiguration;
+  readonly operatorRole: string;
+  readonly tags: Tags;
+  readonly clientToken: string;
+}
+
+export interface UpdateConnectorInput {
+  readonly identifier: string;
+  /** Null leaves it as it is; so does a null role. */
+  readonly configuration: VpcEgressConfiguration | null;
+  readonly operatorRole: string | null;
+  readonly clientToken: string;
+}
+
+/** Identifiers are ARNs, ids or names, as received. Errors: `src/domain/refusals.ts`. */
+export interface ConnectorUseCases {
+  create(input: CreateConnectorInput): Promise<NetworkConnector>;
+  get(identifier: string): Promise<NetworkConnector>;
+  list(filter: { state?: ConnectorState | undefined }, page: PageRequest): Promise<Page<NetworkConnector>>;
+  update(input: UpdateConnectorInput): Promise<NetworkConnector>;
+  /** Gone when it resolves; the record says DELETING, as AWS answers. */
+  delete(identifier: string): Promise<NetworkConnector>;
+}
+
+/** What is to be added (replacing what is there under the same key) and taken away. */
+export interface TagChange {
+  readonly add?: Tags;
+  readonly remove?: readonly string[];
+}
+
+/** Resources are whole ARNs. Errors: `src/domain/refusals.ts`. */
+export interface TagUseCases {
+  list(resource: string): Promise<Tags>;
+  /** Merges; taking away a key that is not there succeeds. */
+  change(resource: string, change: TagChange): Promise<void>;
+}
+
+/** An access key without its secret. */
+export interface ListedKey extends Pick<AccessKey, 'accessKeyId' | 'createdAtMs' | 'description'> {
+  /** It is the one in `credentials.json`. */
+  readonly isOwn: boolean;
+}
+
+/** The installation's access keys. */
+export interface KeyUseCases {
+  /** The one moment in which a secret is told. */
+  create(description: string | null): Promise<AccessKey>;
+  /** Newest first. */
+  list(): Promise<readonly ListedKey[]>;
+  /** @throws LullError not-found; validation for the installation's own */
+  revoke(accessKeyId: string): Promise<void>;
 }
 
 /** What the server says of itself at `GET /lull/v1/health`. */
@@ -113,6 +171,9 @@ export interface ServerUseCases {
 export interface ControlPlane {
   readonly images: ImageUseCases;
   readonly microvms: MicrovmUseCases;
+  readonly connectors: ConnectorUseCases;
+  readonly tags: TagUseCases;
+  readonly keys: KeyUseCases;
   readonly roles: RoleUseCases;
   readonly server: ServerUseCases;
 }

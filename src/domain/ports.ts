@@ -4,6 +4,7 @@
  */
 import type { Duplex, Readable } from 'node:stream';
 import type { Image, ImageBuild, ImageConfig, ImageState, ImageVersion, ImageVersionState, ImageVersionStatus, SnapshotSizes } from './image.ts';
+import type { NetworkConnector, ConnectorState } from './network-connector.ts';
 import type { Role } from './role.ts';
 import type { Microvm, MicrovmEvent, MicrovmState, ProcessIdentity } from './microvm.ts';
 
@@ -33,7 +34,7 @@ export interface PageRequest {
 }
 
 export interface MicrovmRepository {
-  /** @throws LullError conflict where the client token is taken; not-found where its image is being deleted */
+  /** @throws LullError conflict where the client token is taken; not-found where its image is being deleted, or a connector is not there */
   insert(microvm: Microvm): Promise<void>;
   get(microvmId: string): Promise<Microvm | undefined>;
   byEndpoint(endpointId: string): Promise<Microvm | undefined>;
@@ -59,7 +60,7 @@ export type MicrovmPatch = {
 };
 
 export interface ImageRepository {
-  /** @throws LullError validation `A MicroVM image with the name …` where the name is taken */
+  /** @throws LullError validation `A MicroVM image with the name …` where the name is taken; not-found where a connector is not there */
   insert(image: Image, first: ImageVersion): Promise<void>;
   get(name: string): Promise<Image | undefined>;
   byClientToken(clientToken: string): Promise<Image | undefined>;
@@ -88,6 +89,33 @@ export interface ImageRepository {
   inStates(states: readonly ImageState[]): Promise<readonly Image[]>;
   /** Removes the image and its versions. */
   remove(name: string): Promise<void>;
+  /** Replaces the tags by what `change` makes of them, in one transaction. @returns the new tags; undefined where it is gone */
+  changeTags(name: string, change: (tags: Tags) => Tags): Promise<Tags | undefined>;
+}
+
+export type Tags = Readonly<Record<string, string>>;
+
+export interface ConnectorRepository {
+  /** @throws LullError conflict where the name or the client token is taken */
+  insert(connector: NetworkConnector): Promise<void>;
+  /** By id, or else by name. */
+  find(idOrName: string): Promise<NetworkConnector | undefined>;
+  byClientToken(clientToken: string): Promise<NetworkConnector | undefined>;
+  /** Newest first. */
+  list(filter: { state?: ConnectorState | undefined }, page: PageRequest): Promise<Page<NetworkConnector>>;
+  /**
+   * Replaces a connector that no microVM uses, in one transaction.
+   * @throws LullError not-found; conflict where a microVM that is not TERMINATED uses it
+   */
+  replace(connector: NetworkConnector): Promise<void>;
+  /**
+   * Removes a connector that nothing uses, in one transaction: from then on `microvms.insert`, `images.insert` and
+   * `images.addVersion` refuse its ARN.
+   * @throws LullError not-found; conflict where a microVM that is not TERMINATED uses it, or a version of an image names it
+   */
+  remove(connectorId: string): Promise<void>;
+  /** As {@link ImageRepository.changeTags}. */
+  changeTags(connectorId: string, change: (tags: Tags) => Tags): Promise<Tags | undefined>;
 }
 
 /** What one step of a build changes, at each of the three levels. */
@@ -197,6 +225,7 @@ export interface RoleRepository {
 export interface Store extends AsyncDisposable {
   readonly microvms: MicrovmRepository;
   readonly images: ImageRepository;
+  readonly connectors: ConnectorRepository;
   readonly accessKeys: AccessKeyRepository;
   readonly tokenKeys: TokenKeyRepository;
   readonly objects: ObjectRepository;

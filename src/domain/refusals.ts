@@ -84,6 +84,36 @@ export const connectorUnknown = (arn: string) =>
 /** Section 1.6. */
 export const connectorMalformed = () => new LullError('validation', 'Malformed network connector ARN');
 
+/** Section 1.12. */
+export const connectorNotFound = (identifier: string) => new LullError('not-found', `Network connector not found for: ${identifier}`);
+
+/** Ours: section 1.12 records the error, not its text. */
+export const connectorNameTaken = (name: string) => new LullError('conflict', `A network connector with the name '${name}' already exists.`);
+
+/** Ours: section 1.12 tells the rule, not its text. */
+export const connectorInUse = (arn: string, user: string) =>
+  new LullError('conflict', `The network connector ${arn} is in use by ${user}. Every MicroVM that uses it must be terminated first.`);
+
+/** Section 1.6: shell token without the connector. */
+export const shellIngressRequired = () =>
+  new LullError('validation', 'Shell access requires SHELL_INGRESS network connector to be configured on the MicroVM.');
+
+/** Section 1.6: told when a shell token is asked for; RunMicrovm accepts the pair. */
+export const allIngressCombined = () =>
+  new LullError(
+    'validation',
+    'ALL_INGRESS cannot be combined with other ingress network connectors; use HTTP_INGRESS and/or SHELL_INGRESS instead',
+  );
+
+/** Ours: AWS's limit on tags, in no recorded words. */
+export const tooManyTags = (maximum: number) => new LullError('validation', `A resource can have at most ${maximum} tags.`);
+
+/** Ours: AWS keeps the prefix for itself. */
+export const tagKeyReserved = (key: string) => new LullError('validation', `The tag key '${key}' is not valid: keys that begin with 'aws:' are reserved.`);
+
+/** Ours: a resource that has the form of a taggable one, of a kind or an account that is not here. */
+export const taggedResourceNotFound = (arn: string) => new LullError('not-found', `The resource you requested does not exist: ${arn}`);
+
 /** Section 1.6. */
 export const codeArtifactNotS3 = () =>
   new LullError('validation', 'CodeArtifact URI must be a valid S3 URI in the format: s3://<bucket>/<key>');

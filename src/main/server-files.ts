@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { newKeyPair } from '../domain/access-key.ts';
 import { LullError } from '../domain/errors.ts';
 import { DEFAULT_REALM, type Realm } from '../domain/ids.ts';
 import type { AccessKeyRepository, Clock, Random } from '../domain/ports.ts';
@@ -13,11 +14,6 @@ const credentialsSchema = z.object({
   accessKeyId: z.string(),
   secretAccessKey: z.string(),
 });
-
-/** AWS's form: 20 characters of the base-32 alphabet, AKIA first. */
-const KEY_ID_BYTES = 16;
-const BASE32 = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567';
-const SECRET_BYTES = 30;
 
 /** The realm that a data folder was made with, and the file that says so; undefined where no server ever ran on it. */
 export async function rememberedRealm(dataFolder: string): Promise<{ realm: Realm; path: string } | undefined> {
@@ -44,22 +40,25 @@ export async function realmOf(dataFolder: string, asked: { region: string | unde
 const readCredentials = async (path: string) =>
   credentialsSchema.safeParse(await readFile(path, 'utf8').then(JSON.parse).catch(() => undefined)).data;
 
-/** Makes the first access key where there is none, and keeps it for `lull env` in `credentials.json` (0600). */
+/**
+ * Makes the first access key where there is none, and keeps it for `lull env` in `credentials.json` (0600).
+ * @returns its id
+ */
 export async function ensureCredentials(parts: {
   dataFolder: string;
   keys: AccessKeyRepository;
   realm: Realm;
   clock: Clock;
   random: Random;
-}): Promise<void> {
+}): Promise<string> {
   const { dataFolder, keys, realm, clock, random } = parts;
   const path = join(dataFolder, 'credentials.json');
   const kept = await readCredentials(path);
-  if (kept !== undefined && (await keys.get(kept.accessKeyId))?.secretAccessKey === kept.secretAccessKey) return;
-  const accessKeyId = `AKIA${[...random.bytes(KEY_ID_BYTES)].map((byte) => BASE32[byte % BASE32.length]).join('')}`;
-  const secretAccessKey = random.bytes(SECRET_BYTES).toString('base64');
-  await keys.insert({ accessKeyId, secretAccessKey, createdAtMs: clock.nowMs(), description: 'made at the first start', session: null });
-  await writeFileAtomic(path, `${JSON.stringify({ ...realm, accessKeyId, secretAccessKey }, null, 2)}\n`);
+  if (kept !== undefined && (await keys.get(kept.accessKeyId))?.secretAccessKey === kept.secretAccessKey) return kept.accessKeyId;
+  const pair = newKeyPair(random, 'AKIA');
+  await keys.insert({ ...pair, createdAtMs: clock.nowMs(), description: 'made at the first start', session: null });
+  await writeFileAtomic(path, `${JSON.stringify({ ...realm, ...pair }, null, 2)}\n`);
+  return pair.accessKeyId;
 }
 
 /** Where a server is, or was last, found: `server.json`. It stays, so that `lull env` says the same while the server is down. */

@@ -7,14 +7,17 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { pino, type Logger } from 'pino';
 import { createApi } from '../api/server.ts';
+import { createConnectorUseCases } from '../control/connectors/use-cases.ts';
 import type { ControlPlane } from '../control/control-plane.ts';
 import { createImageUseCases } from '../control/images/image-use-cases.ts';
 import { DEFAULT_IMAGE_LIMITS } from '../control/images/context.ts';
 import { managedImages } from '../control/images/managed.ts';
+import { createKeyUseCases } from '../control/keys.ts';
 import type { Traffic } from '../control/microvms/traffic.ts';
 import { Microvms } from '../control/microvms/use-cases.ts';
 import { createPassRole, type PassRole } from '../control/roles/pass-role.ts';
 import { createRoleUseCases } from '../control/roles/role-use-cases.ts';
+import { createTagUseCases } from '../control/tags.ts';
 import { LullError } from '../domain/errors.ts';
 import type { Realm } from '../domain/ids.ts';
 import type { Platform } from '../domain/platform.ts';
@@ -144,9 +147,19 @@ async function openParts(stack: AsyncDisposableStack, ground: Ground) {
       forgetConnections: (microvmId) => proxy.forget(microvmId),
     }),
   );
+  const { realm } = ground;
+  const ports = { store, realm, clock: systemClock, random: systemRandom };
+  const ownKeyId = await ensureCredentials({ ...ports, dataFolder: options.dataFolder, keys: store.accessKeys });
   const images = stack.use(imageControl(stack, ground, { layout, workers, snapshots, store, blobs, passRole }));
-  const roles = createRoleUseCases({ roles: store.roles, clock: systemClock, random: systemRandom, realm: ground.realm });
-  const { control, stopRequested } = controlPlane({ images, microvms, roles, driver });
+  const { control, stopRequested } = controlPlane({
+    images,
+    microvms,
+    driver,
+    connectors: createConnectorUseCases(ports),
+    tags: createTagUseCases(ports),
+    keys: createKeyUseCases({ ...ports, ownKeyId }),
+    roles: createRoleUseCases({ ...ports, roles: store.roles }),
+  });
   return { ...ground, store, blobs, proxy, microvms, images, control, stopRequested };
 }
 
@@ -196,12 +209,13 @@ function imageControl(stack: AsyncDisposableStack, ground: Ground, { layout, wor
   });
 }
 
-function controlPlane({ images, microvms, roles, driver }: Pick<ControlPlane, 'images' | 'roles'> & { microvms: Microvms; driver: Driver }) {
+type ControlParts = Omit<ControlPlane, 'microvms' | 'server'> & { readonly microvms: Microvms; readonly driver: Driver };
+
+function controlPlane({ microvms, driver, ...rest }: ControlParts) {
   const stop = Promise.withResolvers<void>();
   const control: ControlPlane = {
-    images,
+    ...rest,
     microvms: microvms.useCases,
-    roles,
     server: {
       health: () => ({ status: 'ok', version: VERSION, driver: driver.name, accelerator: driver.accelerator }),
       suspendAllAndStop: async () => {
@@ -234,9 +248,8 @@ async function makeProxy({ options, log }: Ground, tokens: EndpointTokens, traff
 }
 
 async function listen(stack: AsyncDisposableStack, parts: Parts): Promise<{ apiUrl: string; endpointPort: number }> {
-  const { options, realm, store, microvms, images } = parts;
+  const { options, microvms, images } = parts;
   const proxy = stack.use(parts.proxy);
-  await ensureCredentials({ dataFolder: options.dataFolder, keys: store.accessKeys, realm, clock: systemClock, random: systemRandom });
   // Nothing is served before the store and the world agree again.
   await microvms.recover();
   await images.recover();

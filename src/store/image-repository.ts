@@ -3,8 +3,9 @@ import { sql, type Insertable, type Kysely, type Selectable, type Transaction } 
 import { LullError } from '../domain/errors.ts';
 import type { Image, ImageState, ImageVersion, ImageVersionState } from '../domain/image.ts';
 import { MICROVM_STATES } from '../domain/microvm.ts';
-import type { ImageChange, ImageRepository, Page, PageRequest } from '../domain/ports.ts';
+import type { ImageChange, ImageRepository, Page, PageRequest, Tags } from '../domain/ports.ts';
 import { clientTokenReused, imageNameTaken } from '../domain/refusals.ts';
+import { requireConnectors } from './connector-repository.ts';
 import { pageOf, positionBefore } from './page.ts';
 import { toImage, toImageVersion } from './rows.ts';
 import { uniqueViolation } from './sqlite-thread.ts';
@@ -25,6 +26,7 @@ export class SqlImageRepository implements ImageRepository {
     await this.#db
       .transaction()
       .execute(async (tx) => {
+        await requireConnectors(tx, first.config.egressConnectors);
         await tx.insertInto('images').values(toImageRow(image)).execute();
         await tx.insertInto('imageVersions').values(toVersionRow(first)).execute();
       })
@@ -62,6 +64,7 @@ export class SqlImageRepository implements ImageRepository {
           .where('name', '=', version.imageName)
           .executeTakeFirstOrThrow();
         if (numUpdatedRows === 0n) throw gone(version.imageName);
+        await requireConnectors(tx, version.config.egressConnectors);
         await tx.insertInto('imageVersions').values(toVersionRow(version)).execute();
       })
       .catch((error: unknown) => rethrow(error, version));
@@ -163,6 +166,16 @@ export class SqlImageRepository implements ImageRepository {
   async remove(name: string): Promise<void> {
     // The versions go with it (ON DELETE CASCADE).
     await this.#db.deleteFrom('images').where('name', '=', name).execute();
+  }
+
+  async changeTags(name: string, change: (tags: Tags) => Tags): Promise<Tags | undefined> {
+    return this.#db.transaction().execute(async (tx) => {
+      const row = await tx.selectFrom('images').selectAll().where('name', '=', name).executeTakeFirst();
+      if (row === undefined) return undefined;
+      const tags = change(toImage(row).tags);
+      await tx.updateTable('images').set({ tags: JSON.stringify(tags) }).where('seq', '=', row.seq).execute();
+      return tags;
+    });
   }
 }
 

@@ -4,6 +4,7 @@ import { LullError } from '../domain/errors.ts';
 import { MICROVM_STATE_RULES, MICROVM_STATES, nextState, type Microvm, type MicrovmEvent, type MicrovmState } from '../domain/microvm.ts';
 import type { MicrovmPatch, MicrovmRepository, Page, PageRequest } from '../domain/ports.ts';
 import { clientTokenReused, microvmNotFound, noActiveVersion } from '../domain/refusals.ts';
+import { requireConnectors } from './connector-repository.ts';
 import { pageOf, positionBefore } from './page.ts';
 import { jsonOrNull, toMicrovm } from './rows.ts';
 import { uniqueViolation } from './sqlite-thread.ts';
@@ -25,6 +26,7 @@ export class SqlMicrovmRepository implements MicrovmRepository {
         const image = await tx.selectFrom('images').select('state').where('name', '=', microvm.imageName).executeTakeFirst();
         // Its snapshot is about to go.
         if (image?.state === 'DELETING') throw noActiveVersion(microvm.imageArn);
+        await requireConnectors(tx, microvm.egressConnectors);
         await tx.insertInto('microvms').values(toRow(microvm)).execute();
       });
     } catch (error) {

@@ -149,4 +149,29 @@ export const MIGRATIONS: readonly Migration[] = [
       ),
     ],
   },
+  {
+    version: 4,
+    name: 'network connectors',
+    statements: [
+      `CREATE TABLE connectors (
+         seq INTEGER PRIMARY KEY AUTOINCREMENT,
+         connector_id TEXT NOT NULL UNIQUE,
+         arn TEXT NOT NULL,
+         name TEXT NOT NULL UNIQUE,
+         state TEXT NOT NULL,
+         state_reason TEXT NOT NULL,
+         configuration TEXT NOT NULL,
+         operator_role TEXT NOT NULL,
+         version INTEGER NOT NULL CHECK (version > 0),
+         last_update TEXT,
+         modified_at_ms INTEGER NOT NULL,
+         tags TEXT NOT NULL,
+         client_token TEXT NOT NULL UNIQUE,
+         request_fingerprint TEXT NOT NULL
+       ) STRICT`,
+      'CREATE INDEX connectors_by_state ON connectors (state)',
+      // An image has one egress connector at most.
+      "CREATE INDEX image_versions_by_connector ON image_versions (json_extract(config, '$.egressConnectors[0]'))",
+    ],
+  },
 ];

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { LullError } from '../domain/errors.ts';
 import { IMAGE_STATES, IMAGE_VERSION_STATES, type Image, type ImageBuild, type ImageConfig, type ImageVersion, type LoggingConfig } from '../domain/image.ts';
+import { CONNECTOR_STATES, type NetworkConnector } from '../domain/network-connector.ts';
 import { MICROVM_STATES, type IdlePolicy, type Microvm, type ProcessIdentity } from '../domain/microvm.ts';
 import type { AccessKey, RoleSession, StoredObject } from '../domain/ports.ts';
 import type { Role } from '../domain/role.ts';
@@ -139,6 +140,35 @@ const imageVersionRow: z.ZodType<ImageVersion> = z
     clientToken === null || fingerprint === null ? version : { ...version, request: { clientToken, fingerprint } },
   );
 
+const clientRequest = z.object({ clientToken: z.string(), fingerprint: z.string() });
+
+const connectorRow: z.ZodType<NetworkConnector> = z
+  .object({
+    connectorId: z.string(),
+    arn: z.string(),
+    name: z.string(),
+    state: z.enum(CONNECTOR_STATES),
+    stateReason: z.string(),
+    configuration: json(
+      z.object({
+        subnetIds: z.array(z.string()),
+        securityGroupIds: z.array(z.string()),
+        networkProtocol: z.enum(['IPv4', 'DualStack']),
+      }),
+    ),
+    operatorRole: z.string(),
+    version: count,
+    lastUpdate: json(z.object({ reason: z.string(), request: clientRequest })).nullable(),
+    modifiedAtMs: timeMs,
+    tags: json(texts),
+    clientToken: z.string(),
+    requestFingerprint: z.string(),
+  })
+  .transform(({ clientToken, requestFingerprint: fingerprint, ...connector }): NetworkConnector => ({
+    ...connector,
+    request: { clientToken, fingerprint },
+  }));
+
 const roleSession: z.ZodType<RoleSession> = z.object({
   roleArn: z.string(),
   sessionName: z.string(),
@@ -194,6 +224,8 @@ export const toMicrovm = reader('microvms', microvmRow);
 export const toImage = reader('images', imageRow);
 /** @throws LullError internal where the row is not what this code writes */
 export const toImageVersion = reader('image_versions', imageVersionRow);
+/** @throws LullError internal where the row is not what this code writes */
+export const toConnector = reader('connectors', connectorRow);
 /** @throws LullError internal where the row is not what this code writes */
 export const toAccessKey = reader('access_keys', accessKeyRow);
 /** @throws LullError internal where the row is not what this code writes */

@@ -6,6 +6,7 @@ import { LullError } from '../domain/errors.ts';
 import type { Store } from '../domain/ports.ts';
 import { syncFolder } from '../lib/atomic-file.ts';
 import type { Log } from '../lib/log.ts';
+import { SqlConnectorRepository } from './connector-repository.ts';
 import { SqlImageRepository } from './image-repository.ts';
 import { SqlAccessKeyRepository, SqlTokenKeyRepository } from './key-repositories.ts';
 import { SqlMicrovmRepository } from './microvm-repository.ts';
@@ -48,6 +49,7 @@ export function storeOver(statements: StatementRunner): Store {
   return {
     microvms: new SqlMicrovmRepository(db),
     images: new SqlImageRepository(db),
+    connectors: new SqlConnectorRepository(db),
     accessKeys: new SqlAccessKeyRepository(db),
     tokenKeys: new SqlTokenKeyRepository(db),
     objects: new SqlObjectRepository(db),

@@ -1,6 +1,7 @@
 /** The tables as Kysely sees them: snake_case in SQL, camelCase here. What they hold is in `migrations.ts`. */
 import type { Generated } from 'kysely';
 import type { ImageState, ImageVersionState, ImageVersionStatus } from '../domain/image.ts';
+import type { ConnectorState } from '../domain/network-connector.ts';
 import type { MicrovmState } from '../domain/microvm.ts';
 
 /** A column with JSON in it. */
@@ -65,6 +66,23 @@ export interface ImageVersionTable {
   requestFingerprint: string | null;
 }
 
+export interface ConnectorTable {
+  seq: Generated<number>;
+  connectorId: string;
+  arn: string;
+  name: string;
+  state: ConnectorState;
+  stateReason: string;
+  configuration: Json;
+  operatorRole: string;
+  version: number;
+  lastUpdate: Json | null;
+  modifiedAtMs: number;
+  tags: Json;
+  clientToken: string;
+  requestFingerprint: string;
+}
+
 export interface AccessKeyTable {
   seq: Generated<number>;
   accessKeyId: string;
@@ -118,6 +136,7 @@ export interface Tables {
   microvms: MicrovmTable;
   images: ImageTable;
   imageVersions: ImageVersionTable;
+  connectors: ConnectorTable;
   accessKeys: AccessKeyTable;
   tokenKeys: TokenKeyTable;
   buckets: BucketTable;

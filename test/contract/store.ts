@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import type { Store } from '../../src/domain/ports.ts';
+import { connectorContract } from './store-connectors.ts';
 import { imageContract } from './store-images.ts';
 import { microvmContract } from './store-microvms.ts';
 import { objectContract } from './store-objects.ts';
@@ -14,6 +15,7 @@ export function storeContract(name: string, open: () => Promise<Store>): void {
   suite(`store over ${name}`, () => {
     suite('microvms', () => microvmContract(open));
     suite('images', () => imageContract(open));
+    suite('connectors and tags', () => connectorContract(open));
     suite('objects', () => objectContract(open));
 
     test('access keys: kept, listed newest first, never replaced', async () => {

@@ -25,7 +25,7 @@ export const MANAGED_IMAGE: ManagedImage = {
 };
 
 /** A fresh double with its usual answers. What is only kept and shown needs no double. */
-export function fakeControlPlane(real: Pick<ControlPlane, 'roles'>): FakeControlPlane {
+export function fakeControlPlane(real: Pick<ControlPlane, 'roles' | 'connectors' | 'tags' | 'keys'>): FakeControlPlane {
   const calls: RecordedCall[] = [];
   const instead = new Map<string, (...args: never[]) => unknown>();
   const recorded = <T extends object>(group: string, useCases: T): T =>
@@ -45,7 +45,10 @@ export function fakeControlPlane(real: Pick<ControlPlane, 'roles'>): FakeControl
     instead,
     images: recorded('images', usualImages()),
     microvms: recorded('microvms', usualMicrovms()),
-    ...real,
+    roles: real.roles,
+    connectors: recorded('connectors', real.connectors),
+    tags: recorded('tags', real.tags),
+    keys: recorded('keys', real.keys),
     server: recorded('server', {
       health: () => ({ status: 'ok' as const, version: '0.1.0', driver: 'qemu', accelerator: 'tcg' }),
       suspendAllAndStop: async () => ({ suspended: 2 }),
@@ -85,6 +88,7 @@ const usualMicrovms = (): ControlPlane['microvms'] => ({
   resume: async () => {},
   terminate: async () => {},
   createAuthToken: async () => 'a.b.c.d.e',
+  createShellAuthToken: async () => 'a.b.c.d.e',
   report: async () => ({ launch: [{ step: 'restore', ms: 12 }], suspend: null, wake: null }),
   async logs() {
     return (async function* () {

@@ -2,6 +2,7 @@
 import { DEFAULT_REALM, imageArn } from '../../src/domain/ids.ts';
 import type { Image, ImageConfig, ImageVersion } from '../../src/domain/image.ts';
 import type { Microvm } from '../../src/domain/microvm.ts';
+import { connectorArn, type NetworkConnector } from '../../src/domain/network-connector.ts';
 import type { StoredObject } from '../../src/domain/ports.ts';
 
 const AT_MS = 1_785_391_234_567;
@@ -74,6 +75,23 @@ export const microvmRecord = (name: string, fields: Partial<Microvm> = {}): Micr
   generation: 0,
   lastGeneration: 0,
   process: null,
+  ...fields,
+});
+
+/** @param name also tells its id: `nc-<name>` */
+export const connectorRecord = (name: string, fields: Partial<NetworkConnector> = {}): NetworkConnector => ({
+  connectorId: `nc-${name}`,
+  arn: connectorArn(DEFAULT_REALM, `nc-${name}`),
+  name,
+  state: 'ACTIVE',
+  stateReason: 'Initial creation',
+  configuration: { subnetIds: ['subnet-1'], securityGroupIds: [], networkProtocol: 'IPv4' },
+  operatorRole: 'arn:aws:iam::000000000000:role/network',
+  version: 1,
+  lastUpdate: null,
+  modifiedAtMs: AT_MS,
+  tags: {},
+  request: { clientToken: `token-${name}`, fingerprint: 'f' },
   ...fields,
 });
 

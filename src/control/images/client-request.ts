@@ -6,8 +6,13 @@ import type { ImageWithVersion } from '../control-plane.ts';
 import type { ImageContext } from './context.ts';
 
 /** The mark of a call; undefined where it has no client token. */
-export function clientRequest(operation: 'create' | 'update', { clientToken, ...parameters }: { clientToken: string | null }): ClientRequest | undefined {
-  if (clientToken === null) return undefined;
+export function clientRequest(operation: 'create' | 'update', call: { clientToken: string | null }): ClientRequest | undefined {
+  const { clientToken } = call;
+  return clientToken === null ? undefined : markOf(operation, { ...call, clientToken });
+}
+
+/** The mark of a call that must have a client token. */
+export function markOf(operation: 'create' | 'update', { clientToken, ...parameters }: { clientToken: string }): ClientRequest {
   const fingerprint = createHash('sha256').update(canonicalJson({ operation, parameters })).digest('hex');
   return { clientToken, fingerprint };
 }

@@ -1,5 +1,6 @@
 /** From what a caller gave to a complete configuration: defaults (section 1.3) and the rules between members (section 1.6). */
 import { managedConnectorArn, managedConnectorOf, type Realm } from '../../domain/ids.ts';
+import { customerConnectorOf } from '../../domain/network-connector.ts';
 import type { HooksConfig, ImageConfig } from '../../domain/image.ts';
 import {
   baseImageUnknown,
@@ -59,7 +60,8 @@ function egressConnectors(given: readonly string[] | null, realm: Realm): readon
   if (given === null || given.length === 0) return [managedConnectorArn(realm, 'INTERNET_EGRESS')];
   for (const arn of given) {
     if (!CONNECTOR_ARN.test(arn)) throw connectorMalformed();
-    if (managedConnectorOf(arn) !== 'INTERNET_EGRESS') throw connectorUnknown(arn);
+    // One that a customer made is looked up by the store as it writes the version.
+    if (managedConnectorOf(arn) !== 'INTERNET_EGRESS' && customerConnectorOf(arn) === undefined) throw connectorUnknown(arn);
   }
   return given;
 }

@@ -6,6 +6,7 @@ import type { CreateImageInput, ImageWithVersion, UpdateImageInput } from '../co
 import type { BuildQueue } from './build-queue.ts';
 import { buildTask } from './build-version.ts';
 import { clientRequest, repeatedRequest } from './client-request.ts';
+import { changedTags } from '../tags.ts';
 import { nameImage, requireImage, type ImageContext } from './context.ts';
 import { completeImageConfig } from './image-config.ts';
 
@@ -33,7 +34,7 @@ export async function createImage(context: ImageContext, builds: BuildQueue, inp
       updatedAtMs: atMs,
       latestActiveVersion: null,
       latestFailedVersion: null,
-      tags: input.tags,
+      tags: changedTags({}, { add: input.tags }),
       clientToken: input.clientToken,
     };
     const version = newVersion(context, { imageName: image.name, version: nextImageVersion(0), config, atMs, request });

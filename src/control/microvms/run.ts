@@ -4,6 +4,7 @@ import { LullError } from '../../domain/errors.ts';
 import { imageArn, imageNameOf, managedConnectorArn, managedConnectorOf, microvmId, parseImageArn, type Realm } from '../../domain/ids.ts';
 import type { ImageVersion } from '../../domain/image.ts';
 import type { Microvm } from '../../domain/microvm.ts';
+import { customerConnectorOf } from '../../domain/network-connector.ts';
 import type { Clock, Random, Store } from '../../domain/ports.ts';
 import {
   clientTokenReused,
@@ -118,7 +119,7 @@ export class Admission {
       idlePolicy: input.idlePolicy,
       maximumDurationSeconds: input.maximumDurationSeconds,
       ingressConnectors: ingress.length === 0 ? [managedConnectorArn(realm, 'HTTP_INGRESS')] : checkedConnectors(ingress),
-      egressConnectors: egress.length === 0 ? version.config.egressConnectors : checkedConnectors(egress),
+      egressConnectors: egress.length === 0 ? version.config.egressConnectors : checkedConnectors(egress, isCustomerConnector),
       logging: input.logging,
       runHookPayload: input.runHookPayload,
       clientToken: input.clientToken,
@@ -132,10 +133,13 @@ export class Admission {
   }
 }
 
-function checkedConnectors(arns: readonly string[]): readonly string[] {
+/** @param isOther tells further connectors, which the store looks up as it writes the record */
+function checkedConnectors(arns: readonly string[], isOther: (arn: string) => boolean = () => false): readonly string[] {
   for (const arn of arns) {
     if (!arn.startsWith('arn:')) throw connectorMalformed();
-    if (managedConnectorOf(arn) === undefined) throw connectorUnknown(arn);
+    if (managedConnectorOf(arn) === undefined && !isOther(arn)) throw connectorUnknown(arn);
   }
   return arns;
 }
+
+const isCustomerConnector = (arn: string) => customerConnectorOf(arn) !== undefined;

@@ -1,6 +1,7 @@
 /** The microVM operations of the API, and what runs behind them. */
+import { managedConnectorOf } from '../../domain/ids.ts';
 import { MICROVM_STATES, STATE_REASONS, type Microvm, type ProcessIdentity } from '../../domain/microvm.ts';
-import { microvmTerminated, tokenTooLong } from '../../domain/refusals.ts';
+import { allIngressCombined, microvmTerminated, shellIngressRequired, tokenTooLong } from '../../domain/refusals.ts';
 import type { Clock, EndpointTokens, MicrovmRuntime, Store } from '../../domain/ports.ts';
 import { atMost } from '../../lib/at-most.ts';
 import { within } from '../../lib/deadline.ts';
@@ -131,6 +132,10 @@ function useCasesOf(parts: MicrovmParts, lifecycle: Lifecycle): MicrovmUseCases 
     if (microvm.state === 'TERMINATED') throw microvmTerminated(microvmId);
     return microvm;
   };
+  const expiryOf = (expirationMinutes: number): number => {
+    if (expirationMinutes > MAX_TOKEN_MINUTES) throw tokenTooLong(expirationMinutes);
+    return clock.nowMs() + expirationMinutes * 60_000;
+  };
   return {
     run: async (input) => {
       const { microvm, isNew } = await admission.admit(input);
@@ -143,9 +148,14 @@ function useCasesOf(parts: MicrovmParts, lifecycle: Lifecycle): MicrovmUseCases 
     resume: (microvmId) => lifecycle.wake(microvmId),
     terminate: (microvmId) => lifecycle.terminate(microvmId),
     createAuthToken: async ({ microvmId, expirationMinutes, ports }) => {
-      if (expirationMinutes > MAX_TOKEN_MINUTES) throw tokenTooLong(expirationMinutes);
+      const expiresAtMs = expiryOf(expirationMinutes);
       await usable(microvmId);
-      return tokens.issue({ microvmId, purpose: 'http', ports, expiresAtMs: clock.nowMs() + expirationMinutes * 60_000 });
+      return tokens.issue({ microvmId, purpose: 'http', ports, expiresAtMs });
+    },
+    createShellAuthToken: async ({ microvmId, expirationMinutes }) => {
+      const expiresAtMs = expiryOf(expirationMinutes);
+      requireShell(await usable(microvmId));
+      return tokens.issue({ microvmId, purpose: 'shell', ports: [], expiresAtMs });
     },
     report: async (microvmId) => {
       await lifecycle.get(microvmId);
@@ -156,4 +166,11 @@ function useCasesOf(parts: MicrovmParts, lifecycle: Lifecycle): MicrovmUseCases 
       return runtime.logs(microvmId, options);
     },
   };
+}
+
+/** Sections 1.6 and 6.2: RunMicrovm accepts any set of connectors, and what does not go together is told only here. */
+function requireShell({ ingressConnectors }: Microvm): void {
+  const names = ingressConnectors.map(managedConnectorOf);
+  if (names.includes('ALL_INGRESS') && names.length > 1) throw allIngressCombined();
+  if (!names.includes('SHELL_INGRESS')) throw shellIngressRequired();
 }

@@ -11,9 +11,12 @@ import { STSClient } from '@aws-sdk/client-sts';
 import { pino } from 'pino';
 import { createApi } from '../../../src/api/server.ts';
 import type { ApiLimits } from '../../../src/api/server.ts';
+import { createConnectorUseCases } from '../../../src/control/connectors/use-cases.ts';
+import { createKeyUseCases } from '../../../src/control/keys.ts';
 import { createRoleUseCases } from '../../../src/control/roles/role-use-cases.ts';
+import { createTagUseCases } from '../../../src/control/tags.ts';
 import { DEFAULT_REALM } from '../../../src/domain/ids.ts';
-import type { AccessKeyRepository } from '../../../src/domain/ports.ts';
+import type { Store } from '../../../src/domain/ports.ts';
 import { openBlobs } from '../../../src/store/blobs.ts';
 import { openStore } from '../../../src/store/store.ts';
 import { signHeaders } from '../../../src/lib/sigv4.ts';
@@ -42,7 +45,7 @@ export interface ApiBed extends AsyncDisposable {
   readonly time: { nowMs: number };
   /** Lines of the log, parsed. */
   readonly logLines: Record<string, unknown>[];
-  readonly accessKeys: AccessKeyRepository;
+  readonly store: Store;
   readonly blobFiles: () => Promise<string[]>;
   readonly context: (service: string) => SigningContext;
   /** A signed request without an SDK. */
@@ -64,14 +67,21 @@ export async function startApi(limits: Partial<ApiLimits> = {}): Promise<ApiBed>
   const store = await openStore({ path: ':memory:' });
   await store.accessKeys.insert({ ...CREDENTIALS, createdAtMs: 0, description: null, session: null });
   const clock = { nowMs: () => time.nowMs };
-  const control = fakeControlPlane({ roles: createRoleUseCases({ roles: store.roles, clock, random: { bytes: randomBytes }, realm: DEFAULT_REALM }) });
+  const random = { uuid: () => randomUUID(), bytes: randomBytes };
+  const ports = { store, clock, random, realm: DEFAULT_REALM };
+  const control = fakeControlPlane({
+    roles: createRoleUseCases({ ...ports, roles: store.roles }),
+    connectors: createConnectorUseCases(ports),
+    tags: createTagUseCases(ports),
+    keys: createKeyUseCases({ ...ports, ownKeyId: CREDENTIALS.accessKeyId }),
+  });
   const logLines: Record<string, unknown>[] = [];
   const app = createApi({
     control,
     store,
     blobs: await openBlobs(folder),
     clock,
-    random: { uuid: () => randomUUID() },
+    random,
     realm: DEFAULT_REALM,
     log: pino({ level: 'debug' }, { write: (line: string) => void logLines.push(JSON.parse(line)) }),
     endpointHost: (endpointId) => `${endpointId}.microvm.localhost:8443`,
@@ -100,7 +110,7 @@ export async function startApi(limits: Partial<ApiLimits> = {}): Promise<ApiBed>
     iam,
     time,
     logLines,
-    accessKeys: store.accessKeys,
+    store,
     blobFiles: () => readdir(folder),
     context,
     async call(method, path, { service = 'lambda', body, headers = {} } = {}) {

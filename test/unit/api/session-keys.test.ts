@@ -25,7 +25,7 @@ describe('temporary keys', () => {
     bed = await startApi();
     const { sessionToken, ...key } = SESSION;
     const session = { roleArn: 'arn:aws:iam::000000000000:role/service/app', sessionName: 'Lambda-microvmsExecutor-1', sessionToken, expiresAtMs: bed.time.nowMs + HOUR_MS, microvmId: 'microvm-1' };
-    await bed.accessKeys.insert({ ...key, createdAtMs: 0, description: null, session });
+    await bed.store.accessKeys.insert({ ...key, createdAtMs: 0, description: null, session });
   });
   after(() => bed[Symbol.asyncDispose]());
 
@@ -71,6 +71,8 @@ describe('temporary keys', () => {
       const url = presign({ method: 'GET', url: new URL(`${bed.origin}/by-a-role/k`) }, 60, { ...bed.context('s3'), credentials });
       const presigned = await fetch(url);
       assert.deepEqual([presigned.status, presigned.headers.get('x-amzn-errortype')], s3);
+      const controlUrl = presign({ method: 'GET', url: new URL(`${bed.origin}/2025-09-09/microvms`) }, 60, { ...bed.context('lambda'), credentials });
+      assert.equal((await fetch(controlUrl)).headers.get('x-amzn-errortype'), lambda[1]);
     });
   }
 
@@ -102,7 +104,7 @@ describe('temporary keys', () => {
   });
 
   test("end with their microVM, and leave the installation's keys", async () => {
-    await bed.accessKeys.revokeOf('microvm-1');
+    await bed.store.accessKeys.revokeOf('microvm-1');
     assert.equal((await get('/', 's3', SESSION)).type, 'InvalidAccessKeyId');
     assert.ok((await bed.s3.send(new ListBucketsCommand({}))).Buckets);
   });

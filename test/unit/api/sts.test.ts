@@ -35,7 +35,7 @@ describe('STS and the query protocol', () => {
   test('GetCallerIdentity: a temporary key speaks for its role, which reaches nothing else here', async () => {
     const session = { roleArn: 'arn:aws:iam::000000000000:role/run', sessionName: 'Lambda-microvmsExecutor-1', sessionToken: 'token', expiresAtMs: Date.now() + 60_000, microvmId: 'microvm-1' };
     const key = { accessKeyId: 'ASIALULLTEST00000000', secretAccessKey: 'temporary', createdAtMs: 0, description: null };
-    await bed.accessKeys.insert({ ...key, session });
+    await bed.store.accessKeys.insert({ ...key, session });
     const sdk = { endpoint: bed.origin, region: 'us-east-1', maxAttempts: 1, credentials: { ...key, sessionToken: 'token' } };
     const { Arn, UserId, Account } = await new STSClient(sdk).send(new GetCallerIdentityCommand({}));
     const arn = 'arn:aws:sts::000000000000:assumed-role/run/Lambda-microvmsExecutor-1';

@@ -45,13 +45,13 @@ async function run(argv: readonly string[], changes: Partial<Machine> = {}, abor
 test('help and version end with 0 and name every command', async () => {
   const { status, stdout } = await run(['--help']);
   assert.equal(status, 0);
-  const names = ['up', 'down', 'env', 'doctor', 'setup', 'build', 'run', 'ps', 'images', 'logs', 'curl', 'suspend', 'resume', 'rm', 'demo', 'test', 'bench'];
+  const names = ['up', 'down', 'env', 'doctor', 'setup', 'build', 'run', 'ps', 'images', 'logs', 'curl', 'suspend', 'resume', 'rm', 'keys', 'demo', 'test', 'bench'];
   for (const name of names) assert.match(stdout, new RegExp(`^  ${name}\\b`, 'm'), name);
   assert.deepEqual(await run(['--version']), { status: 0, stdout: '1.2.3\n', said: [] });
   assert.match((await run(['up', '--help'])).stdout, /--accel <name>\s+accelerator \(LULL_ACCEL\)/);
 });
 
-for (const argv of [['--nope'], ['nope'], ['up', '--acel', 'kvm'], ['build', '.'], ['run'], ['run', 'image', '--idle', 'long'], ['curl', 'microvm-1']]) {
+for (const argv of [['--nope'], ['nope'], ['up', '--acel', 'kvm'], ['build', '.'], ['run'], ['run', 'image', '--idle', 'long'], ['curl', 'microvm-1'], ['keys', 'revoke']]) {
   test(`wrong use ends with 2 and one line: lull ${argv.join(' ')}`, async () => {
     const { status, said, stdout } = await run(argv);
     assert.equal(status, 2);
@@ -67,7 +67,7 @@ test('an option that the server refuses ends with 2', async () => {
 });
 
 test('without a server the message says what to do', async () => {
-  for (const argv of [['ps'], ['env'], ['down'], ['curl', 'microvm-1', '/']]) {
+  for (const argv of [['ps'], ['env'], ['down'], ['keys', 'list'], ['curl', 'microvm-1', '/']]) {
     const { status, said } = await run([...argv, '--data', '/nonexistent/lull']);
     assert.equal(status, 1);
     assert.match(said.join('\n'), /No server has run on \/nonexistent\/lull yet\. Start one with `lull up`/);

@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { RunMicrovmInput } from '../../../src/control/control-plane.ts';
-import { DEFAULT_REALM, managedConnectorArn } from '../../../src/domain/ids.ts';
+import { DEFAULT_REALM, managedConnectorArn, type ManagedConnector } from '../../../src/domain/ids.ts';
+import { connectorRecord } from '../../fakes/records.ts';
 import { APP_ARN, microvmsBed, runInput } from './microvms-bed.ts';
 
 const OTHER_ARN = APP_ARN.replace('app', 'other');
@@ -61,6 +62,36 @@ describe('RunMicrovm', () => {
     const [first, again] = await Promise.all([bed.microvms.useCases.run(input), bed.microvms.useCases.run(input)]);
     assert.equal(first.microvmId, again.microvmId);
     await assert.rejects(bed.microvms.useCases.run({ ...input, maximumDurationSeconds: 60 }), { kind: 'conflict' });
+  });
+
+  test('mints shell tokens where SHELL_INGRESS is, and ALL_INGRESS is not beside it', async () => {
+    await using bed = await microvmsBed();
+    const { useCases } = bed.microvms;
+    const ingress = (...names: readonly ManagedConnector[]) => bed.running({ ingressConnectors: names.map((name) => managedConnectorArn(DEFAULT_REALM, name)) });
+    const mint = (microvmId: string, expirationMinutes = 60) => useCases.createShellAuthToken({ microvmId, expirationMinutes });
+    const shell = await ingress('HTTP_INGRESS', 'SHELL_INGRESS');
+    assert.match(await mint(shell), /"purpose":"shell"/);
+    await assert.rejects(mint(shell, 61), { kind: 'validation', message: 'ExpirationMinutes 61 exceeded max allowed of 60.' });
+    await assert.rejects(mint(await ingress('HTTP_INGRESS')), { kind: 'validation', message: 'Shell access requires SHELL_INGRESS network connector to be configured on the MicroVM.' });
+    await assert.rejects(mint(await ingress('ALL_INGRESS', 'SHELL_INGRESS')), {
+      kind: 'validation',
+      message: 'ALL_INGRESS cannot be combined with other ingress network connectors; use HTTP_INGRESS and/or SHELL_INGRESS instead',
+    });
+    await assert.rejects(mint('microvm-none'), { kind: 'not-found', message: 'MicroVM not found: microvm-none' });
+  });
+
+  test('lets traffic out by a connector that exists', async () => {
+    await using bed = await microvmsBed();
+    const { useCases } = bed.microvms;
+    const connector = connectorRecord('vpc');
+    const input = runInput({ egressConnectors: [connector.arn] });
+    await assert.rejects(useCases.run(input), { kind: 'not-found', message: `Network connector not found for: ${connector.arn}` });
+    await bed.store.connectors.insert(connector);
+    assert.deepEqual((await useCases.run(input)).egressConnectors, [connector.arn]);
+    await assert.rejects(useCases.run(runInput({ ingressConnectors: [connector.arn] })), {
+      kind: 'validation',
+      message: `Unrecognized managed network connector ARN: ${connector.arn}`,
+    });
   });
 
   test('mints tokens for whatever has not ended, for an hour at most', async () => {

@@ -4,6 +4,7 @@ import { migrate } from '../../../src/store/migrate.ts';
 import { MIGRATIONS } from '../../../src/store/migrations.ts';
 import { SqliteThread, type StatementRunner } from '../../../src/store/sqlite-thread.ts';
 import { storeOver } from '../../../src/store/store.ts';
+import { connectorRecord } from '../../fakes/records.ts';
 
 const PAGE = { limit: 2 };
 const NEXT = { limit: 2, after: '9' };
@@ -20,7 +21,7 @@ test('every look-up and listing is answered by an index, in its order, without a
     close: () => thread.close(),
   };
   await using store = storeOver(recording);
-  const { microvms, images, objects, accessKeys, tokenKeys } = store;
+  const { microvms, images, connectors, objects, accessKeys, tokenKeys } = store;
   for (const page of [PAGE, NEXT]) {
     await microvms.list({}, page);
     await microvms.list({ imageArn: 'a' }, page);
@@ -29,6 +30,8 @@ test('every look-up and listing is answered by an index, in its order, without a
     await images.list({}, page);
     await images.list({ nameFilter: 'a' }, page);
     await images.versions('a', page);
+    await connectors.list({}, page);
+    await connectors.list({ state: 'ACTIVE' }, page);
   }
   await microvms.get('a');
   await microvms.byEndpoint('a');
@@ -43,6 +46,14 @@ test('every look-up and listing is answered by an index, in its order, without a
   await images.versionsInStates(['PENDING', 'IN_PROGRESS']);
   await images.inStates(['DELETING']);
   await images.markDeleting('a', 1);
+  await images.changeTags('a', (tags) => tags);
+  await connectors.find('a');
+  await connectors.byClientToken('a');
+  await connectors.changeTags('a', (tags) => tags);
+  const connector = connectorRecord('a');
+  await connectors.insert(connector);
+  await connectors.replace(connector);
+  await connectors.remove(connector.connectorId);
   await objects.list('b', { prefix: 'p/', after: '', limit: 5 });
   await objects.list('b', { prefix: '', after: 'x', limit: 5 });
   await objects.get('b', 'k');
