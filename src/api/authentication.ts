@@ -8,6 +8,7 @@ import type { Realm } from '../domain/ids.ts';
 import type { AccessKey, AccessKeyRepository, Clock, RoleSession } from '../domain/ports.ts';
 import {
   SIGV4_ALGORITHM,
+  SIGV4_TERMINATOR,
   amzDate,
   canonicalRequest,
   constantTimeEqual,
@@ -40,6 +41,7 @@ export type AuthReason =
   | 'token-expired'
   | 'wrong-region'
   | 'wrong-service'
+  | 'wrong-terminator'
   | 'date-mismatch'
   | 'too-old'
   | 'too-new'
@@ -125,14 +127,9 @@ export function readClaim(request: IncomingMessage): SignatureClaim {
 }
 
 function claimOfHeader(header: string, request: IncomingMessage): SignatureClaim {
-  const [algorithm = '', ...rest] = header.trim().split(/\s+/);
+  const [, algorithm = '', text = ''] = /^(\S*)\s*(.*)$/s.exec(header) ?? [];
   if (algorithm !== SIGV4_ALGORITHM) throw new AuthFailure('unsupported-algorithm', algorithm.slice(0, 64));
-  const fields = new Map(
-    rest
-      .join('')
-      .split(',')
-      .map((field) => [field.slice(0, field.indexOf('=')), field.slice(field.indexOf('=') + 1)]),
-  );
+  const fields = fieldsOf(text);
   const missing = ['Credential', 'Signature', 'SignedHeaders'].filter((name) => (fields.get(name) ?? '') === '');
   const lacks = missing.map((name) => `Authorization header requires '${name}' parameter.`);
   const date = dateOfHeaders(request);
@@ -147,6 +144,19 @@ function claimOfHeader(header: string, request: IncomingMessage): SignatureClaim
     expiresSeconds: null,
     securityToken: tokenOfHeaders(request),
   };
+}
+
+/** `Credential=…,SignedHeaders=…,Signature=…`, each once and nothing else. */
+function fieldsOf(text: string): ReadonlyMap<string, string> {
+  const fields = new Map<string, string>();
+  for (const field of text === '' ? [] : text.split(',')) {
+    const match = /^\s*(Credential|SignedHeaders|Signature)=(\S*)\s*$/.exec(field);
+    if (match === null || fields.has(match[1]!)) {
+      throw new AuthFailure('incomplete', `'${field.slice(0, 64)}' is not a valid key=value pair in the Authorization header.`);
+    }
+    fields.set(match[1]!, match[2]!);
+  }
+  return fields;
 }
 
 const tokenOfHeaders = (request: IncomingMessage) => request.headersDistinct[TOKEN_HEADER]?.join(',');
@@ -197,10 +207,22 @@ function claimOfQuery(query: string, request: IncomingMessage): SignatureClaim {
 function credentialOf(credential: string): { accessKeyId: string; scope: CredentialScope } {
   const [accessKeyId, date, region, service, terminator, ...more] = credential.split('/');
   const whole = accessKeyId !== undefined && date !== undefined && region !== undefined && service !== undefined;
-  if (!whole || accessKeyId === '' || terminator !== 'aws4_request' || more.length > 0) {
+  if (!whole || accessKeyId === '' || terminator === undefined || more.length > 0) {
     throw new AuthFailure('incomplete', `Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term.`);
   }
+  if (terminator !== SIGV4_TERMINATOR) throw new AuthFailure('wrong-terminator', terminator.slice(0, 64));
   return { accessKeyId, scope: { date, region, service } };
+}
+
+/**
+ * AWS General Reference, "Create a canonical request": every `x-amz-…` header must be signed. The payload hash is so anyway,
+ * and a presigned URL does not know which hash will be sent with it.
+ */
+function requireSignedHeaders({ headers }: IncomingMessage, { signedHeaders }: SignatureClaim): void {
+  const unsigned = Object.keys(headers).filter(
+    (name) => name.startsWith('x-amz-') && name !== 'x-amz-content-sha256' && !signedHeaders.includes(name),
+  );
+  if (unsigned.length > 0) throw new AuthFailure('headers-not-signed', unsigned.join(', '));
 }
 
 /** Checks claims against the access keys, the clock and the realm. */
@@ -222,9 +244,7 @@ export class Authenticator {
   async identify(request: IncomingMessage, service: string): Promise<KnownSigner> {
     const claim = readClaim(request);
     if (!claim.signedHeaders.includes('host')) throw new AuthFailure('host-not-signed');
-    if (request.headers[TOKEN_HEADER] !== undefined && !claim.signedHeaders.includes(TOKEN_HEADER)) {
-      throw new AuthFailure('headers-not-signed', TOKEN_HEADER);
-    }
+    requireSignedHeaders(request, claim);
     const key = await this.#keys.get(claim.accessKeyId);
     if (key === undefined) throw new AuthFailure('unknown-key', claim.accessKeyId);
     this.#checkToken(claim, key);

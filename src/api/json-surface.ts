@@ -20,7 +20,7 @@ export function addJsonSurface(app: FastifyInstance, { service, authenticator, c
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('*', (_request: FastifyRequest, payload: IncomingMessage) => readBody(payload, bodyLimits));
   app.setErrorHandler((error, request, reply) => sendJsonError(error, { request, reply, errorCodes }));
-  const signerOf = requireSignature(app, authenticator, { service: contract.signingName, signedHeaders: [TARGET_HEADER] });
+  const signerOf = requireSignature(app, authenticator, { service: contract.signingName });
   app.route({
     method: ['GET', 'HEAD', 'PUT', 'POST', 'DELETE', 'PATCH', 'OPTIONS'],
     url: '',

@@ -55,6 +55,10 @@ const AUTH_ERRORS: { readonly [R in AuthReason]: { exception: ExceptionName; tex
     exception: 'InvalidSignatureException',
     text: (detail) => `Credential should be scoped to correct service: '${detail}'.`,
   },
+  'wrong-terminator': {
+    exception: 'InvalidSignatureException',
+    text: (detail) => `Credential should be scoped with a valid terminator: 'aws4_request', not '${detail}'.`,
+  },
   'date-mismatch': {
     exception: 'InvalidSignatureException',
     text: (detail) => `Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: ${detail}`,

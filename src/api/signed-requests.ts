@@ -2,7 +2,6 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { unparseable } from '../contract/exceptions.ts';
 import { sha256Hex } from '../lib/sigv4.ts';
-import { AuthFailure } from './authentication.ts';
 import type { Authenticator, KnownSigner } from './authentication.ts';
 import { bodyOf } from './request-body.ts';
 
@@ -12,8 +11,6 @@ export interface SignatureRule {
   readonly service: string;
   /** Requests that need none. */
   readonly isOpen?: (request: FastifyRequest) => boolean;
-  /** Headers that say what is to be done: where they are given they must be signed. */
-  readonly signedHeaders?: readonly string[];
 }
 
 /**
@@ -30,10 +27,7 @@ export function requireSignature(app: FastifyInstance, authenticator: Authentica
   };
   app.addHook('onRequest', async (request) => {
     if (isOpen(request)) return;
-    const signer = await authenticator.identify(request.raw, rule.service);
-    const unsigned = rule.signedHeaders?.filter((name) => request.headers[name] !== undefined && !signer.claim.signedHeaders.includes(name)) ?? [];
-    if (unsigned.length > 0) throw new AuthFailure('headers-not-signed', unsigned.join(', '));
-    signers.set(request, signer);
+    signers.set(request, await authenticator.identify(request.raw, rule.service));
   });
   app.addHook('preValidation', async (request) => {
     if (isOpen(request)) return;

@@ -6,6 +6,8 @@
 import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
 
 export const SIGV4_ALGORITHM = 'AWS4-HMAC-SHA256';
+/** The end of every credential scope. */
+export const SIGV4_TERMINATOR = 'aws4_request';
 /** Payload hash of presigned URLs and of S3 bodies that are not signed. */
 export const UNSIGNED_PAYLOAD = 'UNSIGNED-PAYLOAD';
 /** SHA-256 of nothing. */
@@ -41,7 +43,7 @@ export interface CanonicalRequestParts {
   /** The query as it goes over the wire, without `?`. */
   readonly query: string;
   readonly headers: HeaderValues;
-  /** Lower-case names. */
+  /** Lower-case names, in the order in which the signature has them (sorted, where it is a good one). */
   readonly signedHeaders: readonly string[];
   /** Hex SHA-256 of the body, or one of the literals that S3 allows. */
   readonly payloadHash: string;
@@ -94,7 +96,7 @@ const canonicalValue = (value: string | readonly string[] | undefined) =>
 
 /** The canonical request. @throws URIError where path or query hold a broken percent sequence */
 export function canonicalRequest(parts: CanonicalRequestParts): string {
-  const names = parts.signedHeaders.toSorted();
+  const names = parts.signedHeaders;
   return [
     parts.method,
     canonicalPath(parts.path, parts.pathEncoding),
@@ -107,7 +109,7 @@ export function canonicalRequest(parts: CanonicalRequestParts): string {
 }
 
 /** `date/region/service/aws4_request`. */
-export const scopeText = (scope: CredentialScope) => `${scope.date}/${scope.region}/${scope.service}/aws4_request`;
+export const scopeText = (scope: CredentialScope) => `${scope.date}/${scope.region}/${scope.service}/${SIGV4_TERMINATOR}`;
 
 /** `YYYYMMDDTHHMMSSZ` of a moment in milliseconds since the epoch. */
 export const amzDate = (atMs: number) => new Date(atMs).toISOString().replace(/[-:]|\.\d{3}/g, '');
@@ -118,7 +120,8 @@ export function parseAmzDate(text: string): number | undefined {
   if (match === null) return undefined;
   const [, year, month, day, hour, minute, second] = match;
   const atMs = Date.parse(`${year}-${month}-${day}T${hour}:${minute}:${second}Z`);
-  return Number.isNaN(atMs) ? undefined : atMs;
+  // The 30th of February is read as a day of March.
+  return Number.isNaN(atMs) || amzDate(atMs) !== text ? undefined : atMs;
 }
 
 /** What is signed for a request. */
@@ -162,7 +165,7 @@ export function trailerStringToSign(trailer: {
 /** The key that signs within a scope. */
 export function signingKey(secretAccessKey: string, scope: CredentialScope): Buffer {
   const step = (key: string | Buffer, data: string) => createHmac('sha256', key).update(data).digest();
-  return step(step(step(step(`AWS4${secretAccessKey}`, scope.date), scope.region), scope.service), 'aws4_request');
+  return step(step(step(step(`AWS4${secretAccessKey}`, scope.date), scope.region), scope.service), SIGV4_TERMINATOR);
 }
 
 /** Hex signature of a string to sign. */

@@ -79,10 +79,12 @@ const AUTH_CODES: { readonly [R in AuthReason]: (detail: string, byQuery: boolea
     new S3Error('InvalidArgument', {
       message: 'Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string parameter or the Authorization header should be specified',
     }),
-  'unsupported-algorithm': () =>
-    new S3Error('InvalidRequest', {
-      message: 'The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.',
-    }),
+  'unsupported-algorithm': (_detail, byQuery) =>
+    byQuery
+      ? malformed(byQuery, 'X-Amz-Algorithm only supports "AWS4-HMAC-SHA256"')
+      : new S3Error('InvalidRequest', {
+          message: 'The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.',
+        }),
   incomplete: (detail, byQuery) => malformed(byQuery, detail),
   'unknown-key': (detail) => new S3Error('InvalidAccessKeyId', { detail: { AWSAccessKeyId: detail } }),
   'token-missing': (detail) => new S3Error('InvalidAccessKeyId', { detail: { AWSAccessKeyId: detail } }),
@@ -90,6 +92,7 @@ const AUTH_CODES: { readonly [R in AuthReason]: (detail: string, byQuery: boolea
   'token-expired': () => new S3Error('ExpiredToken'),
   'wrong-region': (detail, byQuery) => malformed(byQuery, `the region '${detail}' is wrong`),
   'wrong-service': (detail, byQuery) => malformed(byQuery, `incorrect service: this endpoint belongs to "${detail}".`),
+  'wrong-terminator': (detail, byQuery) => malformed(byQuery, `incorrect terminal "${detail}". This endpoint uses "aws4_request".`),
   'date-mismatch': (detail, byQuery) => malformed(byQuery, `Invalid credential date: ${detail}`),
   'too-old': () => new S3Error('RequestTimeTooSkewed'),
   'too-new': (_detail, byQuery) =>

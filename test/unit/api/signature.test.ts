@@ -4,115 +4,101 @@ import { presign, signHeaders } from '../../../src/lib/sigv4.ts';
 import type { SigningContext } from '../../../src/lib/sigv4.ts';
 import { startApi } from './bed.ts';
 import type { ApiBed } from './bed.ts';
+import { MISUSES, expected } from './misuses.ts';
+import type { Form, Service, SignedRequest } from './misuses.ts';
 
-const PATH = '/2025-09-09/microvm-images/arn%3Aaws%3Alambda%3Aus-east-1%3A000000000000%3Amicrovm-image%3Aapp/versions?maxResults=5';
+const ARN = 'arn%3Aaws%3Alambda%3Aus-east-1%3A000000000000%3Amicrovm-image%3Aapp';
+const PATH = `/2025-09-09/microvm-images/${ARN}/versions?maxResults=5`;
 const MINUTE_MS = 60_000;
+const SERVICES = ['lambda', 's3', 'sts', 'iam'] as const;
+const FORM = 'application/x-www-form-urlencoded';
+const CONTENT_TYPE: { readonly [S in Service]: string } = { lambda: 'application/json', s3: 'application/json', sts: FORM, iam: FORM };
 
-interface Request {
-  method: string;
-  path: string;
-  headers: Record<string, string>;
-  body: string | undefined;
-}
-
-/** One altered part of a request that is good otherwise, and what AWS says of it. */
-interface Misuse {
-  readonly part: string;
-  readonly alter?: (request: Request) => void;
-  readonly sign?: (context: SigningContext) => SigningContext;
-  readonly lambda: readonly [status: number, exception: string, text: RegExp];
-  readonly s3: readonly [status: number, code: string];
-}
-
-const authorization = (change: (value: string) => string) => (request: Request) => {
-  request.headers['authorization'] = change(request.headers['authorization']!);
+/** A good request of each service in each form; a presigned one has no body. */
+const GOOD: { readonly [S in Service]: { readonly [F in Form]: { method: string; path: string; body: string; status: number } } } = {
+  lambda: {
+    header: { method: 'PUT', path: `/2025-09-09/microvm-images/${ARN}?b=2&a=1&a=0`, body: '{"baseImageArn":"arn:x","buildRoleArn":"arn:aws:iam::000000000000:role/b","codeArtifact":{"uri":"s3://b/k"}}', status: 200 },
+    query: { method: 'GET', path: `/2025-09-09/microvm-images/${ARN}/versions?b=2&a=1&a=0`, body: '', status: 200 },
+  },
+  s3: {
+    header: { method: 'PUT', path: '/misuse/some%20key%3A?x-id=PutObject', body: 'hello', status: 200 },
+    query: { method: 'GET', path: '/misuse/kept%20key%3A?x-id=GetObject', body: '', status: 200 },
+  },
+  sts: {
+    header: { method: 'POST', path: '/app%3A?b=2&a=1', body: 'Action=GetCallerIdentity&Version=2011-06-15', status: 200 },
+    query: { method: 'GET', path: '/app%3A?Action=GetCallerIdentity&Version=2011-06-15&a=1', body: '', status: 200 },
+  },
+  iam: {
+    header: { method: 'POST', path: '/app%3A?b=2&a=1', body: 'Action=ListRoles&Version=2010-05-08', status: 200 },
+    query: { method: 'GET', path: '/app%3A?Action=ListRoles&Version=2010-05-08&PathPrefix=/&a=1', body: '', status: 200 },
+  },
 };
-const MISMATCH = [403, 'InvalidSignatureException', /does not match the signature you provided/] as const;
-const NO_MATCH = [403, 'SignatureDoesNotMatch'] as const;
-
-const MISUSES: readonly Misuse[] = [
-  { part: 'no authorization', alter: (r) => delete r.headers['authorization'], lambda: [403, 'MissingAuthenticationTokenException', /Missing Authentication Token/], s3: [403, 'AccessDenied'] },
-  { part: 'another scheme', alter: (r) => (r.headers['authorization'] = 'Bearer abc'), lambda: [403, 'IncompleteSignatureException', /Bearer/], s3: [400, 'InvalidRequest'] },
-  { part: 'SigV4A', alter: authorization((v) => v.replace('AWS4-HMAC', 'AWS4-ECDSA-P256')), lambda: [403, 'IncompleteSignatureException', /ECDSA/], s3: [400, 'InvalidRequest'] },
-  { part: 'no Signature', alter: authorization((v) => v.replace(/, Signature=.*/, '')), lambda: [403, 'IncompleteSignatureException', /requires 'Signature' parameter/], s3: [400, 'AuthorizationHeaderMalformed'] },
-  { part: 'no SignedHeaders', alter: authorization((v) => v.replace(/SignedHeaders=[^,]*, /, '')), lambda: [403, 'IncompleteSignatureException', /requires 'SignedHeaders' parameter/], s3: [400, 'AuthorizationHeaderMalformed'] },
-  { part: 'a short credential', alter: authorization((v) => v.replace('/aws4_request', '')), lambda: [403, 'IncompleteSignatureException', /5 slash-delimited/], s3: [400, 'AuthorizationHeaderMalformed'] },
-  { part: 'no date', alter: (r) => delete r.headers['x-amz-date'], lambda: [403, 'IncompleteSignatureException', /'X-Amz-Date' or a 'Date' header/], s3: [400, 'AuthorizationHeaderMalformed'] },
-  { part: 'a nonsense date', alter: (r) => (r.headers['x-amz-date'] = '20269999T999999Z'), lambda: [403, 'IncompleteSignatureException', /'X-Amz-Date'/], s3: [400, 'AuthorizationHeaderMalformed'] },
-  { part: 'an unknown key', sign: (c) => ({ ...c, credentials: { ...c.credentials, accessKeyId: 'AKIANOBODY' } }), lambda: [403, 'UnrecognizedClientException', /security token included in the request is invalid/], s3: [403, 'InvalidAccessKeyId'] },
-  { part: 'a wrong secret', sign: (c) => ({ ...c, credentials: { ...c.credentials, secretAccessKey: 'no' } }), lambda: MISMATCH, s3: NO_MATCH },
-  { part: 'a session token that is not signed', alter: (r) => (r.headers['x-amz-security-token'] = 'abc'), lambda: [403, 'InvalidSignatureException', /not signed: x-amz-security-token/], s3: [403, 'AccessDenied'] },
-  { part: 'another region', sign: (c) => ({ ...c, region: 'eu-central-1' }), lambda: [403, 'InvalidSignatureException', /valid region/], s3: [400, 'AuthorizationHeaderMalformed'] },
-  { part: 'too old', sign: (c) => ({ ...c, nowMs: c.nowMs - 16 * MINUTE_MS }), lambda: [403, 'InvalidSignatureException', /^Signature expired: /], s3: [403, 'RequestTimeTooSkewed'] },
-  { part: 'too new', sign: (c) => ({ ...c, nowMs: c.nowMs + 16 * MINUTE_MS }), lambda: [403, 'InvalidSignatureException', /^Signature not yet current: /], s3: [403, 'RequestTimeTooSkewed'] },
-  { part: 'the scope of another day', alter: authorization((v) => v.replace(/\/\d{8}\//, '/20200101/')), lambda: [403, 'InvalidSignatureException', /Date in Credential scope/], s3: [400, 'AuthorizationHeaderMalformed'] },
-  { part: 'the signature', alter: authorization((v) => v.replace(/Signature=(.)/, (_, c) => `Signature=${c === '0' ? '1' : '0'}`)), lambda: MISMATCH, s3: NO_MATCH },
-  { part: 'a signature cut short', alter: authorization((v) => v.slice(0, -1)), lambda: MISMATCH, s3: NO_MATCH },
-  { part: 'an upper-case signature', alter: authorization((v) => v.replace(/Signature=.*/, (s) => s.toUpperCase().replace('SIGNATURE', 'Signature'))), lambda: MISMATCH, s3: NO_MATCH },
-  { part: 'the date within the minute', alter: (r) => (r.headers['x-amz-date'] = r.headers['x-amz-date']!.replace(/(\d)Z$/, (_, d) => `${d === '0' ? 1 : 0}Z`)), lambda: MISMATCH, s3: NO_MATCH },
-  { part: 'the path', alter: (r) => (r.path = r.path.replace('app', 'apq')), lambda: MISMATCH, s3: NO_MATCH },
-  { part: 'the query', alter: (r) => (r.path = r.path.replace('=5', '=6')), lambda: MISMATCH, s3: NO_MATCH },
-  { part: 'a parameter more', alter: (r) => (r.path += '&x=1'), lambda: MISMATCH, s3: NO_MATCH },
-  { part: 'the method', alter: (r) => (r.method = 'DELETE'), lambda: MISMATCH, s3: NO_MATCH },
-  { part: 'a signed header', alter: (r) => (r.headers['x-test'] = '2'), lambda: MISMATCH, s3: NO_MATCH },
-  { part: 'a signed header taken away', alter: (r) => delete r.headers['x-test'], lambda: MISMATCH, s3: NO_MATCH },
-  { part: 'the list of signed headers', alter: authorization((v) => v.replace(';x-test', '')), lambda: MISMATCH, s3: NO_MATCH },
-  { part: 'host not signed', alter: authorization((v) => v.replace('SignedHeaders=host;', 'SignedHeaders=')), lambda: [403, 'InvalidSignatureException', /'Host'/], s3: [403, 'AccessDenied'] },
-  { part: 'the payload hash', alter: (r) => (r.headers['x-amz-content-sha256'] = '0'.repeat(64)), lambda: MISMATCH, s3: NO_MATCH },
-  { part: 'the host', alter: (r) => (r.headers['host'] = 'elsewhere:1'), lambda: MISMATCH, s3: NO_MATCH },
-  { part: 'header and query at once', alter: (r) => (r.path += '&X-Amz-Signature=00'), lambda: [403, 'IncompleteSignatureException', /Only one auth mechanism/], s3: [400, 'InvalidArgument'] },
-];
 
 describe('signatures', () => {
   let bed: ApiBed;
   before(async () => {
     bed = await startApi();
+    await bed.call('PUT', '/misuse', { service: 's3' });
+    await bed.call('PUT', '/misuse/kept%20key%3A', { service: 's3', body: 'kept' });
+    await bed.store.accessKeys.insert({ accessKeyId: 'AKIAOTHER', secretAccessKey: 'other', createdAtMs: 0, description: null, session: null });
   });
   after(() => bed[Symbol.asyncDispose]());
 
   /** Over a bare socket, because an HTTP client would mend what is altered. */
-  async function send(request: Request): Promise<{ status: number; head: string; body: string }> {
-    const headers = Object.entries({ ...request.headers, connection: 'close' }).map(([name, value]) => `${name}: ${value}\r\n`);
-    const answer = await bed.raw(`${request.method} ${request.path} HTTP/1.1\r\n${headers.join('')}\r\n${request.body ?? ''}`);
+  async function send(request: SignedRequest): Promise<{ status: number; head: string; body: string }> {
+    const headers = [...request.headers, ['content-length', String(Buffer.byteLength(request.body))], ['connection', 'close']];
+    const lines = headers.map(([name, value]) => `${name}: ${value}\r\n`).join('');
+    const answer = await bed.raw(`${request.method} ${request.path} HTTP/1.1\r\n${lines}\r\n${request.body}`);
     const at = answer.indexOf('\r\n\r\n');
     return { status: Number(answer.split(' ')[1]), head: answer.slice(0, at).toLowerCase(), body: answer.slice(at + 4) };
   }
 
-  function signed(service: 'lambda' | 's3', sign: (context: SigningContext) => SigningContext = (context) => context): Request {
-    const headers = signHeaders({ method: 'GET', url: new URL(bed.origin + PATH), headers: { 'X-Test': '1' } }, '', sign(bed.context(service)));
-    return { method: 'GET', path: PATH, headers, body: undefined };
+  function signed(service: Service, form: Form, sign: (context: SigningContext) => SigningContext = (context) => context): SignedRequest {
+    const { method, path, body } = GOOD[service][form];
+    const given = { method, url: new URL(bed.origin + path), headers: { 'X-Test': '1', 'X-Amz-Meta-Test': 'a  b', 'Content-Type': CONTENT_TYPE[service] } };
+    const context = sign(bed.context(service));
+    if (form === 'header') return { form, method, path, body, headers: Object.entries(signHeaders(given, body, context)) };
+    const url = presign(given, 60, context);
+    const headers = Object.entries({ host: url.host, 'x-test': '1', 'x-amz-meta-test': 'a  b', 'content-type': CONTENT_TYPE[service] });
+    return { form, method, path: url.pathname + url.search, body, headers };
   }
 
-  test('the request that is altered below is good as it stands', async () => {
-    assert.equal((await send(signed('lambda'))).status, 200);
-    const s3 = await send(signed('s3'));
-    assert.match(s3.body, /<Code>(NoSuchBucket|NotImplemented)</);
-    const calls = bed.control.calls.length;
-    assert.equal(calls, 1);
-  });
+  const forms = SERVICES.flatMap((service) => (['header', 'query'] as const).map((form) => [service, form] as const));
+  for (const [service, form] of forms) {
+    describe(`${service}, signed by ${form}`, () => {
+      test('the request that is altered below is good as it stands', async () => {
+        const good = signed(service, form);
+        // The order of parameters is not part of a signature.
+        const [path = '', query = ''] = good.path.split('?');
+        for (const request of [good, { ...good, path: `${path}?${query.split('&').toReversed().join('&')}` }]) {
+          const answer = await send(request);
+          assert.equal(answer.status, GOOD[service][form].status, answer.body);
+        }
+      });
 
-  for (const misuse of MISUSES) {
-    test(`refused: ${misuse.part}`, async () => {
-      const calls = bed.control.calls.length;
-      const request = signed('lambda', misuse.sign);
-      misuse.alter?.(request);
-      const [status, exception, text] = misuse.lambda;
-      const answer = await send(request);
-      assert.equal(answer.status, status, answer.body);
-      assert.match(answer.head, new RegExp(`x-amzn-errortype: ${exception.toLowerCase()}\\b`));
-      assert.match(answer.head, /x-amzn-requestid: \S/);
-      assert.match(JSON.parse(answer.body).message, text);
-      assert.equal(bed.control.calls.length, calls);
-
-      const other = signed('s3', misuse.sign);
-      misuse.alter?.(other);
-      // Without a scope the path decides, and this one is Lambda's.
-      if (!other.headers['authorization']?.includes('/s3/aws4_request')) other.path = '/bucket/key';
-      const refused = await send(other);
-      assert.equal(refused.status, misuse.s3[0], refused.body);
-      assert.ok(refused.body.includes(`<Code>${misuse.s3[1]}</Code>`), refused.body);
+      for (const misuse of MISUSES.filter(({ only = form }) => only === form)) {
+        test(`refused: ${misuse.part}`, async () => {
+          const calls = bed.control.calls.length;
+          const request = signed(service, form, misuse.sign);
+          misuse.alter?.(request);
+          bed.time.nowMs += misuse.laterMs ?? 0;
+          const answer = await send(request).finally(() => (bed.time.nowMs -= misuse.laterMs ?? 0));
+          const { status, code, text } = expected(misuse, service, form);
+          assert.equal(answer.status, status, answer.body);
+          assert.match(answer.head, new RegExp(`x-amzn-errortype: ${code.toLowerCase()}\\b`));
+          assert.match(answer.head, /x-amzn-requestid: \S/);
+          if (service === 'lambda') assert.match(JSON.parse(answer.body).message, text);
+          else assert.ok(answer.body.includes(`<Code>${code}</Code>`), answer.body);
+          assert.equal(bed.control.calls.length, calls);
+        });
+      }
     });
   }
+
+  test('what was refused has changed nothing', async () => {
+    const kept = await bed.call('GET', '/misuse/kept%20key%3A', { service: 's3' });
+    assert.equal(kept.text, 'kept');
+  });
 
   test('a body that is not the one signed', async () => {
     const url = new URL(`${bed.origin}/2025-09-09/microvms`);
@@ -127,38 +113,16 @@ describe('signatures', () => {
 
   test('a signature for another service does not fit', async () => {
     const headers = signHeaders({ method: 'GET', url: new URL(bed.origin + PATH) }, '', { ...bed.context('lambda'), service: 'sts' });
-    const answer = await send({ method: 'GET', path: PATH, headers, body: undefined });
+    const answer = await send({ form: 'header', method: 'GET', path: PATH, headers: Object.entries(headers), body: '' });
     assert.equal(answer.status, 403);
     assert.match(answer.body, /Credential should be scoped to correct service: 'lambda'/);
   });
 
   test('within fifteen minutes either way is good', async () => {
     for (const minutes of [-14.9, 14.9]) {
-      const request = signed('lambda', (context) => ({ ...context, nowMs: context.nowMs + minutes * MINUTE_MS }));
+      const request = signed('lambda', 'header', (context) => ({ ...context, nowMs: context.nowMs + minutes * MINUTE_MS }));
       assert.equal((await send(request)).status, 200, `${minutes} min`);
     }
-  });
-
-  test('presigned queries of the Lambda surface: good, expired, altered, incomplete', async () => {
-    const url = presign({ method: 'GET', url: new URL(bed.origin + PATH) }, 60, bed.context('lambda'));
-    assert.equal((await fetch(url)).status, 200);
-    const altered: [string, string][] = [
-      [String(url).replace('Expires=60', 'Expires=61'), 'InvalidSignatureException'],
-      [String(url).replace('Expires=60', 'Expires=0'), 'IncompleteSignatureException'],
-      [String(url).replace('Expires=60', 'Expires=604801'), 'IncompleteSignatureException'],
-      [String(url).replace(/&X-Amz-Signature=.*/, ''), 'IncompleteSignatureException'],
-      [`${String(url)}&X-Amz-Date=20260101T000000Z`, 'IncompleteSignatureException'],
-      [`${String(url)}&X-Amz-Security-Token=x`, 'UnrecognizedClientException'],
-      [`${String(url)}&%zz=1`, 'IncompleteSignatureException'],
-    ];
-    for (const [bad, exception] of altered) {
-      const answer = await fetch(bad);
-      assert.deepEqual([answer.status, answer.headers.get('x-amzn-errortype')], [403, exception], bad);
-    }
-    bed.time.nowMs += 61_000;
-    const late = await fetch(url);
-    bed.time.nowMs -= 61_000;
-    assert.match(await late.text(), /Signature expired/);
   });
 
   test('the Date header serves where there is no X-Amz-Date', async () => {
@@ -171,6 +135,6 @@ describe('signatures', () => {
     const canonical = canonicalRequest({ method: 'GET', path, query, headers, signedHeaders: ['date', 'host'], payloadHash: EMPTY_SHA256, pathEncoding: 'twice' });
     const signature = signatureOf(signingKey(context.credentials.secretAccessKey, scope), stringToSign({ amzDate: amzDate(atMs), scope, canonicalRequest: canonical }));
     const authorization = `AWS4-HMAC-SHA256 Credential=${context.credentials.accessKeyId}/${scope.date}/us-east-1/lambda/aws4_request,SignedHeaders=date;host,Signature=${signature}`;
-    assert.equal((await send({ method: 'GET', path: PATH, headers: { ...headers, authorization }, body: undefined })).status, 200);
+    assert.equal((await send({ form: 'header', method: 'GET', path: PATH, headers: Object.entries({ ...headers, authorization }), body: '' })).status, 200);
   });
 });
