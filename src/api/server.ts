@@ -13,7 +13,9 @@ import { LAMBDA_PREFIXES, LAMBDA_SERVICE, S3_SERVICE } from '../contract/operati
 import type { JsonServiceContract } from '../contract/service.ts';
 import type { ControlPlane } from '../control/control-plane.ts';
 import type { Realm } from '../domain/ids.ts';
-import type { BlobStore, Clock, Random, Store } from '../domain/ports.ts';
+import type { BlobStore } from '../domain/object-store.ts';
+import type { Clock, Random, Store } from '../domain/ports.ts';
+import { KeyedQueue } from '../lib/keyed-queue.ts';
 import { Authenticator, claimedService, splitUrl } from './authentication.ts';
 import { addExtensions } from './extension-routes.ts';
 import { iamService } from './iam-handlers.ts';
@@ -54,10 +56,13 @@ export const DEFAULT_API_LIMITS: ApiLimits = {
   maxConnections: 1024,
 };
 
+/** `*.localhost` is the machine itself (RFC 6761, section 6.3). */
+export const DEFAULT_API_HOSTS: readonly string[] = ['localhost', 's3.localhost'];
+
 /** What the server is made of. Nothing is global. */
 export interface ApiAdapters {
   readonly control: ControlPlane;
-  readonly store: Pick<Store, 'accessKeys' | 'objects'>;
+  readonly store: Pick<Store, 'accessKeys' | 'objects' | 'uploads'>;
   readonly blobs: BlobStore;
   readonly clock: Pick<Clock, 'nowMs'>;
   readonly random: Pick<Random, 'uuid'>;
@@ -67,6 +72,8 @@ export interface ApiAdapters {
   /** Host of a microVM's endpoint as `endpoint` shows it: `<endpointId>.<domain>`, with `:port` where it is not 443. */
   readonly endpointHost: (endpointId: string) => string;
   readonly limits?: Partial<ApiLimits>;
+  /** Names under which the server is reached, for buckets in host names; {@link DEFAULT_API_HOSTS} where left out. */
+  readonly apiHosts?: readonly string[];
   /** PEM texts; plain HTTP where left out. */
   readonly tls?: { readonly cert: string | Buffer; readonly key: string | Buffer };
 }
@@ -107,10 +114,14 @@ export function createApi(adapters: ApiAdapters): FastifyInstance {
       addS3Surface(scope, {
         authenticator,
         objects: adapters.store.objects,
+        uploads: adapters.store.uploads,
         blobs: adapters.blobs,
         clock: adapters.clock,
+        random: adapters.random,
         realm: adapters.realm,
         limits,
+        completions: new KeyedQueue(),
+        apiHosts: adapters.apiHosts ?? DEFAULT_API_HOSTS,
       });
     },
     { prefix: S3_SCOPE },

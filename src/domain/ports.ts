@@ -2,11 +2,12 @@
  * What the use-cases in `src/control` need from the rest of the house. Each port names its promises; adapters live in
  * `store`, `runtime` and `image`, and one contract suite runs over every implementation of a port.
  */
-import type { Duplex, Readable } from 'node:stream';
+import type { Duplex } from 'node:stream';
 import type { Image, ImageBuild, ImageConfig, ImageState, ImageVersion, ImageVersionState, ImageVersionStatus, SnapshotSizes } from './image.ts';
 import type { NetworkConnector, ConnectorState } from './network-connector.ts';
 import type { Role } from './role.ts';
 import type { Microvm, MicrovmEvent, MicrovmState, ProcessIdentity } from './microvm.ts';
+import type { ObjectRepository, UploadRepository } from './object-store.ts';
 
 /** Wall clock and timers, so that tests can steer time. */
 export interface Clock {
@@ -176,40 +177,6 @@ export interface TokenKeyRepository {
   list(): Promise<readonly TokenKey[]>;
 }
 
-/** A stored object: its bytes are in a file of the object store, never in the database. */
-export interface StoredObject {
-  readonly bucket: string;
-  /** Data, never a path. */
-  readonly key: string;
-  /** Name of the file that holds the bytes: a uuid of ours. */
-  readonly blobId: string;
-  readonly size: number;
-  /** Hex MD5, without quotes. */
-  readonly etag: string;
-  readonly contentType: string;
-  readonly metadata: Readonly<Record<string, string>>;
-  /** Base64 checksums by algorithm name (`CRC32`, `CRC32C`, `SHA1`, `SHA256`, `CRC64NVME`). */
-  readonly checksums: Readonly<Record<string, string>>;
-  readonly modifiedAtMs: number;
-}
-
-export interface ObjectRepository {
-  createBucket(bucket: string, createdAtMs: number): Promise<'created' | 'exists'>;
-  hasBucket(bucket: string): Promise<boolean>;
-  listBuckets(): Promise<readonly { bucket: string; createdAtMs: number }[]>;
-  /** False where it still holds objects. */
-  deleteBucket(bucket: string): Promise<boolean>;
-  /** Replaces what was there and returns its blob, which the caller then removes. */
-  put(object: StoredObject): Promise<string | undefined>;
-  get(bucket: string, key: string): Promise<StoredObject | undefined>;
-  /** Returns the blob that is no longer referred to. */
-  delete(bucket: string, key: string): Promise<string | undefined>;
-  /** Keys in UTF-8 binary order, strictly after `after`. */
-  list(bucket: string, options: { prefix: string; after: string; limit: number }): Promise<readonly StoredObject[]>;
-  /** Every blob that an object refers to (for clean-up of orphans). */
-  blobIds(): Promise<readonly string[]>;
-}
-
 /** IAM's roles; names are told apart without case. */
 export interface RoleRepository {
   insert(role: Role): Promise<'created' | 'exists'>;
@@ -229,23 +196,8 @@ export interface Store extends AsyncDisposable {
   readonly accessKeys: AccessKeyRepository;
   readonly tokenKeys: TokenKeyRepository;
   readonly objects: ObjectRepository;
+  readonly uploads: UploadRepository;
   readonly roles: RoleRepository;
-}
-
-/** The bytes of stored objects. */
-export interface BlobStore {
-  /** Streams to disk, fsyncs, and returns the size and hex MD5; removes the file if the stream fails. */
-  write(source: Readable): Promise<{ blobId: string; size: number; md5: string }>;
-  /** Opens the bytes `[start, end]`, both included; all of them without a range. */
-  read(blobId: string, range?: { start: number; end: number }): Readable;
-  /**
-   * Gives the bytes a second name, which lives on when the first is removed.
-   * @returns undefined where the blob is gone
-   */
-  retain(blobId: string): Promise<string | undefined>;
-  remove(blobId: string): Promise<void>;
-  /** Path of the file, for those who need one (the zip reader). */
-  path(blobId: string): string;
 }
 
 /** How long each named step took, in milliseconds, in order. */

@@ -65,6 +65,9 @@ export interface ServerEnvironment {
   readonly kvmWorks: () => Promise<boolean>;
 }
 
+/** S3 keeps unfinished uploads for ever, or as long as a rule says; a week is the rule that its console proposes. */
+const UPLOAD_LIFE_MS = 7 * 24 * 3_600_000;
+
 /** AWS's hook time-outs are for hardware; emulation takes ten times as long (design, "Sizes"). */
 const timeoutScaleOf = (driver: Driver) => (driver.accelerator === 'tcg' ? 10 : 1);
 
@@ -110,6 +113,7 @@ async function openParts(stack: AsyncDisposableStack, ground: Ground) {
   const layout = new DataLayout(options.dataFolder, runtimeFolder);
   await mkdir(layout.microvmsDir, { recursive: true, mode: 0o700 });
   const store = stack.use(await openStore({ path: join(options.dataFolder, 'lull.db'), log }));
+  await store.uploads.forgetBefore(systemClock.nowMs() - UPLOAD_LIFE_MS);
   const blobs = await openBlobs(join(options.dataFolder, 'objects'), { keep: await store.objects.blobIds() });
   const workers = stack.use(new MemoryWorkers());
   const snapshots = new Snapshots(layout, driver.placement);

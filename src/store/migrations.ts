@@ -174,4 +174,36 @@ export const MIGRATIONS: readonly Migration[] = [
       "CREATE INDEX image_versions_by_connector ON image_versions (json_extract(config, '$.egressConnectors[0]'))",
     ],
   },
+  {
+    version: 5,
+    name: 'multipart uploads, and what else an object keeps',
+    statements: [
+      'ALTER TABLE buckets ADD COLUMN public_access_block TEXT',
+      "ALTER TABLE objects ADD COLUMN system_metadata TEXT NOT NULL DEFAULT '{}'",
+      "ALTER TABLE objects ADD COLUMN checksum_type TEXT NOT NULL DEFAULT 'FULL_OBJECT'",
+      'ALTER TABLE objects ADD COLUMN multipart TEXT',
+      `CREATE TABLE uploads (
+         bucket TEXT NOT NULL REFERENCES buckets (bucket) ON DELETE CASCADE,
+         key TEXT NOT NULL,
+         upload_id TEXT NOT NULL UNIQUE,
+         content_type TEXT NOT NULL,
+         system_metadata TEXT NOT NULL,
+         metadata TEXT NOT NULL,
+         checksum TEXT,
+         started_at_ms INTEGER NOT NULL,
+         PRIMARY KEY (bucket, key, upload_id)
+       ) STRICT, WITHOUT ROWID`,
+      'CREATE INDEX uploads_by_start ON uploads (started_at_ms)',
+      `CREATE TABLE parts (
+         upload_id TEXT NOT NULL REFERENCES uploads (upload_id) ON DELETE CASCADE,
+         part_number INTEGER NOT NULL CHECK (part_number BETWEEN 1 AND 10000),
+         blob_id TEXT NOT NULL UNIQUE,
+         size INTEGER NOT NULL,
+         etag TEXT NOT NULL,
+         checksums TEXT NOT NULL,
+         modified_at_ms INTEGER NOT NULL,
+         PRIMARY KEY (upload_id, part_number)
+       ) STRICT, WITHOUT ROWID`,
+    ],
+  },
 ];

@@ -1,8 +1,8 @@
-/** What the object store keeps about its buckets and objects; the bytes are files (`blobs.ts`). */
-import type { Kysely } from 'kysely';
-import { LullError } from '../domain/errors.ts';
-import type { ObjectRepository, StoredObject } from '../domain/ports.ts';
-import { toStoredObject } from './rows.ts';
+/** Buckets and objects in SQL. Keys are data: S3 lists them in UTF-8 order, which is how SQLite compares text. */
+import type { Kysely, Transaction } from 'kysely';
+import type { Bucket, ListedObject, ObjectRepository, StoredObject, WriteCondition, WriteOutcome } from '../domain/object-store.ts';
+import { keyRange } from './key-range.ts';
+import { LISTED_COLUMNS, fromObject, toListedObject, toStoredObject } from './object-rows.ts';
 import { SQLITE_CODES, SqliteError } from './sqlite-thread.ts';
 import type { Tables } from './tables.ts';
 
@@ -17,7 +17,7 @@ export class SqlObjectRepository implements ObjectRepository {
   async createBucket(bucket: string, createdAtMs: number): Promise<'created' | 'exists'> {
     const { numInsertedOrUpdatedRows } = await this.#db
       .insertInto('buckets')
-      .values({ bucket, createdAtMs })
+      .values({ bucket, createdAtMs, publicAccessBlock: null })
       .onConflict((conflict) => conflict.doNothing())
       .executeTakeFirstOrThrow();
     return numInsertedOrUpdatedRows === 0n ? 'exists' : 'created';
@@ -27,47 +27,42 @@ export class SqlObjectRepository implements ObjectRepository {
     return (await this.#db.selectFrom('buckets').select('bucket').where('bucket', '=', bucket).executeTakeFirst()) !== undefined;
   }
 
-  async listBuckets(): Promise<readonly { bucket: string; createdAtMs: number }[]> {
-    return this.#db.selectFrom('buckets').selectAll().orderBy('bucket').execute();
+  async listBuckets({ prefix, after, limit }: { prefix: string; after: string; limit: number }): Promise<readonly Bucket[]> {
+    const { from, inclusive, end } = keyRange(prefix, after);
+    let query = this.#db.selectFrom('buckets').select(['bucket', 'createdAtMs']).where('bucket', inclusive ? '>=' : '>', from);
+    if (end !== undefined) query = query.where('bucket', '<', end);
+    return query.orderBy('bucket').limit(limit).execute();
   }
 
-  async deleteBucket(bucket: string): Promise<boolean> {
-    return this.#db
-      .deleteFrom('buckets')
-      .where('bucket', '=', bucket)
-      .execute()
-      .then(
-        () => true,
-        (error: unknown) => {
-          if (isForeignKeyViolation(error)) return false;
-          throw error;
-        },
-      );
-  }
-
-  async put(object: StoredObject): Promise<string | undefined> {
-    const row = { ...object, metadata: JSON.stringify(object.metadata), checksums: JSON.stringify(object.checksums) };
+  async deleteBucket(bucket: string): Promise<readonly string[] | undefined> {
     try {
       return await this.#db.transaction().execute(async (tx) => {
-        const before = await tx
-          .selectFrom('objects')
-          .select('blobId')
-          .where('bucket', '=', object.bucket)
-          .where('key', '=', object.key)
-          .executeTakeFirst();
-        const { bucket: _bucket, key: _key, ...replaced } = row;
-        await tx
-          .insertInto('objects')
-          .values(row)
-          .onConflict((conflict) => conflict.columns(['bucket', 'key']).doUpdateSet(replaced))
+        const parts = await tx
+          .selectFrom('uploads')
+          .innerJoin('parts', 'parts.uploadId', 'uploads.uploadId')
+          .select('parts.blobId')
+          .where('uploads.bucket', '=', bucket)
           .execute();
-        return before?.blobId;
+        await tx.deleteFrom('buckets').where('bucket', '=', bucket).execute();
+        return parts.map(({ blobId }) => blobId);
       });
     } catch (error) {
-      // The bucket went between the caller's check and here.
-      if (isForeignKeyViolation(error)) throw new LullError('not-found', 'The specified bucket does not exist', { cause: error });
+      if (isForeignKeyViolation(error)) return undefined;
       throw error;
     }
+  }
+
+  async publicAccessBlock(bucket: string): Promise<string | null> {
+    const row = await this.#db.selectFrom('buckets').select('publicAccessBlock').where('bucket', '=', bucket).executeTakeFirst();
+    return row?.publicAccessBlock ?? null;
+  }
+
+  async keepPublicAccessBlock(bucket: string, block: string | null): Promise<void> {
+    await this.#db.updateTable('buckets').set({ publicAccessBlock: block }).where('bucket', '=', bucket).execute();
+  }
+
+  async put(object: StoredObject, condition?: WriteCondition): Promise<WriteOutcome> {
+    return this.#db.transaction().execute((tx) => putObject(tx, object, condition));
   }
 
   async get(bucket: string, key: string): Promise<StoredObject | undefined> {
@@ -75,44 +70,54 @@ export class SqlObjectRepository implements ObjectRepository {
     return row === undefined ? undefined : toStoredObject(row);
   }
 
-  async delete(bucket: string, key: string): Promise<string | undefined> {
-    const row = await this.#db
-      .deleteFrom('objects')
-      .where('bucket', '=', bucket)
-      .where('key', '=', key)
-      .returning('blobId')
-      .executeTakeFirst();
-    return row?.blobId;
+  async delete(bucket: string, keys: readonly string[]): Promise<readonly string[]> {
+    const rows = await this.#db.deleteFrom('objects').where('bucket', '=', bucket).where('key', 'in', keys).returning('blobId').execute();
+    return rows.map(({ blobId }) => blobId);
   }
 
-  async list(bucket: string, { prefix, after, limit }: { prefix: string; after: string; limit: number }): Promise<readonly StoredObject[]> {
-    // SQLite compares text as UTF-8 bytes, which is the order asked for.
-    let query = this.#db.selectFrom('objects').selectAll().where('bucket', '=', bucket);
-    query = isBefore(after, prefix) ? query.where('key', '>=', prefix) : query.where('key', '>', after);
-    const end = prefixEnd(prefix);
+  async list(bucket: string, { prefix, after, limit }: { prefix: string; after: string; limit: number }): Promise<readonly ListedObject[]> {
+    const { from, inclusive, end } = keyRange(prefix, after);
+    let query = this.#db
+      .selectFrom('objects')
+      .select(LISTED_COLUMNS)
+      .where('bucket', '=', bucket)
+      .where('key', inclusive ? '>=' : '>', from);
     if (end !== undefined) query = query.where('key', '<', end);
     const rows = await query.orderBy('key').limit(limit).execute();
-    return rows.map(toStoredObject);
+    return rows.map(toListedObject);
   }
 
   async blobIds(): Promise<readonly string[]> {
-    const rows = await this.#db.selectFrom('objects').select('blobId').orderBy('blobId').execute();
-    return rows.map(({ blobId }) => blobId);
+    const objects = await this.#db.selectFrom('objects').select('blobId').orderBy('blobId').execute();
+    const parts = await this.#db.selectFrom('parts').select('blobId').orderBy('blobId').execute();
+    return [...objects, ...parts].map(({ blobId }) => blobId);
   }
 }
 
-const isForeignKeyViolation = (error: unknown) => error instanceof SqliteError && error.code === SQLITE_CODES.foreignKey;
-
-const isBefore = (a: string, b: string) => Buffer.compare(Buffer.from(a), Buffer.from(b)) < 0;
-
-const LAST_CODE_POINT = 0x10ffff;
-
-/** The first text, in code point order, after all that start with `prefix`; undefined where nothing can come after. */
-function prefixEnd(prefix: string): string | undefined {
-  const points = Array.from(prefix, (character) => character.codePointAt(0)!);
-  while (points.at(-1) === LAST_CODE_POINT) points.pop();
-  const last = points.pop();
-  if (last === undefined) return undefined;
-  // Surrogates (U+D800 to U+DFFF) are no characters of their own.
-  return String.fromCodePoint(...points, last === 0xd7ff ? 0xe000 : last + 1);
+/** Puts an object as one step of a transaction; where it refuses, nothing was written. */
+export async function putObject(tx: Transaction<Tables>, object: StoredObject, condition?: WriteCondition): Promise<WriteOutcome> {
+  const { bucket, key, ...replaced } = fromObject(object);
+  const before = await tx
+    .selectFrom('objects')
+    .select(['blobId', 'etag'])
+    .where('bucket', '=', bucket)
+    .where('key', '=', key)
+    .executeTakeFirst();
+  // The bucket may have gone since the caller looked.
+  const home = await tx.selectFrom('buckets').select('bucket').where('bucket', '=', bucket).executeTakeFirst();
+  if (home === undefined) return { outcome: 'no-bucket' };
+  if (condition === 'absent' && before !== undefined) return { outcome: 'precondition-failed' };
+  if (typeof condition === 'object') {
+    if (before === undefined) return { outcome: 'no-key' };
+    if (before.etag !== condition.etag) return { outcome: 'precondition-failed' };
+  }
+  await tx
+    .insertInto('objects')
+    .values({ bucket, key, ...replaced })
+    .onConflict((conflict) => conflict.columns(['bucket', 'key']).doUpdateSet(replaced))
+    .execute();
+  return { outcome: 'stored', freed: before === undefined ? [] : [before.blobId] };
 }
+
+/** True where a row refers to what is not there, or is referred to. */
+export const isForeignKeyViolation = (error: unknown) => error instanceof SqliteError && error.code === SQLITE_CODES.foreignKey;

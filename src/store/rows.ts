@@ -4,11 +4,11 @@ import { LullError } from '../domain/errors.ts';
 import { IMAGE_STATES, IMAGE_VERSION_STATES, type Image, type ImageBuild, type ImageConfig, type ImageVersion, type LoggingConfig } from '../domain/image.ts';
 import { CONNECTOR_STATES, type NetworkConnector } from '../domain/network-connector.ts';
 import { MICROVM_STATES, type IdlePolicy, type Microvm, type ProcessIdentity } from '../domain/microvm.ts';
-import type { AccessKey, RoleSession, StoredObject } from '../domain/ports.ts';
+import type { AccessKey, RoleSession } from '../domain/ports.ts';
 import type { Role } from '../domain/role.ts';
 
 /** A text column that holds JSON of this shape. */
-function json<T>(schema: z.ZodType<T>) {
+export function json<T>(schema: z.ZodType<T>) {
   const parsed = z.string().transform((text, context): unknown => {
     try {
       return JSON.parse(text);
@@ -20,8 +20,8 @@ function json<T>(schema: z.ZodType<T>) {
   return parsed.pipe(schema);
 }
 
-const count = z.number().int().nonnegative();
-const timeMs = z.number().int();
+export const count = z.number().int().nonnegative();
+export const timeMs = z.number().int();
 
 const logging: z.ZodType<LoggingConfig> = z.union([
   z.strictObject({ disabled: z.strictObject({}) }),
@@ -62,7 +62,7 @@ const microvmRow: z.ZodType<Microvm> = z.object({
   process: json(processIdentity).nullable(),
 });
 
-const texts = z.record(z.string(), z.string());
+export const texts = z.record(z.string(), z.string());
 
 const imageRow: z.ZodType<Image> = z.object({
   id: z.string(),
@@ -185,18 +185,6 @@ const accessKeyRow: z.ZodType<AccessKey> = z.object({
   session: json(roleSession).nullable(),
 });
 
-const objectRow: z.ZodType<StoredObject> = z.object({
-  bucket: z.string(),
-  key: z.string(),
-  blobId: z.string(),
-  size: count,
-  etag: z.string(),
-  contentType: z.string(),
-  metadata: json(texts),
-  checksums: json(texts),
-  modifiedAtMs: timeMs,
-});
-
 const roleRow: z.ZodType<Role> = z.object({
   roleName: z.string(),
   roleId: z.string(),
@@ -210,7 +198,8 @@ const roleRow: z.ZodType<Role> = z.object({
   tags: json(texts),
 });
 
-function reader<T>(table: string, schema: z.ZodType<T>): (row: unknown) => T {
+/** Parses rows of a table. */
+export function reader<T>(table: string, schema: z.ZodType<T>): (row: unknown) => T {
   return (row) => {
     const result = schema.safeParse(row);
     if (result.success) return result.data;
@@ -228,8 +217,6 @@ export const toImageVersion = reader('image_versions', imageVersionRow);
 export const toConnector = reader('connectors', connectorRow);
 /** @throws LullError internal where the row is not what this code writes */
 export const toAccessKey = reader('access_keys', accessKeyRow);
-/** @throws LullError internal where the row is not what this code writes */
-export const toStoredObject = reader('objects', objectRow);
 
 /** @throws LullError internal where the row is not what this code writes */
 export const toRole = reader('roles', roleRow);

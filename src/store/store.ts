@@ -17,6 +17,7 @@ import { SqlRoleRepository } from './role-repository.ts';
 import { sqliteThreadDialect } from './sqlite-dialect.ts';
 import { SqliteThread, type StatementRunner } from './sqlite-thread.ts';
 import type { Tables } from './tables.ts';
+import { SqlUploadRepository } from './upload-repository.ts';
 
 const OWNER_ONLY_FILE = 0o600;
 const OWNER_ONLY_FOLDER = 0o700;
@@ -54,6 +55,7 @@ export function storeOver(statements: StatementRunner): Store {
     tokenKeys: new SqlTokenKeyRepository(db),
     objects: new SqlObjectRepository(db),
     roles: new SqlRoleRepository(db),
+    uploads: new SqlUploadRepository(db),
     async [Symbol.asyncDispose]() {
       await db.destroy();
       await statements.close();

@@ -3,6 +3,7 @@ import type { Generated } from 'kysely';
 import type { ImageState, ImageVersionState, ImageVersionStatus } from '../domain/image.ts';
 import type { ConnectorState } from '../domain/network-connector.ts';
 import type { MicrovmState } from '../domain/microvm.ts';
+import type { ChecksumType } from '../domain/object-store.ts';
 
 /** A column with JSON in it. */
 type Json = string;
@@ -105,6 +106,7 @@ export interface TokenKeyTable {
 export interface BucketTable {
   bucket: string;
   createdAtMs: number;
+  publicAccessBlock: Json | null;
 }
 
 export interface ObjectTable {
@@ -114,7 +116,31 @@ export interface ObjectTable {
   size: number;
   etag: string;
   contentType: string;
+  systemMetadata: Json;
   metadata: Json;
+  checksums: Json;
+  checksumType: ChecksumType;
+  modifiedAtMs: number;
+  multipart: Json | null;
+}
+
+export interface UploadTable {
+  bucket: string;
+  key: string;
+  uploadId: string;
+  contentType: string;
+  systemMetadata: Json;
+  metadata: Json;
+  checksum: Json | null;
+  startedAtMs: number;
+}
+
+export interface PartTable {
+  uploadId: string;
+  partNumber: number;
+  blobId: string;
+  size: number;
+  etag: string;
   checksums: Json;
   modifiedAtMs: number;
 }
@@ -142,4 +168,6 @@ export interface Tables {
   buckets: BucketTable;
   objects: ObjectTable;
   roles: RoleTable;
+  uploads: UploadTable;
+  parts: PartTable;
 }

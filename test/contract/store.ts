@@ -6,6 +6,7 @@ import { connectorContract } from './store-connectors.ts';
 import { imageContract } from './store-images.ts';
 import { microvmContract } from './store-microvms.ts';
 import { objectContract } from './store-objects.ts';
+import { uploadContract } from './store-uploads.ts';
 
 /**
  * Runs the contract.
@@ -17,6 +18,7 @@ export function storeContract(name: string, open: () => Promise<Store>): void {
     suite('images', () => imageContract(open));
     suite('connectors and tags', () => connectorContract(open));
     suite('objects', () => objectContract(open));
+    suite('uploads', () => uploadContract(open));
 
     test('access keys: kept, listed newest first, never replaced', async () => {
       await using store = await open();

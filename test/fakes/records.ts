@@ -3,7 +3,7 @@ import { DEFAULT_REALM, imageArn } from '../../src/domain/ids.ts';
 import type { Image, ImageConfig, ImageVersion } from '../../src/domain/image.ts';
 import type { Microvm } from '../../src/domain/microvm.ts';
 import { connectorArn, type NetworkConnector } from '../../src/domain/network-connector.ts';
-import type { StoredObject } from '../../src/domain/ports.ts';
+import type { MultipartUpload, StoredObject, UploadedPart } from '../../src/domain/object-store.ts';
 
 const AT_MS = 1_785_391_234_567;
 
@@ -102,7 +102,33 @@ export const objectRecord = (bucket: string, key: string, fields: Partial<Stored
   size: 3,
   etag: '900150983cd24fb0d6963f7d28e17f72',
   contentType: 'application/zip',
+  systemMetadata: {},
   metadata: {},
+  checksums: {},
+  checksumType: 'FULL_OBJECT',
+  modifiedAtMs: AT_MS,
+  multipart: null,
+  ...fields,
+});
+
+/** In the bucket `b`. */
+export const uploadRecord = (key: string, uploadId: string, fields: Partial<MultipartUpload> = {}): MultipartUpload => ({
+  bucket: 'b',
+  key,
+  uploadId,
+  contentType: 'application/zip',
+  systemMetadata: {},
+  metadata: {},
+  checksum: null,
+  startedAtMs: AT_MS,
+  ...fields,
+});
+
+export const partRecord = (partNumber: number, fields: Partial<UploadedPart> = {}): UploadedPart => ({
+  partNumber,
+  blobId: `part-${partNumber}`,
+  size: 3,
+  etag: '900150983cd24fb0d6963f7d28e17f72',
   checksums: {},
   modifiedAtMs: AT_MS,
   ...fields,

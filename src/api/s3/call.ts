@@ -2,32 +2,37 @@
 import type { IncomingMessage } from 'node:http';
 import type { Readable } from 'node:stream';
 import type { Realm } from '../../domain/ids.ts';
-import type { BlobStore, Clock, ObjectRepository } from '../../domain/ports.ts';
-import type { Upload, UploadLimits } from './upload.ts';
+import type { BlobStore, ObjectRepository, UploadRepository } from '../../domain/object-store.ts';
+import type { Clock, Random } from '../../domain/ports.ts';
+import type { KeyedQueue } from '../../lib/keyed-queue.ts';
+import type { S3Target } from './target.ts';
+import type { Upload, UploadLimits, UploadOptions } from './upload.ts';
 
 /** The parts of the house that the object store rests on. */
 export interface ObjectStore {
   readonly objects: ObjectRepository;
+  readonly uploads: UploadRepository;
   readonly blobs: BlobStore;
   readonly clock: Pick<Clock, 'nowMs'>;
+  readonly random: Pick<Random, 'uuid'>;
   readonly realm: Realm;
   readonly limits: UploadLimits;
+  /** Completions of one upload wait for each other: the second then finds what the first has made. */
+  readonly completions: KeyedQueue;
 }
 
-/** What a path names. Keys are data, never paths. */
-export type S3Target =
-  | { readonly kind: 'service' }
-  | { readonly kind: 'bucket'; readonly bucket: string }
-  | { readonly kind: 'object'; readonly bucket: string; readonly key: string };
-
-/** An authenticated request. */
-export interface S3Call<K extends S3Target['kind'] = S3Target['kind']> {
+/** An authenticated request, whatever it is about. */
+export interface S3Request {
   readonly store: ObjectStore;
-  readonly target: Extract<S3Target, { kind: K }>;
   readonly query: ReadonlyMap<string, string>;
   readonly request: IncomingMessage;
   /** Opens the body; every operation that may have one reads it to the end, or refuses it. */
-  readonly upload: () => Upload;
+  readonly upload: (options?: UploadOptions) => Upload;
+}
+
+/** A request with its target. */
+export interface S3Call<K extends S3Target['kind'] = S3Target['kind']> extends S3Request {
+  readonly target: Extract<S3Target, { kind: K }>;
 }
 
 export interface S3Answer {
@@ -37,4 +42,8 @@ export interface S3Answer {
 }
 
 /** An answer of XML. */
-export const xmlAnswer = (body: string): S3Answer => ({ status: 200, headers: { 'content-type': 'application/xml' }, body });
+export const xmlAnswer = (body: string, headers: Readonly<Record<string, string>> = {}): S3Answer => ({
+  status: 200,
+  headers: { 'content-type': 'application/xml', ...headers },
+  body,
+});

@@ -1,5 +1,6 @@
 /** The checksums that S3 clients send: Amazon S3 User Guide, "Checking object integrity". Values are base64, big endian. */
 import { createHash } from 'node:crypto';
+import type { Readable } from 'node:stream';
 import { crc32 } from 'node:zlib';
 
 export const CHECKSUM_ALGORITHMS = ['CRC32', 'CRC32C', 'CRC64NVME', 'SHA1', 'SHA256'] as const;
@@ -7,6 +8,19 @@ export type ChecksumAlgorithm = (typeof CHECKSUM_ALGORITHMS)[number];
 
 /** Bytes of a value of each. */
 const SIZES: { readonly [A in ChecksumAlgorithm]: number } = { CRC32: 4, CRC32C: 4, CRC64NVME: 8, SHA1: 20, SHA256: 32 };
+
+/**
+ * The CRCs by their reflected polynomials: IEEE 802.3; Castagnoli's (RFC 3720, appendix B.4); NVM Express's (NVM Command Set
+ * Specification, 5.2.1.3.4). All begin with ones and are inverted at their end.
+ */
+export const CRC_POLYNOMIALS = {
+  CRC32: { polynomial: 0xedb88320n, width: 32 },
+  CRC32C: { polynomial: 0x82f63b78n, width: 32 },
+  CRC64NVME: { polynomial: 0x9a6c9329ac4bc9b5n, width: 64 },
+} as const satisfies Partial<Record<ChecksumAlgorithm, { readonly polynomial: bigint; readonly width: number }>>;
+export type CrcAlgorithm = keyof typeof CRC_POLYNOMIALS;
+
+export const isCrc = (algorithm: ChecksumAlgorithm): algorithm is CrcAlgorithm => Object.hasOwn(CRC_POLYNOMIALS, algorithm);
 
 /** `x-amz-checksum-crc32` and its like. */
 export const checksumHeader = (algorithm: ChecksumAlgorithm) => `x-amz-checksum-${algorithm.toLowerCase()}`;
@@ -43,6 +57,13 @@ export function startChecksum(algorithm: ChecksumAlgorithm): RunningChecksum {
   return algorithm satisfies never;
 }
 
+/** The checksum of a stream, read to its end. */
+export async function checksumOf(algorithm: ChecksumAlgorithm, stream: Readable): Promise<string> {
+  const running = startChecksum(algorithm);
+  for await (const chunk of stream) running.update(chunk as Buffer);
+  return running.digest();
+}
+
 function hash(name: string): RunningChecksum {
   const running = createHash(name);
   return { update: (data) => void running.update(data), digest: () => running.digest('base64') };
@@ -66,8 +87,7 @@ const base64Of32 = (value: number) => {
   return bytes.toString('base64');
 };
 
-/** Castagnoli's polynomial, reflected (RFC 3720, appendix B.4). */
-const CRC32C_POLYNOMIAL = 0x82f63b78;
+const CRC32C_POLYNOMIAL = Number(CRC_POLYNOMIALS.CRC32C.polynomial);
 
 const CRC32C_TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
   let value = byte;
@@ -89,8 +109,6 @@ class Crc32c implements RunningChecksum {
   }
 }
 
-/** NVM Express's polynomial, reflected (NVM Command Set Specification, 5.2.1.3.4). */
-const CRC64_POLYNOMIAL = 0x9a6c9329ac4bc9b5n;
 
 /** The table in two halves, so that the loop over the data needs no big integers. */
 const [CRC64_LOW, CRC64_HIGH] = (() => {
@@ -98,7 +116,7 @@ const [CRC64_LOW, CRC64_HIGH] = (() => {
   const high = new Uint32Array(256);
   for (let byte = 0; byte < 256; byte++) {
     let value = BigInt(byte);
-    for (let bit = 0; bit < 8; bit++) value = value & 1n ? (value >> 1n) ^ CRC64_POLYNOMIAL : value >> 1n;
+    for (let bit = 0; bit < 8; bit++) value = value & 1n ? (value >> 1n) ^ CRC_POLYNOMIALS.CRC64NVME.polynomial : value >> 1n;
     low[byte] = Number(value & 0xffffffffn);
     high[byte] = Number(value >> 32n);
   }

@@ -1,62 +1,128 @@
-/** ListObjectsV2: Amazon S3 API Reference. */
+/** ListObjectsV2 and ListObjects: Amazon S3 API Reference. */
 import { z } from 'zod';
-import type { StoredObject } from '../../domain/ports.ts';
+import type { ListedObject } from '../../domain/object-store.ts';
 import { uriEncode } from '../../lib/sigv4.ts';
-import { requireBucket } from './buckets.ts';
 import { xmlAnswer } from './call.ts';
-import type { ObjectStore, S3Answer, S3Call } from './call.ts';
+import type { S3Answer, S3Call } from './call.ts';
+import { requireBucket } from './reading.ts';
 import { S3Error } from './s3-error.ts';
-import { element, isoTime, wrap, xmlDocument } from './xml.ts';
+import { positionAfter, walk } from './walk.ts';
+import type { Position, WalkRequest, Walked } from './walk.ts';
+import { element, isoTime, ownerElement, wrap, xmlDocument } from './xml.ts';
 
-const MAX_KEYS = 1000;
+/** S3's largest page. */
+export const MAX_ITEMS = 1000;
 
-/**
- * A key after every key of up to 1024 bytes that starts with the prefix: the last code point there is has four bytes, so 256 of
- * them fill a key.
- */
-const afterAllWith = (prefix: string) => prefix + '\u{10FFFF}'.repeat(256);
+/** A continuation token is a position; it is nobody's but ours to read. */
+const position: z.ZodType<Position> = z.union([z.tuple([z.literal('item'), z.string(), z.string()]), z.tuple([z.literal('prefix'), z.string()])]);
 
-/** Where a listing goes on: after a key, or after all keys with a common prefix. */
-const position = z.tuple([z.enum(['key', 'prefix']), z.string()]);
-type Position = z.output<typeof position>;
-
-interface Listing {
-  readonly objects: readonly StoredObject[];
-  readonly commonPrefixes: readonly string[];
-  /** Null where it is complete. */
-  readonly next: Position | null;
+/** What both versions of the listing share. */
+interface ListingView {
+  readonly call: S3Call<'bucket'>;
+  readonly request: WalkRequest;
+  readonly listing: Walked<ListedObject>;
+  readonly encode: (text: string) => string;
+  readonly showsOwner: boolean;
 }
 
-interface ListingRequest {
-  readonly bucket: string;
-  readonly prefix: string;
-  readonly delimiter: string;
-  readonly maxKeys: number;
-  readonly from: Position;
-}
-
-export async function listObjects(call: S3Call<'bucket'>): Promise<S3Answer> {
-  const { query, target, store } = call;
-  await requireBucket(call);
+export async function listObjectsV2(call: S3Call<'bucket'>): Promise<S3Answer> {
+  const { query } = call;
   const token = query.get('continuation-token');
-  const request: ListingRequest = {
-    bucket: target.bucket,
-    prefix: query.get('prefix') ?? '',
-    delimiter: query.get('delimiter') ?? '',
-    maxKeys: maxKeysOf(query.get('max-keys')),
-    from: token === undefined ? ['key', query.get('start-after') ?? ''] : positionOf(token),
-  };
+  const request = { ...walkRequest(query, 'max-keys'), from: token === undefined ? (['item', query.get('start-after') ?? '', ''] as const) : positionOf(token) };
+  const view = await list(call, { request, showsOwner: query.get('fetch-owner') === 'true' });
+  const { listing, encode } = view;
+  return render(view, [
+    given('StartAfter', query.get('start-after'), encode),
+    given('ContinuationToken', token),
+    element('KeyCount', listing.items.length + listing.commonPrefixes.length),
+    listing.next === null ? '' : element('NextContinuationToken', Buffer.from(JSON.stringify(listing.next)).toString('base64url')),
+  ]);
+}
+
+/** The first version; `NextMarker` is there only with a delimiter, else it is the last key. */
+export async function listObjectsV1(call: S3Call<'bucket'>): Promise<S3Answer> {
+  const { query } = call;
+  const asked = walkRequest(query, 'max-keys');
+  const marker = query.get('marker') ?? '';
+  const view = await list(call, { request: { ...asked, from: positionAfter({ key: marker, id: '' }, asked) }, showsOwner: true });
+  const { listing, encode } = view;
+  return render(view, [
+    element('Marker', encode(marker)),
+    listing.next === null || asked.delimiter === '' ? '' : element('NextMarker', encode(listing.next[1])),
+  ]);
+}
+
+async function list(call: S3Call<'bucket'>, { request, showsOwner }: Pick<ListingView, 'request' | 'showsOwner'>): Promise<ListingView> {
+  const { store, target, query } = call;
+  const encode = encoderOf(query);
+  await requireBucket(store, target.bucket);
+  const listing = await walk(request, {
+    fetch: ({ key }, limit) => store.objects.list(target.bucket, { prefix: request.prefix, after: key, limit }),
+    idOf: () => '',
+  });
+  return { call, request, listing, encode, showsOwner };
+}
+
+function render(view: ListingView, own: readonly string[]): S3Answer {
+  const { call, request, listing, encode } = view;
+  return xmlAnswer(
+    xmlDocument(
+      'ListBucketResult',
+      [
+        element('Name', call.target.bucket),
+        element('Prefix', encode(request.prefix)),
+        given('Delimiter', call.query.get('delimiter'), encode),
+        given('EncodingType', call.query.get('encoding-type')),
+        element('MaxKeys', request.limit),
+        element('IsTruncated', listing.next !== null),
+        ...own,
+        ...listing.items.map((object) => renderObject(object, view)),
+        ...renderPrefixes(listing, encode),
+      ].join(''),
+    ),
+  );
+}
+
+function renderObject(object: ListedObject, { call, encode, showsOwner }: ListingView): string {
+  const algorithms = Object.keys(object.checksums);
+  const parts = [
+    element('Key', encode(object.key)),
+    element('LastModified', isoTime(object.modifiedAtMs)),
+    element('ETag', `"${object.etag}"`),
+    ...algorithms.map((algorithm) => element('ChecksumAlgorithm', algorithm)),
+    algorithms.length === 0 ? '' : element('ChecksumType', object.checksumType),
+    element('Size', object.size),
+    showsOwner ? ownerElement('Owner', call.store.realm) : '',
+    element('StorageClass', 'STANDARD'),
+  ];
+  return wrap('Contents', parts.join(''));
+}
+
+/** Prefix, delimiter and size of a page, as every listing takes them. */
+export function walkRequest(query: ReadonlyMap<string, string>, maximum: string): Omit<WalkRequest, 'from'> {
+  return { prefix: query.get('prefix') ?? '', delimiter: query.get('delimiter') ?? '', limit: pageSize(query, maximum) };
+}
+
+/** @throws S3Error InvalidArgument */
+export function pageSize(query: ReadonlyMap<string, string>, name: string, largest = MAX_ITEMS): number {
+  const text = query.get(name);
+  if (text === undefined || text === '') return largest;
+  if (!/^\d{1,9}$/.test(text)) throw new S3Error('InvalidArgument', { message: `Provided ${name} not an integer or within integer range` });
+  return Math.min(largest, Number(text));
+}
+
+/** How names are written: `encoding-type=url` is for those that XML 1.0 cannot hold. @throws S3Error InvalidArgument */
+export function encoderOf(query: ReadonlyMap<string, string>): (text: string) => string {
   const encoding = query.get('encoding-type');
   if (encoding !== undefined && encoding !== 'url') throw new S3Error('InvalidArgument', { message: 'Invalid Encoding Method specified in Request' });
-  const encode = encoding === 'url' ? (text: string) => uriEncode(text).replaceAll('%2F', '/') : (text: string) => text;
-  return xmlAnswer(renderListing(await collect(store, request), { request, query, encode, owner: store.realm.account }));
+  return encoding === 'url' ? (text) => uriEncode(text).replaceAll('%2F', '/') : (text) => text;
 }
 
-function maxKeysOf(text: string | undefined): number {
-  if (text === undefined || text === '') return MAX_KEYS;
-  if (!/^\d{1,9}$/.test(text)) throw new S3Error('InvalidArgument', { message: 'Provided max-keys not an integer or within integer range' });
-  return Math.min(MAX_KEYS, Number(text));
-}
+/** An element, where there is something to say. */
+export const given = (name: string, value: string | undefined, encode = (text: string) => text) => (value === undefined ? '' : element(name, encode(value)));
+
+export const renderPrefixes = ({ commonPrefixes }: Pick<Walked<unknown>, 'commonPrefixes'>, encode: (text: string) => string) =>
+  commonPrefixes.map((prefix) => wrap('CommonPrefixes', element('Prefix', encode(prefix))));
 
 function positionOf(token: string): Position {
   try {
@@ -64,83 +130,4 @@ function positionOf(token: string): Position {
   } catch (cause) {
     throw new S3Error('InvalidArgument', { message: 'The continuation token provided is incorrect', cause });
   }
-}
-
-/** The part of a key up to and with the first delimiter after the prefix; undefined where there is none. */
-function commonPrefix(key: string, { prefix, delimiter }: ListingRequest): string | undefined {
-  if (delimiter === '') return undefined;
-  const at = key.indexOf(delimiter, prefix.length);
-  return at < 0 ? undefined : key.slice(0, at + delimiter.length);
-}
-
-/** Walks the keys in order, and jumps over what a common prefix stands for. */
-async function collect(store: ObjectStore, request: ListingRequest): Promise<Listing> {
-  const objects: StoredObject[] = [];
-  const commonPrefixes: string[] = [];
-  if (request.maxKeys === 0) return { objects, commonPrefixes, next: null };
-  let from = request.from;
-  for (;;) {
-    const room = request.maxKeys - objects.length - commonPrefixes.length;
-    const after = from[0] === 'key' ? from[1] : afterAllWith(from[1]);
-    const batch = await store.objects.list(request.bucket, { prefix: request.prefix, after, limit: room + 1 });
-    if (batch.length === 0) return { objects, commonPrefixes, next: null };
-    if (room === 0) return { objects, commonPrefixes, next: from };
-    let jumped = false;
-    for (const object of batch.slice(0, room)) {
-      const common = commonPrefix(object.key, request);
-      if (common === undefined) {
-        objects.push(object);
-        from = ['key', object.key];
-      } else {
-        commonPrefixes.push(common);
-        from = ['prefix', common];
-        jumped = true;
-        break;
-      }
-    }
-    if (!jumped) return { objects, commonPrefixes, next: batch.length > room ? from : null };
-  }
-}
-
-interface ListingView {
-  readonly request: ListingRequest;
-  readonly query: ReadonlyMap<string, string>;
-  readonly encode: (text: string) => string;
-  readonly owner: string;
-}
-
-function renderListing(listing: Listing, view: ListingView): string {
-  const { request, query, encode } = view;
-  const given = (name: string, value: string | undefined) => (value === undefined ? '' : element(name, value));
-  const encoded = (name: string, value: string | undefined) => given(name, value === undefined ? undefined : encode(value));
-  return xmlDocument(
-    'ListBucketResult',
-    [
-      element('Name', request.bucket),
-      element('Prefix', encode(request.prefix)),
-      encoded('Delimiter', query.get('delimiter')),
-      encoded('StartAfter', query.get('start-after')),
-      given('ContinuationToken', query.get('continuation-token')),
-      given('EncodingType', query.get('encoding-type')),
-      element('MaxKeys', request.maxKeys),
-      element('KeyCount', listing.objects.length + listing.commonPrefixes.length),
-      element('IsTruncated', listing.next !== null),
-      listing.next === null ? '' : element('NextContinuationToken', Buffer.from(JSON.stringify(listing.next)).toString('base64url')),
-      ...listing.objects.map((object) => renderObject(object, view)),
-      ...listing.commonPrefixes.map((prefix) => wrap('CommonPrefixes', element('Prefix', encode(prefix)))),
-    ].join(''),
-  );
-}
-
-function renderObject(object: StoredObject, { encode, query, owner }: ListingView): string {
-  const parts = [
-    element('Key', encode(object.key)),
-    element('LastModified', isoTime(object.modifiedAtMs)),
-    element('ETag', `"${object.etag}"`),
-    ...Object.keys(object.checksums).map((algorithm) => element('ChecksumAlgorithm', algorithm)),
-    element('Size', object.size),
-    query.get('fetch-owner') === 'true' ? wrap('Owner', element('ID', owner)) : '',
-    element('StorageClass', 'STANDARD'),
-  ];
-  return wrap('Contents', parts.join(''));
 }

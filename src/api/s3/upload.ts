@@ -29,6 +29,16 @@ export interface UploadLimits {
   readonly uploadStallMs: number;
 }
 
+/** How an operation takes its body. */
+export interface UploadOptions {
+  /** At most this, where it is less than what an object may be. */
+  readonly maxBytes?: number;
+  /** A checksum that is taken although the client may not have sent it. */
+  readonly take?: ChecksumAlgorithm | undefined;
+  /** The checksum headers are of something else than this body. */
+  readonly ignoreChecksumHeaders?: boolean;
+}
+
 /** A checked body. `checksums` is complete when the stream has ended. */
 export interface Upload {
   readonly stream: Readable;
@@ -58,11 +68,12 @@ export function declaredPayloadHash(request: IncomingMessage, claim: SignatureCl
  * Opens the body of a request whose signature over `payloadHash` has been verified.
  * @throws S3Error MissingContentLength, EntityTooLarge, InvalidDigest, InvalidRequest
  */
-export function openUpload(request: IncomingMessage, signer: KnownSigner, options: { payloadHash: string; limits: UploadLimits }): Upload {
+export function openUpload(request: IncomingMessage, signer: KnownSigner, options: UploadOptions & { payloadHash: string; limits: UploadLimits }): Upload {
   const { payloadHash, limits } = options;
+  const maxBytes = options.maxBytes ?? limits.maxObjectBytes;
   const chunked = CHUNKED[payloadHash];
   const length = declaredLength(request.headers, chunked !== undefined);
-  if (length > limits.maxObjectBytes) throw new S3Error('EntityTooLarge', { detail: { MaxSizeAllowed: String(limits.maxObjectBytes) } });
+  if (length > maxBytes) throw new S3Error('EntityTooLarge', { detail: { MaxSizeAllowed: String(maxBytes) } });
   const trailerNames = chunked?.trailer === true ? announcedTrailers(request.headers) : [];
   const decoder =
     chunked === undefined
@@ -77,7 +88,8 @@ export function openUpload(request: IncomingMessage, signer: KnownSigner, option
     length,
     sha256: /^[0-9a-f]{64}$/.test(payloadHash) ? payloadHash : undefined,
     md5: declaredMd5(request.headers),
-    checksums: declaredChecksums(request.headers),
+    checksums: options.ignoreChecksumHeaders === true ? new Map() : declaredChecksums(request.headers),
+    take: options.take,
     trailerAlgorithms: trailerNames.map(algorithmOfHeader).filter((algorithm) => algorithm !== undefined),
     trailers: decoder?.trailers ?? new Map<string, string>(),
   });
@@ -102,6 +114,11 @@ function declaredMd5(headers: IncomingHttpHeaders): string | undefined {
   return md5;
 }
 
+/** The checksum that comes with a body, in a header or a trailer; undefined where there is none. */
+export function declaredAlgorithm(headers: IncomingHttpHeaders): ChecksumAlgorithm | undefined {
+  return declaredChecksums(headers).keys().next().value ?? algorithmOfHeader(String(headers['x-amz-trailer'] ?? ''));
+}
+
 function declaredChecksums(headers: IncomingHttpHeaders): Map<ChecksumAlgorithm, string> {
   const declared = new Map<ChecksumAlgorithm, string>();
   for (const algorithm of CHECKSUM_ALGORITHMS) {
@@ -123,6 +140,10 @@ function announcedTrailers(headers: IncomingHttpHeaders): string[] {
   }
   return names;
 }
+
+/** What a client declared does not agree with what arrived. */
+export const checksumMismatch = (algorithm: ChecksumAlgorithm) =>
+  new S3Error('BadDigest', { message: `The ${algorithm} you specified did not match the calculated checksum.` });
 
 const invalidChecksum = (header: string) => new S3Error('InvalidRequest', { message: `Value for ${header} header is invalid.` });
 
@@ -155,6 +176,7 @@ interface Expectations {
   readonly md5: string | undefined;
   readonly checksums: ReadonlyMap<ChecksumAlgorithm, string>;
   readonly trailerAlgorithms: readonly ChecksumAlgorithm[];
+  readonly take: ChecksumAlgorithm | undefined;
   /** Filled by the decoder before the end of the data reaches the check. */
   readonly trailers: ReadonlyMap<string, string>;
 }
@@ -171,7 +193,8 @@ class PayloadCheck extends Transform {
   constructor(expected: Expectations) {
     super();
     this.#expected = expected;
-    for (const algorithm of [...expected.checksums.keys(), ...expected.trailerAlgorithms]) {
+    const taken = expected.take === undefined ? [] : [expected.take];
+    for (const algorithm of [...expected.checksums.keys(), ...expected.trailerAlgorithms, ...taken]) {
       this.#running.set(algorithm, startChecksum(algorithm));
     }
   }
@@ -198,12 +221,11 @@ class PayloadCheck extends Transform {
     if (sha256 !== undefined && !constantTimeEqual(this.#sha256.digest('hex'), sha256)) return new S3Error('XAmzContentSHA256Mismatch');
     if (md5 !== undefined && this.#md5.digest('base64') !== md5) return new S3Error('BadDigest');
     for (const [algorithm, running] of this.#running) {
-      const declared = this.#expected.checksums.get(algorithm) ?? this.#expected.trailers.get(checksumHeader(algorithm)) ?? '';
-      if (!isChecksumValue(algorithm, declared)) return invalidChecksum(checksumHeader(algorithm));
-      if (running.digest() !== declared) {
-        return new S3Error('BadDigest', { message: `The ${algorithm} you specified did not match the calculated checksum.` });
-      }
-      this.checksums[algorithm] = declared;
+      const declared = this.#expected.checksums.get(algorithm) ?? this.#expected.trailers.get(checksumHeader(algorithm));
+      const computed = running.digest();
+      if (declared !== undefined && !isChecksumValue(algorithm, declared)) return invalidChecksum(checksumHeader(algorithm));
+      if (declared !== undefined && computed !== declared) return checksumMismatch(algorithm);
+      this.checksums[algorithm] = computed;
     }
     return null;
   }

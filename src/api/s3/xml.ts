@@ -1,4 +1,5 @@
 /** The little XML that S3 needs, written by hand: text is escaped once, here. */
+import type { Realm } from '../../domain/ids.ts';
 
 const S3_NAMESPACE = 'http://s3.amazonaws.com/doc/2006-03-01/';
 
@@ -26,3 +27,7 @@ export function xmlDocument(root: string, inner: string, options: { namespace?: 
 
 /** ISO 8601 with milliseconds, as S3 writes moments in XML. */
 export const isoTime = (atMs: number) => new Date(atMs).toISOString();
+
+/** The account, as the one who owns or began something. */
+export const ownerElement = (name: 'Owner' | 'Initiator', { account }: Pick<Realm, 'account'>) =>
+  wrap(name, element('ID', account) + element('DisplayName', account));

@@ -1,7 +1,8 @@
 /** What every use-case of images works with. */
 import { imageArn, imageNameOf, parseImageArn, type Realm } from '../../domain/ids.ts';
 import type { Image } from '../../domain/image.ts';
-import type { BlobStore, Clock, ImageBuilder, Random, Store } from '../../domain/ports.ts';
+import type { BlobStore } from '../../domain/object-store.ts';
+import type { Clock, ImageBuilder, Random, Store } from '../../domain/ports.ts';
 import { imageNotFound } from '../../domain/refusals.ts';
 import type { KeyedQueue } from '../../lib/keyed-queue.ts';
 import type { Log } from '../../lib/log.ts';

@@ -1,4 +1,5 @@
 /** The image use-cases over a real store and real blobs, with a builder that the test steers. */
+import assert from 'node:assert/strict';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,7 +10,8 @@ import { createImageUseCases, type ImageControl } from '../../../src/control/ima
 import { managedImages } from '../../../src/control/images/managed.ts';
 import { createPassRole } from '../../../src/control/roles/pass-role.ts';
 import { DEFAULT_REALM, managedImageArn } from '../../../src/domain/ids.ts';
-import type { BlobStore, Store } from '../../../src/domain/ports.ts';
+import type { BlobStore } from '../../../src/domain/object-store.ts';
+import type { Store } from '../../../src/domain/ports.ts';
 import { SILENT, type Log } from '../../../src/lib/log.ts';
 import { openBlobs } from '../../../src/store/blobs.ts';
 import { openStore } from '../../../src/store/store.ts';
@@ -86,18 +88,22 @@ export async function imagesBed(limits: ImageLimits = { buildsAtOnce: 2, buildsW
   await store.objects.createBucket('artifacts', 1);
   const upload = async (key: string, bytes: string) => {
     const { blobId, size, md5 } = await blobs.write(Readable.from([bytes]));
-    const replaced = await store.objects.put({
+    const written = await store.objects.put({
       bucket: 'artifacts',
       key,
       blobId,
       size,
       etag: md5,
       contentType: 'application/zip',
+      systemMetadata: {},
       metadata: {},
       checksums: {},
+      checksumType: 'FULL_OBJECT',
       modifiedAtMs: 1,
+      multipart: null,
     });
-    if (replaced !== undefined) await blobs.remove(replaced);
+    assert.equal(written.outcome, 'stored');
+    for (const blob of written.freed) await blobs.remove(blob);
   };
   await upload('app.zip', 'zip');
   return {
