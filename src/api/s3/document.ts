@@ -6,8 +6,8 @@ import { S3Error } from './s3-error.ts';
 import type { UploadOptions } from './upload.ts';
 import { readXml } from './xml-reader.ts';
 
-/** A thousand keys of a kilobyte, escaped, or ten thousand parts with a checksum each: about two megabytes. */
-const MAX_DOCUMENT_BYTES = 4 * 1024 * 1024;
+/** A thousand keys of a kilobyte, or ten thousand parts with a SHA-256 each (1.7 MiB). */
+const MAX_DOCUMENT_BYTES = 2 * 1024 * 1024;
 
 /** The text of an element that is there once. */
 export const xmlText = z.tuple([z.string()]).transform(([text]) => text);

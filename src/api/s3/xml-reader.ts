@@ -13,7 +13,7 @@ const DECLARATION = /^\ufeff?\s*(?:<\?xml\s[^<>?]*\?>)?\s*/;
 /** An opening, closing or empty tag; attributes (S3's are namespaces) are passed over. */
 const TAG = /<(\/?)([A-Za-z_][\w.-]*)((?:\s+[\w:.-]+\s*=\s*(?:"[^"<]*"|'[^'<]*'))*)\s*(\/?)>/y;
 const TEXT = /[^<]*/y;
-const REFERENCE = /&(amp|lt|gt|quot|apos|#\d{1,7}|#x[0-9a-fA-F]{1,6});/g;
+const REFERENCE = /&(amp|lt|gt|quot|apos|#\d{1,7}|#x[0-9a-fA-F]{1,6});/y;
 const NAMED: Readonly<Record<string, string>> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'" };
 
 /** What is not well-formed, or has what these documents never have. */
@@ -73,9 +73,16 @@ function close(open: OpenElement[]): void {
 }
 
 function unescapeXml(text: string): string {
-  if (!text.includes('&')) return text;
-  if (text.replace(REFERENCE, '').includes('&')) throw new XmlRefusal('an unknown entity');
-  return text.replace(REFERENCE, (_whole, name: string) => NAMED[name] ?? character(name));
+  let plain = '';
+  let at = 0;
+  for (let next = text.indexOf('&'); next >= 0; next = text.indexOf('&', at)) {
+    REFERENCE.lastIndex = next;
+    const [whole, name] = REFERENCE.exec(text) ?? [];
+    if (whole === undefined || name === undefined) throw new XmlRefusal('an unknown entity');
+    plain += text.slice(at, next) + (NAMED[name] ?? character(name));
+    at = next + whole.length;
+  }
+  return plain + text.slice(at);
 }
 
 /** `#65` or `#x41`. */

@@ -16,6 +16,7 @@ import { createKeyUseCases } from '../../../src/control/keys.ts';
 import { createRoleUseCases } from '../../../src/control/roles/role-use-cases.ts';
 import { createTagUseCases } from '../../../src/control/tags.ts';
 import { DEFAULT_REALM } from '../../../src/domain/ids.ts';
+import type { BlobStore } from '../../../src/domain/object-store.ts';
 import type { Store } from '../../../src/domain/ports.ts';
 import { openBlobs } from '../../../src/store/blobs.ts';
 import { openStore } from '../../../src/store/store.ts';
@@ -60,8 +61,14 @@ export interface CallOptions {
   readonly headers?: Record<string, string>;
 }
 
+/** What a bed may have of its own. */
+export interface BedOptions {
+  /** Puts something between the server and its files, to provoke what real ones do not on demand. */
+  readonly around?: (blobs: BlobStore) => BlobStore;
+}
+
 /** Starts a server on a port of its own. */
-export async function startApi(limits: Partial<ApiLimits> = {}): Promise<ApiBed> {
+export async function startApi(limits: Partial<ApiLimits> = {}, { around = (blobs) => blobs }: BedOptions = {}): Promise<ApiBed> {
   const folder = await mkdtemp(join(tmpdir(), 'lull-api-'));
   const time = { nowMs: Date.now() };
   const store = await openStore({ path: ':memory:' });
@@ -79,7 +86,7 @@ export async function startApi(limits: Partial<ApiLimits> = {}): Promise<ApiBed>
   const app = createApi({
     control,
     store,
-    blobs: await openBlobs(folder),
+    blobs: around(await openBlobs(folder)),
     clock,
     random,
     realm: DEFAULT_REALM,
@@ -89,7 +96,8 @@ export async function startApi(limits: Partial<ApiLimits> = {}): Promise<ApiBed>
   });
   const origin = await app.listen({ host: '127.0.0.1', port: 0 });
   const port = Number(new URL(origin).port);
-  const sdk = { endpoint: origin, region: DEFAULT_REALM.region, credentials: CREDENTIALS, maxAttempts: 1 };
+  // A copy: the SDK writes on it.
+  const sdk = { endpoint: origin, region: DEFAULT_REALM.region, credentials: { ...CREDENTIALS }, maxAttempts: 1 };
   const lambda = new LambdaMicrovmsClient(sdk);
   const sts = new STSClient(sdk);
   const iam = new IAMClient(sdk);
