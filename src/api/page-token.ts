@@ -12,22 +12,23 @@ export const nextToken = (listing: string, after: string | null) =>
 
 /**
  * The page that a request asks for.
- * @throws ApiError ValidationException where the token is not one of this listing
+ * @throws ApiError ValidationException (400 `{"message":null}`, section 1.7) where the token is not one of this listing
  */
 export function pageRequest(listing: string, input: { maxResults: number | undefined; nextToken: string | undefined }): PageRequest {
   const limit = input.maxResults ?? MAX_PAGE_SIZE;
   return input.nextToken === undefined ? { limit } : { limit, after: positionOf(listing, input.nextToken) };
 }
 
+const invalid = (cause: unknown) => new ApiError('ValidationException', null, { cause });
+
 function positionOf(listing: string, token: string): string {
-  const invalid = (cause?: unknown) => new ApiError('ValidationException', 'The nextToken is not valid.', { cause });
   let parsed;
   try {
     parsed = position.safeParse(JSON.parse(Buffer.from(token, 'base64url').toString()));
   } catch (error) {
     throw invalid(error);
   }
-  if (!parsed.success || parsed.data[0] !== listing) throw invalid();
+  if (!parsed.success || parsed.data[0] !== listing) throw invalid(parsed.error);
   return parsed.data[1];
 }
 

@@ -78,6 +78,20 @@ function jsonBody(request: FastifyRequest): Buffer {
   return body;
 }
 
+/** The limit of the JSON reader that AWS's services use (Jackson's `StreamReadConstraints`); what shows a value walks it recursively. */
+const MAX_JSON_NESTING = 1000;
+
+/** How deep a JSON text goes, at most. */
+function nestingOf(text: string): number {
+  let depth = 0;
+  let deepest = 0;
+  for (const [token] of text.matchAll(/"(?:[^"\\]|\\.)*"|[[\]{}]/gs)) {
+    if (token === '[' || token === '{') deepest = Math.max(deepest, (depth += 1));
+    else if (token === ']' || token === '}') depth -= 1;
+  }
+  return deepest;
+}
+
 /**
  * The members of a JSON body; none where there is no body.
  * @throws ApiError SerializationException (400 `{"message":null}`, section 1.5) where it is not a JSON object in UTF-8
@@ -86,7 +100,9 @@ export function jsonMembers(body: Buffer): Record<string, unknown> {
   if (body.length === 0) return {};
   let value: unknown;
   try {
-    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body));
+    const text = new TextDecoder('utf-8', { fatal: true }).decode(body);
+    if (nestingOf(text) > MAX_JSON_NESTING) throw new Error('the JSON is nested too deeply');
+    value = JSON.parse(text);
   } catch (error) {
     throw unparseable(error);
   }

@@ -8,6 +8,7 @@ import {
   imageVersion,
   logging,
   loggingAnswer,
+  nonBlank,
   pageAnswer,
   pageInput,
   roleArn,
@@ -15,6 +16,8 @@ import {
   timestamp,
 } from './microvms.ts';
 
+/** Section 1.4. */
+const architecture = z.enum(['ARM_64']);
 const hookState = z.enum(['ENABLED', 'DISABLED']);
 const runtimeTimeout = z.int().min(1).max(60);
 const buildTimeout = z.int().min(1).max(3600);
@@ -44,18 +47,18 @@ const hooks = z.object({
 });
 
 const configInput = {
-  baseImageArn: text(1, 2048).regex(/^\S+$/u, { error: '\\S+' }),
+  baseImageArn: nonBlank,
   buildRoleArn: roleArn,
-  codeArtifact: z.object({ uri: z.string() }),
+  codeArtifact: z.object({ uri: nonBlank }),
   baseImageVersion: nullable(imageVersion),
   description: nullable(z.string()),
   logging,
   egressNetworkConnectors: nullable(z.array(connectorArn).max(1)),
-  cpuConfigurations: nullable(z.array(z.object({ architecture: z.enum(['ARM_64']) }))),
+  cpuConfigurations: nullable(z.array(z.object({ architecture }))),
   resources: nullable(z.array(z.object({ minimumMemoryInMiB: z.int() })).max(1)),
   additionalOsCapabilities: nullable(z.array(z.enum(['ALL']))),
   hooks: nullable(hooks),
-  environmentVariables: nullable(boundedMap(patterned('\\S+').min(1).max(256), text(0, 4096), 50)),
+  environmentVariables: nullable(boundedMap(patterned('[^\\s]+').min(1).max(256), text(0, 4096), 50)),
   clientToken,
 };
 
@@ -70,17 +73,17 @@ export type ImageConfigWireInput = z.output<typeof updateImageInput>;
 
 export const imageLabel = z.object({ imageIdentifier });
 export const versionLabels = z.object({ imageIdentifier, imageVersion });
-export const buildLabels = z.object({ imageIdentifier, imageVersion, buildId: text(1, 256) });
+export const buildLabels = z.object({ imageIdentifier, imageVersion, buildId: nonBlank });
 export const updateVersionInput = z.object({ imageIdentifier, imageVersion, status: z.enum(['ACTIVE', 'INACTIVE']) });
-export const listImagesInput = z.object({ ...pageInput, nameFilter: optional(z.string()) });
+export const listImagesInput = z.object({ ...pageInput, nameFilter: optional(nonBlank) });
 export const listVersionsInput = z.object({ imageIdentifier, ...pageInput });
 export const listBuildsInput = z.object({
   imageIdentifier,
   imageVersion,
   ...pageInput,
-  architecture: optional(z.string()),
-  chipset: optional(z.string()),
-  chipsetGeneration: optional(z.string()),
+  architecture: optional(architecture),
+  chipset: optional(z.enum(['GRAVITON'])),
+  chipsetGeneration: optional(nonBlank),
 });
 export const listManagedInput = z.object(pageInput);
 

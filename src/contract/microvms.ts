@@ -21,11 +21,12 @@ export const pageInput = {
 
 export const imageIdentifier = text(1, 256);
 export const microvmIdentifier = text(1, 256);
-/** Section 1.3: 1–2048, no white space. */
-export const imageVersion = text(1, 2048).regex(/^\S+$/u, { error: '\\S+' });
+/** The model's text without white space. */
+export const nonBlank = patterned('[^\\s]+').min(1).max(2048);
+export const imageVersion = nonBlank;
 export const connectorArn = text(1, 2048);
 /** Section 1.3. */
-export const roleArn = patterned('arn:aws[a-z\\-]*:iam::[0-9]{12}:role/?[a-zA-Z_0-9+=,.@\\-_/]+').min(20).max(2048);
+export const roleArn = patterned('^arn:aws[a-z\\-]*:iam::[0-9]{12}:role/?[a-zA-Z_0-9+=,.@\\-_/]+$').min(20).max(2048);
 export const clientToken = nullable(text(1, 128));
 
 const cloudWatch = z.object({
@@ -92,7 +93,7 @@ export type MicrovmAnswer = z.output<typeof microvmAnswer>;
 export const listMicrovmsInput = z.object({
   ...pageInput,
   imageIdentifier: optional(imageIdentifier),
-  imageVersion: optional(imageVersion),
+  imageVersion: optional(z.string()),
 });
 
 const microvmItem = microvmAnswer.pick({ microvmId: true, state: true, imageArn: true, imageVersion: true, startedAt: true });
@@ -124,7 +125,7 @@ export const AUTH_TOKEN_KEY = 'X-aws-proxy-auth';
 export const createAuthTokenAnswer = z.object({ authToken: z.record(z.string(), z.string()) });
 
 /** Section 1.3, CreateMicrovmImage: tags. */
-const TAG_PATTERN = '[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*';
+const TAG_PATTERN = '^([\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*)$';
 export const tagKey = patterned(TAG_PATTERN).min(1).max(128);
 /** The model sets no limit to their number; the service does. */
 export const tagMap = z.record(tagKey, patterned(TAG_PATTERN).max(256));

@@ -1,5 +1,5 @@
 /** Identifiers and ARNs: contract reference, section 2.1. */
-import { invalidArn } from './refusals.ts';
+import { invalidArn, slashedArn } from './refusals.ts';
 
 /** The one account of an installation and the region tools are told (`lull env`). */
 export interface Realm {
@@ -34,14 +34,19 @@ export function parseImageArn(arn: string): ImageArnParts | undefined {
 
 /**
  * The image name that an identifier stands for: a full ARN, or (a harmless superset of AWS, section 13) the bare name.
- * @throws LullError validation `Invalid ARN format: …`
+ * @throws LullError validation `Invalid ARN format: …`; access-denied for the form `microvm-image/name`
  */
 export function imageNameOf(identifier: string): string {
   const parts = parseImageArn(identifier);
   if (parts !== undefined) return parts.name;
-  if (/^[a-zA-Z0-9-_]{1,64}$/.test(identifier)) return identifier;
-  throw invalidArn(identifier);
+  if (isImageName(identifier)) return identifier;
+  throw SLASHED_ARN.test(identifier) ? slashedArn(identifier) : invalidArn(identifier);
 }
+
+/** Section 1.3, CreateMicrovmImage. */
+export const isImageName = (text: string) => /^[a-zA-Z0-9-_]{1,64}$/.test(text);
+
+const SLASHED_ARN = /^arn:aws[a-z-]*:lambda:[a-z0-9-]+:(?:[0-9]{12}|aws):microvm-image\/./;
 
 /** How a session of a role is named as a caller (IAM User Guide, "IAM identifiers"); a role's path is not part of it. */
 export function assumedRoleArn({ roleArn, sessionName }: { readonly roleArn: string; readonly sessionName: string }): string {

@@ -25,6 +25,13 @@ export const noActiveVersion = (imageArn: string, version?: string) =>
 /** Section 1.6: image operations. */
 export const invalidArn = (value: string) => new LullError('validation', `Invalid ARN format: ${value}`);
 
+/** Section 1.6: AWS's IAM takes the form for another resource, in a text that tells nothing; the words are ours. */
+export const slashedArn = (arn: string) =>
+  new LullError('access-denied', `The caller is not authorized to act on resource: ${arn}. The ARN of an image has a colon before the name: …:microvm-image:<name>`);
+
+/** Section 1.6: RunMicrovm. */
+export const malformedArn = () => new LullError('validation', "Malformed ARN - doesn't start with 'arn:'");
+
 /** Section 1.6. */
 export const imageNameTaken = (name: string) =>
   new LullError('validation', `A MicroVM image with the name '${name}' already exists in this account`);

@@ -1,7 +1,6 @@
 /** RunMicrovm: contract reference, sections 1.3, 1.6 and 1.8. */
 import { isDeepStrictEqual } from 'node:util';
-import { LullError } from '../../domain/errors.ts';
-import { imageArn, imageNameOf, managedConnectorArn, managedConnectorOf, microvmId, parseImageArn, type Realm } from '../../domain/ids.ts';
+import { imageArn, imageNameOf, isImageName, managedConnectorArn, managedConnectorOf, microvmId, parseImageArn, type Realm } from '../../domain/ids.ts';
 import type { ImageVersion } from '../../domain/image.ts';
 import type { Microvm } from '../../domain/microvm.ts';
 import { customerConnectorOf } from '../../domain/network-connector.ts';
@@ -10,6 +9,7 @@ import {
   clientTokenReused,
   connectorMalformed,
   connectorUnknown,
+  malformedArn,
   memoryQuotaReached,
   noActiveVersion,
   runHookRequired,
@@ -75,9 +75,7 @@ export class Admission {
   }
 
   async #launchable(input: RunMicrovmInput): Promise<ImageVersion> {
-    if (input.imageIdentifier.includes(':') && !input.imageIdentifier.startsWith('arn:')) {
-      throw new LullError('validation', "Malformed ARN - doesn't start with 'arn:'");
-    }
+    if (!input.imageIdentifier.startsWith('arn:') && !isImageName(input.imageIdentifier)) throw malformedArn();
     const { images } = this.#parts.store;
     const { realm } = this.#parts;
     const arn = parseImageArn(input.imageIdentifier);

@@ -29,6 +29,10 @@ describe('what no SDK would send', () => {
     ['JSON null', 'null', JSON_TYPE, 400, 'SerializationException', { message: null }],
     ['no UTF-8', new Uint8Array([0x22, 0xff, 0x22]), JSON_TYPE, 400, 'SerializationException', { message: null }],
     ['nesting without end', '['.repeat(60_000), JSON_TYPE, 400, 'SerializationException', { message: null }],
+    ['something after the JSON', '{} {}', JSON_TYPE, 400, 'SerializationException', { message: null }],
+    ['a byte that is no UTF-8 within a text', new Uint8Array(Buffer.from('7b2261223a22ff227d', 'hex')), JSON_TYPE, 400, 'SerializationException', { message: null }],
+    ['an unknown member nested without end', `{"imageIdentifier":"app","x":${'['.repeat(30_000)}${']'.repeat(30_000)}}`, JSON_TYPE, 400, 'SerializationException', { message: null }],
+    ['plain text', '{}', { 'content-type': 'text/plain' }, 415, 'UnsupportedMediaTypeException', { message: 'The content type must be application/json, not text/plain' }],
     ['a form', 'a=b', { 'content-type': 'application/x-www-form-urlencoded' }, 415, 'UnsupportedMediaTypeException', { message: 'The content type must be application/json, not application/x-www-form-urlencoded' }],
     ['too much', `"${'x'.repeat(MAX_JSON_BYTES)}"`, JSON_TYPE, 413, 'RequestEntityTooLargeException', { message: `Request must be smaller than ${MAX_JSON_BYTES} bytes` }],
     ['nothing', '', JSON_TYPE, 400, 'ValidationException', { message: "1 validation error detected: Value null at 'imageIdentifier' failed to satisfy constraint: Member must not be null" }],
@@ -43,6 +47,19 @@ describe('what no SDK would send', () => {
     });
   }
 
+  test('a value that is shown may be nested as deep as it is accepted', async () => {
+    const deep = `${'{"a":'.repeat(990)}1${'}'.repeat(990)}`;
+    const body = `{"name":"app","baseImageArn":"a","buildRoleArn":"arn:aws:iam::000000000000:role/b","codeArtifact":{"uri":"s3://b/k"},"resources":[${deep},${deep}]}`;
+    const answer = await bed.call('POST', '/2025-09-09/microvm-images', { body, headers: JSON_TYPE });
+    assert.deepEqual([answer.status, answer.headers.get('x-amzn-errortype')], [400, 'ValidationException'], answer.text.slice(0, 300));
+  });
+
+  test('of a member given twice the last counts', async () => {
+    const answer = await bed.call('POST', RUN, { body: '{"imageIdentifier":"","imageIdentifier":"app"}', headers: JSON_TYPE });
+    assert.equal(answer.status, 200);
+    assert.equal((bed.control.calls.at(-1)!.args[0] as { imageIdentifier: string }).imageIdentifier, 'app');
+  });
+
   const paths: [string, string, number, string][] = [
     ['GET', '/2025-09-09/nothing', 404, 'UnknownOperationException'],
     ['GET', '/2025-09-09/microvms/', 400, 'ValidationException'],
@@ -55,6 +72,12 @@ describe('what no SDK would send', () => {
     ['GET', '/2025-09-09/microvms?maxResults=x', 400, 'SerializationException'],
     ['GET', '/2025-09-09/microvms?maxResults=0', 400, 'ValidationException'],
     ['GET', `/2025-09-09/microvms/${'x'.repeat(300)}`, 400, 'ValidationException'],
+    ['GET', '/2026-04-04/nothing', 404, 'UnknownOperationException'],
+    ['POST', '/2026-04-04/network-connectors/a', 405, 'MethodNotAllowedException'],
+    ['PUT', '/2017-03-31/tags/a', 405, 'MethodNotAllowedException'],
+    ['GET', '/2017-03-31/functions/a', 404, 'UnknownOperationException'],
+    ['GET', '/2026-04-04/network-connectors?MaxItems=x', 400, 'SerializationException'],
+    ['GET', '/2026-04-04/network-connectors?Marker=x', 400, 'InvalidParameterValueException'],
     ['GET', '/lull/v1/nothing', 404, 'UnknownOperationException'],
     ['GET', '/elsewhere', 404, 'UnknownOperationException'],
     ['POST', '/lull/v1/health', 405, 'MethodNotAllowedException'],

@@ -118,9 +118,9 @@ describe('image operations through the AWS SDK', () => {
     assert.deepEqual(lastArgs(), [ARN]);
     assert.equal((await bed.call('GET', `/2025-09-09/microvm-images/${ARN}`)).status, 200);
     assert.deepEqual(lastArgs(), [ARN]);
-    const list = await bed.lambda.send(new sdk.ListMicrovmImagesCommand({ nameFilter: 'a b' }));
+    const list = await bed.lambda.send(new sdk.ListMicrovmImagesCommand({ nameFilter: 'a+b' }));
     assert.equal(list.items!.length, 1);
-    assert.deepEqual(lastArgs(), [{ nameFilter: 'a b' }, { limit: 50 }]);
+    assert.deepEqual(lastArgs(), [{ nameFilter: 'a+b' }, { limit: 50 }]);
     const gone = await bed.lambda.send(new sdk.DeleteMicrovmImageCommand({ imageIdentifier: 'app' }));
     assert.deepEqual([gone.imageIdentifier, gone.state], [ARN, 'DELETING']);
   });

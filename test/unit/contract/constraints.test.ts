@@ -53,7 +53,7 @@ const VIOLATIONS: readonly (readonly [OperationName, unknown, string])[] = [
   [
     'CreateMicrovmImage',
     { ...IMAGE, environmentVariables: { 'a b': 'x' } },
-    "1 validation error detected: Value at 'environmentVariables' failed to satisfy constraint: Map keys must satisfy constraint: [Member must satisfy regular expression pattern: \\S+]",
+    "1 validation error detected: Value at 'environmentVariables' failed to satisfy constraint: Map keys must satisfy constraint: [Member must satisfy regular expression pattern: [^\\s]+]",
   ],
   ['CreateMicrovmImage', { ...IMAGE, environmentVariables: Object.fromEntries(Array.from({ length: 51 }, (_, at) => [`V${at}`, ''])) }, one("at 'environmentVariables'", 'have length less than or equal to 50')],
   ['ListMicrovms', { maxResults: '51' }, one("'51' at 'maxResults'", 'have value less than or equal to 50')],
