@@ -21,6 +21,7 @@ import { addExtensions } from './extension-routes.ts';
 import { iamService } from './iam-handlers.ts';
 import { TARGET_HEADER, addJsonSurface } from './json-surface.ts';
 import { addLambdaSurface, sendLambdaError } from './lambda-surface.ts';
+import { logsService } from './logs-handlers.ts';
 import { addQuerySurface, isForm } from './query-surface.ts';
 import { addS3Surface } from './s3/surface.ts';
 import type { BoundService, ServiceSurface } from './service-actions.ts';
@@ -86,7 +87,7 @@ const scopeOf = (service: string) => `/-${service}`;
 
 /** Services whose requests name their action, by protocol. */
 const QUERY_SERVICES = [stsService, iamService];
-const JSON_SERVICES: readonly BoundService<JsonServiceContract>[] = [];
+const JSON_SERVICES: readonly BoundService<JsonServiceContract>[] = [logsService];
 const SERVICES: ReadonlySet<string> = new Set([LAMBDA_SERVICE, S3_SERVICE, ...[...QUERY_SERVICES, ...JSON_SERVICES].map(({ contract }) => contract.signingName)]);
 
 /** Builds the server; it listens when told to (`app.listen`) and lets running answers end on `app.close`. */

@@ -6,6 +6,7 @@ import type { Image, ImageConfig, ImageVersion, ImageVersionStatus, LoggingConfi
 import type { IdlePolicy, Microvm } from '../domain/microvm.ts';
 import type { ConnectorState, NetworkConnector, VpcEgressConfiguration } from '../domain/network-connector.ts';
 import type { AccessKey, BuildEvent, EndpointClaims, Page, PageRequest, StepTimes, SuspendReport, Tags } from '../domain/ports.ts';
+import type { LogUseCases } from './logs/log-use-cases.ts';
 import type { RoleUseCases } from './roles/role-use-cases.ts';
 
 /** The configuration as the caller gave it; what it left out (`null`) gets its default from the use-case. */
@@ -175,5 +176,6 @@ export interface ControlPlane {
   readonly tags: TagUseCases;
   readonly keys: KeyUseCases;
   readonly roles: RoleUseCases;
+  readonly logs: LogUseCases;
   readonly server: ServerUseCases;
 }

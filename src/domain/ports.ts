@@ -5,6 +5,7 @@
 import type { Duplex } from 'node:stream';
 import type { Image, ImageBuild, ImageConfig, ImageState, ImageVersion, ImageVersionState, ImageVersionStatus, SnapshotSizes } from './image.ts';
 import type { NetworkConnector, ConnectorState } from './network-connector.ts';
+import type { LogExtent, LogGroup, LogLine, LogSource, LogStream } from './log-stream.ts';
 import type { Role } from './role.ts';
 import type { Microvm, MicrovmEvent, MicrovmState, ProcessIdentity } from './microvm.ts';
 import type { ObjectRepository, UploadRepository } from './object-store.ts';
@@ -188,6 +189,66 @@ export interface RoleRepository {
   remove(roleName: string): Promise<void>;
 }
 
+/** Which streams a listing shows, in which order. */
+export interface LogStreamOrder {
+  readonly prefix?: string | undefined;
+  readonly orderBy: 'name' | 'last-event';
+  readonly descending: boolean;
+}
+
+/**
+ * Groups and streams; the lines are files. The stream of a microVM and of a build is written in the transaction that
+ * inserts its owner.
+ */
+export interface LogRepository {
+  createGroup(name: string, createdAtMs: number): Promise<'created' | 'exists'>;
+  group(name: string): Promise<LogGroup | undefined>;
+  /** In order of their names. */
+  groups(filter: { prefix?: string | undefined; contains?: string | undefined }, page: PageRequest): Promise<Page<LogGroup & { storedBytes: number }>>;
+  setRetention(name: string, days: number | null): Promise<void>;
+  /** Its streams go with it. */
+  removeGroup(name: string): Promise<void>;
+  stream(group: string, name: string): Promise<LogStream | undefined>;
+  streams(group: string, order: LogStreamOrder, page: PageRequest): Promise<Page<LogStream>>;
+  /** Streams that may have events in `[startMs, endMs)`, by their first event. */
+  overlapping(group: string, filter: LogStreamFilter): Promise<readonly LogStream[]>;
+  /** Those that were not seen to have ended, and whether what writes to them is still there. */
+  open(): Promise<readonly (LogStream & { isLive: boolean })[]>;
+  measured(stream: { source: LogSource; sourceId: string }, extent: LogExtent & { hasEnded: boolean }): Promise<void>;
+  /** Ended streams whose last event is older than `daysKept`, or than their group's policy, the oldest first. */
+  expired(nowMs: number, daysKept: number): Promise<readonly LogStream[]>;
+  /** Ended streams, those with the oldest last event first. */
+  oldestEnded(limit: number): Promise<readonly LogStream[]>;
+  totalBytes(): Promise<number>;
+  removeStream(stream: { source: LogSource; sourceId: string }): Promise<void>;
+}
+
+export interface LogStreamFilter {
+  readonly names?: readonly string[] | undefined;
+  readonly prefix?: string | undefined;
+  readonly startMs: number;
+  readonly endMs: number;
+}
+
+/** Which lines of a log are wanted. */
+export interface LogRange {
+  /** The position of a line, or one before all that is kept. */
+  readonly from: number;
+  /** Lines before this moment may be left out; they need not be. */
+  readonly startMs?: number | undefined;
+  /** Nothing more comes, so that a last line without an end is one. */
+  readonly isComplete: boolean;
+}
+
+/** The lines of logs of one kind, by the id of what writes them. */
+export interface LogFiles {
+  /** Lines in order; none where nothing was kept. */
+  lines(sourceId: string, range: LogRange): AsyncIterable<LogLine>;
+  /** Undefined where nothing is kept. */
+  extent(sourceId: string): Promise<LogExtent | undefined>;
+  remove(sourceId: string): Promise<void>;
+}
+
 /** Durable state. Every promise resolves after the change is on disk. */
 export interface Store extends AsyncDisposable {
   readonly microvms: MicrovmRepository;
@@ -198,6 +259,7 @@ export interface Store extends AsyncDisposable {
   readonly objects: ObjectRepository;
   readonly uploads: UploadRepository;
   readonly roles: RoleRepository;
+  readonly logs: LogRepository;
 }
 
 /** How long each named step took, in milliseconds, in order. */

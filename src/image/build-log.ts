@@ -186,7 +186,7 @@ async function openIfThere(path: string): Promise<FileHandle | undefined> {
 }
 
 /** A line that a crash left half written is skipped. */
-function parseEvent(line: string): BuildEvent | undefined {
+export function parseEvent(line: string): BuildEvent | undefined {
   try {
     return eventSchema.parse(JSON.parse(line));
   } catch {

@@ -13,7 +13,7 @@ import { makeScratchDisk } from './root-disk.ts';
 
 /** Every microVM of an image has it, as on AWS (contract reference, section 8.1). */
 const HOSTNAME = 'microvm';
-const LOG_NAME = 'build.ndjson';
+export const LOG_NAME = 'build.ndjson';
 
 /** Boots what was built, waits until its application is up, and saves it. */
 export interface Snapshotter {

@@ -45,6 +45,7 @@ export interface ServerOptions {
   readonly baseMap: Readonly<Record<string, string>>;
   /** Which roles must be there where they are named. */
   readonly roleCheck: RoleCheck;
+  readonly logs: { readonly retentionDays: number; readonly maxMib: number };
   readonly buildsAtOnce: number;
   readonly quotas: QuotaChoice;
   readonly logLevel: (typeof LOG_LEVELS)[number];
@@ -81,6 +82,7 @@ export function serverOptions(settings: Settings): ServerOptions {
     buildNetworks: settings.buildNetwork.value,
     baseMap: settings.baseMap.value,
     roleCheck: settings.roleCheck.value,
+    logs: { retentionDays: settings.logRetentionDays.value, maxMib: settings.logMaxMib.value },
     buildsAtOnce: settings.buildsAtOnce.value,
     quotas: { limits: settings.limits.value, given: settings.quota.value },
     logLevel: settings.logLevel.value,

@@ -13,6 +13,9 @@ import { createImageUseCases } from '../control/images/image-use-cases.ts';
 import { DEFAULT_IMAGE_LIMITS } from '../control/images/context.ts';
 import { managedImages } from '../control/images/managed.ts';
 import { createKeyUseCases } from '../control/keys.ts';
+import { LogCatalogue } from '../control/logs/log-catalogue.ts';
+import { LogRetention } from '../control/logs/log-retention.ts';
+import { createLogUseCases } from '../control/logs/log-use-cases.ts';
 import type { Traffic } from '../control/microvms/traffic.ts';
 import { Microvms } from '../control/microvms/use-cases.ts';
 import { createPassRole, type PassRole } from '../control/roles/pass-role.ts';
@@ -24,10 +27,12 @@ import type { Platform } from '../domain/platform.ts';
 import { quotasOf, type Quotas } from '../domain/quotas.ts';
 import type { EndpointTokens } from '../domain/ports.ts';
 import { createBuildLogs } from '../image/build-log.ts';
+import { createBuildLogFiles } from '../image/build-log-files.ts';
 import { createImageBuilder } from '../image/builder.ts';
 import { ensureCertificates } from '../proxy/certificates.ts';
 import { createProxy, type Proxy } from '../proxy/server.ts';
 import { createEndpointTokens } from '../proxy/tokens.ts';
+import { ApplicationLogs } from '../runtime/application-logs.ts';
 import { DataLayout } from '../runtime/data-layout.ts';
 import { HostRuntime } from '../runtime/host-runtime.ts';
 import { MemoryWorkers } from '../runtime/memory-workers.ts';
@@ -67,6 +72,7 @@ export interface ServerEnvironment {
 
 /** S3 keeps unfinished uploads for ever, or as long as a rule says; a week is the rule that its console proposes. */
 const UPLOAD_LIFE_MS = 7 * 24 * 3_600_000;
+const MIB = 1024 ** 2;
 
 /** AWS's hook time-outs are for hardware; emulation takes ten times as long (design, "Sizes"). */
 const timeoutScaleOf = (driver: Driver) => (driver.accelerator === 'tcg' ? 10 : 1);
@@ -117,8 +123,10 @@ async function openParts(stack: AsyncDisposableStack, ground: Ground) {
   const blobs = await openBlobs(join(options.dataFolder, 'objects'), { keep: await store.objects.blobIds() });
   const workers = stack.use(new MemoryWorkers());
   const snapshots = new Snapshots(layout, driver.placement);
+  const applicationLogs = new ApplicationLogs(layout, systemClock);
   const runtime = new HostRuntime({
     layout,
+    logs: applicationLogs,
     driver,
     workers,
     snapshots,
@@ -155,6 +163,10 @@ async function openParts(stack: AsyncDisposableStack, ground: Ground) {
   const ports = { store, realm, clock: systemClock, random: systemRandom };
   const ownKeyId = await ensureCredentials({ ...ports, dataFolder: options.dataFolder, keys: store.accessKeys });
   const images = stack.use(imageControl(stack, ground, { layout, workers, snapshots, store, blobs, passRole }));
+  const buildLogs = createBuildLogFiles((snapshotId) => layout.snapshot(snapshotId).dir);
+  const catalogue = new LogCatalogue({ streams: store.logs, files: { microvm: applicationLogs, build: buildLogs } });
+  const { retentionDays: daysKept, maxMib } = options.logs;
+  const logRetention = stack.use(new LogRetention({ catalogue, log, clock: systemClock, daysKept, maxBytes: maxMib * MIB }));
   const { control, stopRequested } = controlPlane({
     images,
     microvms,
@@ -163,8 +175,9 @@ async function openParts(stack: AsyncDisposableStack, ground: Ground) {
     tags: createTagUseCases(ports),
     keys: createKeyUseCases({ ...ports, ownKeyId }),
     roles: createRoleUseCases({ ...ports, roles: store.roles }),
+    logs: createLogUseCases(catalogue, systemClock),
   });
-  return { ...ground, store, blobs, proxy, microvms, images, control, stopRequested };
+  return { ...ground, store, blobs, proxy, microvms, images, logRetention, control, stopRequested };
 }
 
 interface ImageGround {
@@ -257,6 +270,7 @@ async function listen(stack: AsyncDisposableStack, parts: Parts): Promise<{ apiU
   // Nothing is served before the store and the world agree again.
   await microvms.recover();
   await images.recover();
+  parts.logRetention.start();
   const endpointPort = await listenEndpoints(proxy, options);
   const apiUrl = await listenApi(stack, parts, endpointPort);
   await announceServer(options.dataFolder, { pid: process.pid, apiUrl, endpointPort, domain: options.domain, version: VERSION });

@@ -1,7 +1,11 @@
 /** The application's output on disk: bounded, append only, and followed by those who watch. The file is the queue between them. */
 import { EventEmitter, once } from 'node:events';
-import { mkdir, open, rename, stat, type FileHandle } from 'node:fs/promises';
+import { mkdir, open, rename, rm, stat, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { MAX_EVENT_BYTES, type LogExtent, type LogLine } from '../domain/log-stream.ts';
+import type { Clock, LogRange } from '../domain/ports.ts';
+import { bytesOf, linesOf } from '../lib/file-lines.ts';
+import { OutputTimes, type OutputTime } from './output-times.ts';
 
 /** When a file has grown to this it becomes the older half and a new one begins: at most two are kept. */
 const ROTATE_BYTES = 8 * 1024 * 1024;
@@ -24,24 +28,38 @@ interface ReadOptions {
   readonly signal: AbortSignal;
 }
 
+/** One file of output as a reader of lines found it. */
+interface Part {
+  readonly file: FileHandle;
+  readonly sizeBytes: number;
+  /** In order; the first is that of the first byte. */
+  readonly times: readonly OutputTime[];
+}
+
 /** One microVM's log. */
 export class ApplicationLog {
   readonly #path: string;
   readonly #rotateBytes: number;
+  readonly #clock: Pick<Clock, 'nowMs'>;
+  readonly #times: OutputTimes;
   /** Tells followers that there is more in the file, or that another has begun. */
   readonly #changes = new EventEmitter<{ change: [] }>().setMaxListeners(0);
   #changeCount = 0;
   /** Number of the file that is written to; the older half is the one before. */
   #number = 1;
   #sizeBytes: number | undefined;
+  /** Position of the first byte of the file that is written to. */
+  #base = 0;
   #isInLine = false;
   #lostBytes = 0;
   #lossReason = '';
   #tail: Promise<void> = Promise.resolve();
 
   /** @param options.rotateBytes how large a file grows before a new one begins */
-  constructor(path: string, options: { rotateBytes?: number } = {}) {
+  constructor(path: string, options: { clock: Pick<Clock, 'nowMs'>; rotateBytes?: number }) {
     this.#path = path;
+    this.#clock = options.clock;
+    this.#times = new OutputTimes(path);
     this.#rotateBytes = options.rotateBytes ?? ROTATE_BYTES;
   }
 
@@ -71,6 +89,72 @@ export class ApplicationLog {
         wanted = half.number + 1;
       }
     }
+  }
+
+  /** Lines that are kept, with the moment when each began to come. */
+  async *lines({ from, startMs, isComplete }: LogRange): AsyncGenerator<LogLine> {
+    if (this.#lostBytes > 0) await this.append(NOTHING);
+    await using stack = new AsyncDisposableStack();
+    const parts = await this.#inTurn(() => this.#openParts(stack));
+    const times = parts.flatMap((part) => part.times);
+    const first = times[0];
+    if (first === undefined) return;
+    // One before, so that a line which began earlier is passed over and one which begins there is not.
+    const since = startMs === undefined ? undefined : times.findLast(({ atMs }) => atMs < startMs);
+    const position = Math.max(from, since?.position ?? 0, first.position);
+    let isWhole = position === from || position === first.position;
+    let at = 0;
+    for await (const line of linesOf(bytesFrom(parts, position), { position, maxBytes: MAX_EVENT_BYTES })) {
+      if (!line.isEnded && !isComplete) return;
+      while (at + 1 < times.length && times[at + 1]!.position <= line.position) at += 1;
+      if (isWhole && line.bytes.length > 0) yield { position: line.position, next: line.next, atMs: times[at]!.atMs, text: line.bytes.toString() };
+      isWhole = true;
+    }
+  }
+
+  /** Undefined where nothing was ever printed. */
+  async extent(): Promise<LogExtent | undefined> {
+    return this.#inTurn(async () => {
+      let extent: LogExtent | undefined;
+      for (const path of [olderOf(this.#path), this.#path]) {
+        const found = await stat(path).catch(() => undefined);
+        if (found === undefined) continue;
+        const bounds = await OutputTimes.bounds(path);
+        extent = {
+          firstEventAtMs: extent?.firstEventAtMs ?? bounds?.first.atMs ?? Math.floor(found.mtimeMs),
+          lastEventAtMs: bounds?.last.atMs ?? Math.floor(found.mtimeMs),
+          storedBytes: (extent?.storedBytes ?? 0) + found.size,
+        };
+      }
+      return extent;
+    });
+  }
+
+  /** Removes every file of it. */
+  async remove(): Promise<void> {
+    await this.#inTurn(async () => {
+      for (const path of [olderOf(this.#path), this.#path]) {
+        await rm(path, { force: true });
+        await OutputTimes.remove(path);
+      }
+    });
+  }
+
+  /** What is kept, the older half first. One from before times were kept came when its file was last written. */
+  async #openParts(stack: AsyncDisposableStack): Promise<readonly Part[]> {
+    const parts: Part[] = [];
+    let end = 0;
+    for (const path of [olderOf(this.#path), this.#path]) {
+      const file = await openIfThere(path);
+      if (file === undefined) continue;
+      stack.use(file);
+      const { size, mtimeMs } = await file.stat();
+      const times = await OutputTimes.read(path);
+      const kept = times.length > 0 ? times : [{ position: end, atMs: Math.floor(mtimeMs) }];
+      end = kept[0]!.position + size;
+      parts.push({ file, sizeBytes: size, times: kept });
+    }
+    return parts;
   }
 
   async *#contents(file: FileHandle, number: number, { follow, signal }: ReadOptions): AsyncGenerator<Buffer> {
@@ -116,6 +200,7 @@ export class ApplicationLog {
     let left = chunk;
     try {
       await this.#rotateIfFull();
+      await this.#times.stamp({ position: this.#base + (this.#sizeBytes ?? 0), atMs: this.#clock.nowMs() });
       await using file = await open(this.#path, 'a', 0o600);
       if (this.#lostBytes > 0) {
         const text = `${this.#isInLine ? '\n' : ''}[lull: ${this.#lostBytes} bytes of output lost: ${this.#lossReason}]\n`;
@@ -136,9 +221,15 @@ export class ApplicationLog {
       await mkdir(dirname(this.#path), { recursive: true, mode: 0o700 });
       this.#sizeBytes = await sizeOf(this.#path);
       this.#isInLine = this.#sizeBytes > 0;
+      await using stack = new AsyncDisposableStack();
+      const parts = await this.#openParts(stack);
+      const last = parts.at(-1);
+      this.#base = last === undefined ? 0 : last.times[0]!.position + (this.#sizeBytes === 0 ? last.sizeBytes : 0);
     }
-    if (this.#sizeBytes < this.#rotateBytes) return;
+    if (this.#sizeBytes < this.#rotateBytes && !this.#times.isFull) return;
     await rename(this.#path, olderOf(this.#path));
+    await this.#times.moveTo(olderOf(this.#path));
+    this.#base += this.#sizeBytes;
     this.#number += 1;
     this.#sizeBytes = 0;
     this.#isInLine = false;
@@ -151,6 +242,14 @@ export class ApplicationLog {
     this.#sizeBytes = (this.#sizeBytes ?? 0) + bytesWritten;
     this.#isInLine = bytes[bytesWritten - 1] !== LINE_END;
     return bytesWritten;
+  }
+}
+
+/** The bytes of consecutive files from a position on. */
+async function* bytesFrom(parts: readonly Part[], position: number): AsyncGenerator<Buffer> {
+  for (const { file, sizeBytes, times } of parts) {
+    const from = Math.max(position - times[0]!.position, 0);
+    yield* bytesOf(file, { from, to: sizeBytes, readBytes: READ_BYTES });
   }
 }
 

@@ -2,7 +2,7 @@
  * MicroVMs on this host: what `control` orders, done with processes, memory and disks. Nothing durable is decided here; the
  * caller gives one order at a time for each microVM and commits between them.
  */
-import { mkdir, readdir, rm, stat } from 'node:fs/promises';
+import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { LullError } from '../domain/errors.ts';
@@ -12,7 +12,7 @@ import { copySparse } from '../host/disk.ts';
 import { endProcess, isRunning } from '../host/process.ts';
 import { StepTimer } from '../lib/step-timer.ts';
 import type { Driver, Machine, NetworkAttachment, RestoreSpec } from '../vmm/driver.ts';
-import { ApplicationLog } from './application-log.ts';
+import type { ApplicationLogs } from './application-logs.ts';
 import type { DataLayout } from './data-layout.ts';
 import { Generations } from './generations.ts';
 import { postHook, type HookCall } from './hook-call.ts';
@@ -26,6 +26,7 @@ export interface RuntimeParts {
   readonly driver: Driver;
   readonly workers: MemoryWorkers;
   readonly snapshots: Snapshots;
+  readonly logs: ApplicationLogs;
   readonly observer: RuntimeObserver;
   readonly clock: Pick<Clock, 'nowMs'>;
   readonly random: Pick<Random, 'bytes'>;
@@ -33,14 +34,10 @@ export interface RuntimeParts {
   readonly network: (microvmId: string) => NetworkAttachment;
 }
 
-/** How long the log of a microVM that has ended is kept: a week. */
-const LOG_LIFE_MS = 7 * 24 * 3_600_000;
-
 export class HostRuntime implements MicrovmRuntime {
   readonly #parts: RuntimeParts;
   readonly #generations: Generations;
   readonly #live = new Map<string, Incarnation>();
-  readonly #logs = new Map<string, ApplicationLog>();
   /** Whose image is which: needed to save what an earlier server started. */
   readonly #snapshotIds = new Map<string, string>();
   /** What it took to make each process, for the report of its launch or wake. */
@@ -131,7 +128,7 @@ export class HostRuntime implements MicrovmRuntime {
     const files = this.#parts.layout.microvm(microvmId);
     await rm(files.dir, { recursive: true, force: true });
     this.#snapshotIds.delete(microvmId);
-    this.#logs.delete(microvmId);
+    this.#parts.logs.letGo(microvmId);
   }
 
   async adopt(request: LaunchRequest & { process: ProcessIdentity }): Promise<boolean> {
@@ -169,7 +166,7 @@ export class HostRuntime implements MicrovmRuntime {
   }
 
   logs(microvmId: string, options: { follow: boolean; signal: AbortSignal }): AsyncIterable<Buffer> {
-    return this.#log(microvmId).read(options);
+    return this.#parts.logs.hold(microvmId).read(options);
   }
 
   async sweep(known: ReadonlySet<string>): Promise<readonly string[]> {
@@ -182,7 +179,6 @@ export class HostRuntime implements MicrovmRuntime {
     }
     for (const microvmId of strays) await this.destroy(microvmId);
     await this.#sweepSockets();
-    await this.#sweepLogs(known);
     return strays;
   }
 
@@ -198,16 +194,6 @@ export class HostRuntime implements MicrovmRuntime {
     for (const name of await readdir(layout.runtimeFolder)) {
       const path = join(layout.runtimeFolder, name);
       if (!used.has(path)) await rm(path, { recursive: true, force: true });
-    }
-  }
-
-  /** Logs outlive their microVM for a while. */
-  async #sweepLogs(known: ReadonlySet<string>): Promise<void> {
-    const { layout, clock } = this.#parts;
-    for (const name of await readdir(layout.logsDir).catch(() => [])) {
-      const path = join(layout.logsDir, name);
-      const { mtimeMs } = await stat(path);
-      if (!known.has(name.replace(/\.log(\.1)?$/, '')) && clock.nowMs() - mtimeMs > LOG_LIFE_MS) await rm(path, { force: true });
     }
   }
 
@@ -238,7 +224,7 @@ export class HostRuntime implements MicrovmRuntime {
       machine,
       secrets,
       secretPath: this.#parts.layout.microvm(microvmId).secret,
-      log: this.#log(microvmId),
+      log: this.#parts.logs.hold(microvmId),
       clock: this.#parts.clock,
       random: this.#parts.random,
       onLost: () => {
@@ -267,12 +253,6 @@ export class HostRuntime implements MicrovmRuntime {
     const incarnation = this.#live.get(microvmId);
     if (incarnation === undefined) throw new LullError('internal', `${microvmId} has no process on this host`);
     return incarnation;
-  }
-
-  #log(microvmId: string): ApplicationLog {
-    const kept = this.#logs.get(microvmId) ?? new ApplicationLog(this.#parts.layout.microvm(microvmId).log);
-    this.#logs.set(microvmId, kept);
-    return kept;
   }
 }
 

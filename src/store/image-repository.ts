@@ -2,10 +2,12 @@
 import { sql, type Insertable, type Kysely, type Selectable, type Transaction } from 'kysely';
 import { LullError } from '../domain/errors.ts';
 import type { Image, ImageState, ImageVersion, ImageVersionState } from '../domain/image.ts';
+import { buildStream } from '../domain/log-stream.ts';
 import { MICROVM_STATES } from '../domain/microvm.ts';
 import type { ImageChange, ImageRepository, Page, PageRequest, Tags } from '../domain/ports.ts';
 import { clientTokenReused, imageNameTaken } from '../domain/refusals.ts';
 import { requireConnectors } from './connector-repository.ts';
+import { insertLogStream } from './log-repository.ts';
 import { pageOf, positionBefore } from './page.ts';
 import { toImage, toImageVersion } from './rows.ts';
 import { uniqueViolation } from './sqlite-thread.ts';
@@ -29,6 +31,7 @@ export class SqlImageRepository implements ImageRepository {
         await requireConnectors(tx, first.config.egressConnectors);
         await tx.insertInto('images').values(toImageRow(image)).execute();
         await tx.insertInto('imageVersions').values(toVersionRow(first)).execute();
+        await insertLogStream(tx, buildStream(first));
       })
       .catch((error: unknown) => rethrow(error, first));
   }
@@ -66,6 +69,7 @@ export class SqlImageRepository implements ImageRepository {
         if (numUpdatedRows === 0n) throw gone(version.imageName);
         await requireConnectors(tx, version.config.egressConnectors);
         await tx.insertInto('imageVersions').values(toVersionRow(version)).execute();
+        await insertLogStream(tx, buildStream(version));
       })
       .catch((error: unknown) => rethrow(error, version));
   }

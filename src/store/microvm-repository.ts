@@ -1,10 +1,12 @@
 /** MicroVMs in SQL. The table of states is checked inside the transaction that changes the row. */
 import type { Insertable, Kysely, Transaction, Updateable } from 'kysely';
 import { LullError } from '../domain/errors.ts';
+import { microvmStream } from '../domain/log-stream.ts';
 import { MICROVM_STATE_RULES, MICROVM_STATES, nextState, type Microvm, type MicrovmEvent, type MicrovmState } from '../domain/microvm.ts';
 import type { MicrovmPatch, MicrovmRepository, Page, PageRequest } from '../domain/ports.ts';
 import { clientTokenReused, microvmNotFound, noActiveVersion } from '../domain/refusals.ts';
 import { requireConnectors } from './connector-repository.ts';
+import { insertLogStream } from './log-repository.ts';
 import { pageOf, positionBefore } from './page.ts';
 import { jsonOrNull, toMicrovm } from './rows.ts';
 import { uniqueViolation } from './sqlite-thread.ts';
@@ -28,6 +30,7 @@ export class SqlMicrovmRepository implements MicrovmRepository {
         if (image?.state === 'DELETING') throw noActiveVersion(microvm.imageArn);
         await requireConnectors(tx, microvm.egressConnectors);
         await tx.insertInto('microvms').values(toRow(microvm)).execute();
+        await insertLogStream(tx, microvmStream(microvm));
       });
     } catch (error) {
       const columns = uniqueViolation(error);

@@ -206,4 +206,54 @@ export const MIGRATIONS: readonly Migration[] = [
        ) STRICT, WITHOUT ROWID`,
     ],
   },
+  {
+    version: 6,
+    name: 'log groups and streams',
+    statements: [
+      `CREATE TABLE log_groups (
+         name TEXT PRIMARY KEY,
+         created_at_ms INTEGER NOT NULL,
+         retention_days INTEGER
+       ) STRICT, WITHOUT ROWID`,
+      `CREATE TABLE log_streams (
+         seq INTEGER PRIMARY KEY AUTOINCREMENT,
+         group_name TEXT REFERENCES log_groups (name) ON DELETE CASCADE,
+         name TEXT NOT NULL,
+         source TEXT NOT NULL,
+         source_id TEXT NOT NULL,
+         created_at_ms INTEGER NOT NULL,
+         first_event_at_ms INTEGER,
+         last_event_at_ms INTEGER NOT NULL,
+         stored_bytes INTEGER NOT NULL DEFAULT 0,
+         has_ended INTEGER NOT NULL DEFAULT 0,
+         UNIQUE (source, source_id),
+         UNIQUE (group_name, name)
+       ) STRICT`,
+      'CREATE INDEX log_streams_by_last_event ON log_streams (group_name, last_event_at_ms)',
+      'CREATE INDEX log_streams_by_end ON log_streams (has_ended, last_event_at_ms)',
+      // The log of a build is a file of its version.
+      `CREATE TRIGGER image_versions_take_their_streams AFTER DELETE ON image_versions BEGIN
+         DELETE FROM log_streams WHERE source = 'build' AND source_id = OLD.snapshot_id;
+       END`,
+      // What was there before; a stream's own name was not in use then.
+      `INSERT OR IGNORE INTO log_groups (name, created_at_ms)
+         SELECT COALESCE(json_extract(logging, '$.cloudWatch.logGroup'), '/aws/lambda-microvms/' || image_name), started_at_ms
+         FROM microvms WHERE logging IS NULL OR json_type(logging, '$.disabled') IS NULL`,
+      `INSERT INTO log_streams (group_name, name, source, source_id, created_at_ms, last_event_at_ms)
+         SELECT CASE WHEN json_type(logging, '$.disabled') IS NULL
+           THEN COALESCE(json_extract(logging, '$.cloudWatch.logGroup'), '/aws/lambda-microvms/' || image_name) END,
+           strftime('%Y/%m/%d', started_at_ms / 1000, 'unixepoch') || '[' || image_version || ']' || microvm_id,
+           'microvm', microvm_id, started_at_ms, started_at_ms
+         FROM microvms`,
+      `INSERT OR IGNORE INTO log_groups (name, created_at_ms)
+         SELECT COALESCE(json_extract(config, '$.logging.cloudWatch.logGroup'), '/aws/lambda-microvms/' || image_name), created_at_ms
+         FROM image_versions WHERE json_type(config, '$.logging.disabled') IS NULL`,
+      `INSERT INTO log_streams (group_name, name, source, source_id, created_at_ms, last_event_at_ms)
+         SELECT CASE WHEN json_type(config, '$.logging.disabled') IS NULL
+           THEN COALESCE(json_extract(config, '$.logging.cloudWatch.logGroup'), '/aws/lambda-microvms/' || image_name) END,
+           strftime('%Y/%m/%d', created_at_ms / 1000, 'unixepoch') || '[' || version || ']build-' || json_extract(build, '$.buildId'),
+           'build', snapshot_id, created_at_ms, created_at_ms
+         FROM image_versions`,
+    ],
+  },
 ];

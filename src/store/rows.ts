@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { LullError } from '../domain/errors.ts';
 import { IMAGE_STATES, IMAGE_VERSION_STATES, type Image, type ImageBuild, type ImageConfig, type ImageVersion, type LoggingConfig } from '../domain/image.ts';
 import { CONNECTOR_STATES, type NetworkConnector } from '../domain/network-connector.ts';
+import { LOG_SOURCES, type LogGroup, type LogStream } from '../domain/log-stream.ts';
 import { MICROVM_STATES, type IdlePolicy, type Microvm, type ProcessIdentity } from '../domain/microvm.ts';
 import type { AccessKey, RoleSession } from '../domain/ports.ts';
 import type { Role } from '../domain/role.ts';
@@ -198,6 +199,22 @@ const roleRow: z.ZodType<Role> = z.object({
   tags: json(texts),
 });
 
+const logGroupRow: z.ZodType<LogGroup> = z.object({ name: z.string(), createdAtMs: timeMs, retentionDays: count.nullable() });
+
+const logStreamRow: z.ZodType<LogStream> = z
+  .object({
+    groupName: z.string().nullable(),
+    name: z.string(),
+    source: z.enum(LOG_SOURCES),
+    sourceId: z.string(),
+    createdAtMs: timeMs,
+    firstEventAtMs: timeMs.nullable(),
+    lastEventAtMs: timeMs,
+    storedBytes: count,
+    hasEnded: z.literal([0, 1]),
+  })
+  .transform(({ groupName: group, hasEnded, ...stream }) => ({ ...stream, group, hasEnded: hasEnded === 1 }));
+
 /** Parses rows of a table. */
 export function reader<T>(table: string, schema: z.ZodType<T>): (row: unknown) => T {
   return (row) => {
@@ -220,6 +237,11 @@ export const toAccessKey = reader('access_keys', accessKeyRow);
 
 /** @throws LullError internal where the row is not what this code writes */
 export const toRole = reader('roles', roleRow);
+
+/** @throws LullError internal where the row is not what this code writes */
+export const toLogGroup = reader('log_groups', logGroupRow);
+/** @throws LullError internal where the row is not what this code writes */
+export const toLogStream = reader('log_streams', logStreamRow);
 
 /** JSON for a column that may be empty. */
 export const jsonOrNull = (value: unknown) => (value === null ? null : JSON.stringify(value));

@@ -10,6 +10,7 @@ import { SqlConnectorRepository } from './connector-repository.ts';
 import { SqlImageRepository } from './image-repository.ts';
 import { SqlAccessKeyRepository, SqlTokenKeyRepository } from './key-repositories.ts';
 import { SqlMicrovmRepository } from './microvm-repository.ts';
+import { SqlLogRepository } from './log-repository.ts';
 import { migrate } from './migrate.ts';
 import { MIGRATIONS } from './migrations.ts';
 import { SqlObjectRepository } from './object-repository.ts';
@@ -56,6 +57,7 @@ export function storeOver(statements: StatementRunner): Store {
     objects: new SqlObjectRepository(db),
     roles: new SqlRoleRepository(db),
     uploads: new SqlUploadRepository(db),
+    logs: new SqlLogRepository(db),
     async [Symbol.asyncDispose]() {
       await db.destroy();
       await statements.close();

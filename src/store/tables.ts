@@ -2,6 +2,7 @@
 import type { Generated } from 'kysely';
 import type { ImageState, ImageVersionState, ImageVersionStatus } from '../domain/image.ts';
 import type { ConnectorState } from '../domain/network-connector.ts';
+import type { LogSource } from '../domain/log-stream.ts';
 import type { MicrovmState } from '../domain/microvm.ts';
 import type { ChecksumType } from '../domain/object-store.ts';
 
@@ -158,6 +159,26 @@ export interface RoleTable {
   tags: Json;
 }
 
+export interface LogGroupTable {
+  name: string;
+  createdAtMs: number;
+  retentionDays: number | null;
+}
+
+export interface LogStreamTable {
+  seq: Generated<number>;
+  groupName: string | null;
+  name: string;
+  source: LogSource;
+  sourceId: string;
+  createdAtMs: number;
+  firstEventAtMs: number | null;
+  /** Of one without events, when it was made. */
+  lastEventAtMs: number;
+  storedBytes: number;
+  hasEnded: 0 | 1;
+}
+
 export interface Tables {
   microvms: MicrovmTable;
   images: ImageTable;
@@ -170,4 +191,6 @@ export interface Tables {
   roles: RoleTable;
   uploads: UploadTable;
   parts: PartTable;
+  logGroups: LogGroupTable;
+  logStreams: LogStreamTable;
 }

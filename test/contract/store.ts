@@ -4,6 +4,7 @@ import { suite, test } from 'node:test';
 import type { Store } from '../../src/domain/ports.ts';
 import { connectorContract } from './store-connectors.ts';
 import { imageContract } from './store-images.ts';
+import { logContract, roleContract } from './store-logs.ts';
 import { microvmContract } from './store-microvms.ts';
 import { objectContract } from './store-objects.ts';
 import { uploadContract } from './store-uploads.ts';
@@ -19,6 +20,8 @@ export function storeContract(name: string, open: () => Promise<Store>): void {
     suite('connectors and tags', () => connectorContract(open));
     suite('objects', () => objectContract(open));
     suite('uploads', () => uploadContract(open));
+    suite('logs', () => logContract(open));
+    suite('roles', () => roleContract(open));
 
     test('access keys: kept, listed newest first, never replaced', async () => {
       await using store = await open();

@@ -5,6 +5,7 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { LambdaMicrovmsClient } from '@aws-sdk/client-lambda-microvms';
+import { CloudWatchLogsClient } from '@aws-sdk/client-cloudwatch-logs';
 import { IAMClient } from '@aws-sdk/client-iam';
 import { S3Client } from '@aws-sdk/client-s3';
 import { STSClient } from '@aws-sdk/client-sts';
@@ -13,11 +14,16 @@ import { createApi } from '../../../src/api/server.ts';
 import type { ApiLimits } from '../../../src/api/server.ts';
 import { createConnectorUseCases } from '../../../src/control/connectors/use-cases.ts';
 import { createKeyUseCases } from '../../../src/control/keys.ts';
+import { LogCatalogue } from '../../../src/control/logs/log-catalogue.ts';
+import { createLogUseCases } from '../../../src/control/logs/log-use-cases.ts';
 import { createRoleUseCases } from '../../../src/control/roles/role-use-cases.ts';
 import { createTagUseCases } from '../../../src/control/tags.ts';
 import { DEFAULT_REALM } from '../../../src/domain/ids.ts';
 import type { BlobStore } from '../../../src/domain/object-store.ts';
 import type { Store } from '../../../src/domain/ports.ts';
+import { createBuildLogFiles } from '../../../src/image/build-log-files.ts';
+import { ApplicationLogs } from '../../../src/runtime/application-logs.ts';
+import { DataLayout } from '../../../src/runtime/data-layout.ts';
 import { openBlobs } from '../../../src/store/blobs.ts';
 import { openStore } from '../../../src/store/store.ts';
 import { signHeaders } from '../../../src/lib/sigv4.ts';
@@ -42,8 +48,15 @@ export interface ApiBed extends AsyncDisposable {
   readonly s3: S3Client;
   readonly sts: STSClient;
   readonly iam: IAMClient;
+  readonly logs: CloudWatchLogsClient;
+  readonly catalogue: LogCatalogue;
+  readonly applicationLogs: ApplicationLogs;
+  /** Where a build's log is written. */
+  readonly buildLogDir: (snapshotId: string) => string;
   /** What the clock shows; change it at will. */
   readonly time: { nowMs: number };
+  /** When output comes: not the clock of signatures, which is the SDKs'. */
+  readonly logTime: { nowMs: number };
   /** Lines of the log, parsed. */
   readonly logLines: Record<string, unknown>[];
   readonly store: Store;
@@ -71,13 +84,19 @@ export interface BedOptions {
 export async function startApi(limits: Partial<ApiLimits> = {}, { around = (blobs) => blobs }: BedOptions = {}): Promise<ApiBed> {
   const folder = await mkdtemp(join(tmpdir(), 'lull-api-'));
   const time = { nowMs: Date.now() };
+  const logTime = { nowMs: Date.now() };
   const store = await openStore({ path: ':memory:' });
   await store.accessKeys.insert({ ...CREDENTIALS, createdAtMs: 0, description: null, session: null });
   const clock = { nowMs: () => time.nowMs };
   const random = { uuid: () => randomUUID(), bytes: randomBytes };
   const ports = { store, clock, random, realm: DEFAULT_REALM };
+  const layout = new DataLayout(join(folder, 'data'), join(folder, 'run'));
+  const applicationLogs = new ApplicationLogs(layout, { nowMs: () => logTime.nowMs });
+  const buildLogDir = (snapshotId: string) => layout.snapshot(snapshotId).dir;
+  const catalogue = new LogCatalogue({ streams: store.logs, files: { microvm: applicationLogs, build: createBuildLogFiles(buildLogDir) } });
   const control = fakeControlPlane({
     roles: createRoleUseCases({ ...ports, roles: store.roles }),
+    logs: createLogUseCases(catalogue, clock),
     connectors: createConnectorUseCases(ports),
     tags: createTagUseCases(ports),
     keys: createKeyUseCases({ ...ports, ownKeyId: CREDENTIALS.accessKeyId }),
@@ -86,7 +105,7 @@ export async function startApi(limits: Partial<ApiLimits> = {}, { around = (blob
   const app = createApi({
     control,
     store,
-    blobs: around(await openBlobs(folder)),
+    blobs: around(await openBlobs(join(folder, 'objects'))),
     clock,
     random,
     realm: DEFAULT_REALM,
@@ -101,6 +120,7 @@ export async function startApi(limits: Partial<ApiLimits> = {}, { around = (blob
   const lambda = new LambdaMicrovmsClient(sdk);
   const sts = new STSClient(sdk);
   const iam = new IAMClient(sdk);
+  const logs = new CloudWatchLogsClient(sdk);
   const s3 = new S3Client({ ...sdk, forcePathStyle: true });
   const context = (service: string): SigningContext => ({
     credentials: CREDENTIALS,
@@ -116,10 +136,15 @@ export async function startApi(limits: Partial<ApiLimits> = {}, { around = (blob
     s3,
     sts,
     iam,
+    logs,
+    catalogue,
+    applicationLogs,
+    buildLogDir,
     time,
+    logTime,
     logLines,
     store,
-    blobFiles: () => readdir(folder),
+    blobFiles: () => readdir(join(folder, 'objects')),
     context,
     async call(method, path, { service = 'lambda', body, headers = {} } = {}) {
       const url = new URL(origin + path);
@@ -130,7 +155,7 @@ export async function startApi(limits: Partial<ApiLimits> = {}, { around = (blob
     raw: (bytes) => sendRaw(port, bytes),
     async [Symbol.asyncDispose]() {
       lambda.destroy();
-      for (const client of [s3, sts, iam]) client.destroy();
+      for (const client of [s3, sts, iam, logs]) client.destroy();
       await app.close();
       await store[Symbol.asyncDispose]();
       await rm(folder, { recursive: true, force: true });

@@ -133,11 +133,11 @@ describe('IAM', () => {
   });
 
   test('forged and altered requests, and those for another region, are not let in', async () => {
-    const far = new IAMClient({ endpoint: bed.origin, region: 'eu-central-1', credentials: CREDENTIALS, maxAttempts: 1 });
+    const far = new IAMClient({ endpoint: bed.origin, region: 'eu-central-1', credentials: { ...CREDENTIALS }, maxAttempts: 1 });
     await refused(far.send(new ListRolesCommand({})), { name: 'SignatureDoesNotMatch' });
     const forged = new IAMClient({ endpoint: bed.origin, region: 'us-east-1', credentials: { ...CREDENTIALS, secretAccessKey: 'guess' }, maxAttempts: 1 });
     await refused(forged.send(new ListRolesCommand({})), { name: 'SignatureDoesNotMatch', status: 403 });
-    const altered = new IAMClient({ endpoint: bed.origin, region: 'us-east-1', credentials: CREDENTIALS, maxAttempts: 1 });
+    const altered = new IAMClient({ endpoint: bed.origin, region: 'us-east-1', credentials: { ...CREDENTIALS }, maxAttempts: 1 });
     altered.middlewareStack.add(
       (next) => (args) => {
         const request = args.request as { body: string };

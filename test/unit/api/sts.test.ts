@@ -67,7 +67,7 @@ describe('STS and the query protocol', () => {
     await assert.rejects(wrong.send(new GetCallerIdentityCommand({})), { name: 'SignatureDoesNotMatch' });
     const unknown = new STSClient({ endpoint: bed.origin, region: 'us-east-1', maxAttempts: 1, credentials: { ...CREDENTIALS, accessKeyId: 'AKIANOBODY0000000000' } });
     await assert.rejects(unknown.send(new GetCallerIdentityCommand({})), { name: 'InvalidClientTokenId', message: 'The security token included in the request is invalid.' });
-    const elsewhere = new STSClient({ endpoint: bed.origin, region: 'eu-west-1', maxAttempts: 1, credentials: CREDENTIALS });
+    const elsewhere = new STSClient({ endpoint: bed.origin, region: 'eu-west-1', maxAttempts: 1, credentials: { ...CREDENTIALS } });
     await assert.rejects(elsewhere.send(new GetCallerIdentityCommand({})), { name: 'SignatureDoesNotMatch', message: 'Credential should be scoped to a valid region.' });
   });
 

@@ -1,0 +1,57 @@
+/** CloudWatch Logs over what microVMs and builds print. */
+import { invalidLogQuery, logGroupInUse, logGroupTaken, type LogGroup, type LogStream } from '../../domain/log-stream.ts';
+import type { Clock, LogStreamOrder, Page, PageRequest } from '../../domain/ports.ts';
+import { filterEvents, type FoundEvent, type GroupQuery } from './filter-events.ts';
+import type { LogCatalogue } from './log-catalogue.ts';
+import { streamEvents, type StreamPage, type StreamQuery } from './stream-events.ts';
+
+/** Log operations. Errors: `src/domain/log-stream.ts`. */
+export interface LogUseCases {
+  createGroup(name: string): Promise<void>;
+  /** Refused while something that has not ended writes to it. */
+  deleteGroup(name: string): Promise<void>;
+  /** @param days null for the installation's own */
+  setRetention(name: string, days: number | null): Promise<void>;
+  groups(filter: { prefix?: string | undefined; contains?: string | undefined }, page: PageRequest): Promise<Page<LogGroup & { storedBytes: number }>>;
+  streams(group: string, order: LogStreamOrder, page: PageRequest): Promise<Page<LogStream>>;
+  events(query: StreamQuery): Promise<StreamPage>;
+  filter(query: GroupQuery, page: PageRequest): Promise<Page<FoundEvent>>;
+}
+
+/** Puts the use-cases together. */
+export function createLogUseCases(catalogue: LogCatalogue, clock: Pick<Clock, 'nowMs'>): LogUseCases {
+  const { streams } = catalogue;
+  return {
+    createGroup: async (name) => {
+      if ((await streams.createGroup(name, clock.nowMs())) === 'exists') throw logGroupTaken();
+    },
+    deleteGroup: async (name) => {
+      await catalogue.group(name);
+      await catalogue.refresh();
+      for (;;) {
+        const { items } = await streams.streams(name, { orderBy: 'name', descending: false }, { limit: 50 });
+        const writing = items.find(({ hasEnded }) => !hasEnded);
+        if (writing !== undefined) throw logGroupInUse(writing.name);
+        if (items.length === 0) break;
+        for (const stream of items) await catalogue.remove(stream);
+      }
+      await streams.removeGroup(name);
+    },
+    setRetention: async (name, days) => {
+      await catalogue.group(name);
+      await streams.setRetention(name, days);
+    },
+    groups: async (filter, page) => {
+      await catalogue.refresh();
+      return streams.groups(filter, page);
+    },
+    streams: async (group, order, page) => {
+      if (order.orderBy === 'last-event' && order.prefix !== undefined) throw invalidLogQuery('Cannot order by LastEventTime with a logStreamNamePrefix.');
+      await catalogue.group(group);
+      await catalogue.refresh();
+      return streams.streams(group, order, page);
+    },
+    events: (query) => streamEvents(catalogue, query),
+    filter: (query, page) => filterEvents(catalogue, query, page),
+  };
+}

@@ -1,0 +1,82 @@
+/** The contract of `Store.logs` and `Store.roles`. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Store } from '../../src/domain/ports.ts';
+import type { Role } from '../../src/domain/role.ts';
+import { imageConfig, imageRecord, microvmRecord, versionRecord } from '../fakes/records.ts';
+
+const GROUP = '/aws/lambda-microvms/app';
+const DAY_MS = 24 * 3_600_000;
+
+export function logContract(open: () => Promise<Store>): void {
+  test('microVMs and versions bring their streams, in the same transaction or not at all', async () => {
+    await using store = await open();
+    await store.images.insert(imageRecord('app'), versionRecord('app', '1.0', { createdAtMs: 0 }));
+    await store.images.addVersion(versionRecord('app', '2.0', { createdAtMs: DAY_MS, config: imageConfig({ logging: { disabled: {} } }) }), 'UPDATING');
+    await store.microvms.insert(microvmRecord('one', { startedAtMs: 0, clientToken: 'token' }));
+    await assert.rejects(store.microvms.insert(microvmRecord('two', { startedAtMs: 0, clientToken: 'token' })), { kind: 'conflict' });
+    const { items } = await store.logs.streams(GROUP, { orderBy: 'name', descending: false }, { limit: 9 });
+    assert.deepEqual(items.map(({ name, source, sourceId }) => [name, source, sourceId]), [
+      ['1970/01/01[1.0]build-build-app-1.0', 'build', 'snapshot-app-1.0'],
+      ['1970/01/01[1.0]microvm-one', 'microvm', 'microvm-one'],
+    ]);
+    const live = async () => new Map((await store.logs.open()).map(({ sourceId, group, isLive }) => [sourceId, [group, isLive]]));
+    assert.deepEqual(await live(), new Map([['snapshot-app-1.0', [GROUP, true]], ['snapshot-app-2.0', [null, true]], ['microvm-one', [GROUP, true]]]));
+    await store.microvms.apply('microvm-one', 'terminate');
+    await store.microvms.apply('microvm-one', 'terminated');
+    await store.images.update('app', '1.0', { version: { state: 'FAILED' } });
+    assert.deepEqual(await live(), new Map([['snapshot-app-1.0', [GROUP, false]], ['snapshot-app-2.0', [null, true]], ['microvm-one', [GROUP, false]]]));
+    await store.images.remove('app');
+    assert.deepEqual([...(await live()).keys()], ['microvm-one'], 'a microVM’s log outlives its image');
+  });
+
+  test('a group takes its streams along; what was measured is kept', async () => {
+    await using store = await open();
+    await store.microvms.insert(microvmRecord('one', { startedAtMs: 5 }));
+    const stream = { source: 'microvm', sourceId: 'microvm-one' } as const;
+    await store.logs.measured(stream, { firstEventAtMs: 6, lastEventAtMs: 7, storedBytes: 8, hasEnded: true });
+    const kept = await store.logs.stream(GROUP, '1970/01/01[1.0]microvm-one');
+    assert.deepEqual(kept, { group: GROUP, name: '1970/01/01[1.0]microvm-one', ...stream, createdAtMs: 5, firstEventAtMs: 6, lastEventAtMs: 7, storedBytes: 8, hasEnded: true });
+    assert.equal(await store.logs.totalBytes(), 8);
+    assert.deepEqual((await store.logs.groups({}, { limit: 5 })).items, [{ name: GROUP, createdAtMs: 5, retentionDays: null, storedBytes: 8 }]);
+    assert.deepEqual(await store.logs.overlapping(GROUP, { startMs: 8, endMs: 9 }), []);
+    assert.deepEqual(await store.logs.overlapping(GROUP, { startMs: 7, endMs: 9 }), [kept]);
+    await store.logs.removeGroup(GROUP);
+    assert.deepEqual(await store.logs.oldestEnded(5), []);
+  });
+}
+
+const role = (roleName: string, fields: Partial<Role> = {}): Role => ({
+  roleName,
+  roleId: `AROA${roleName}`,
+  path: '/',
+  description: null,
+  maxSessionSeconds: 3600,
+  createdAtMs: 1,
+  trustPolicy: '{}',
+  inlinePolicies: {},
+  attachedPolicies: [],
+  tags: {},
+  ...fields,
+});
+
+export function roleContract(open: () => Promise<Store>): void {
+  test('roles: names are told apart without case, kept with it, and listed in order', async () => {
+    await using store = await open();
+    const first = role('Deploy', { path: '/team/', inlinePolicies: { p: '{}' }, attachedPolicies: ['arn'], tags: { a: 'b' } });
+    assert.equal(await store.roles.insert(first), 'created');
+    assert.equal(await store.roles.insert(role('deploy', { roleId: 'other' })), 'exists');
+    assert.deepEqual(await store.roles.get('DEPLOY'), first);
+    await store.roles.replace({ ...first, description: 'new' });
+    assert.equal((await store.roles.get('Deploy'))?.description, 'new');
+    const names = async (pathPrefix: string, limit: number, after?: string) => {
+      const { items, next } = await store.roles.list({ pathPrefix }, { limit, after });
+      return [items.map(({ roleName }) => roleName), next];
+    };
+    assert.deepEqual(await names('/', 2), [['build', 'Deploy'], 'Deploy']);
+    assert.deepEqual(await names('/', 2, 'Deploy'), [['run'], null]);
+    assert.deepEqual(await names('/te', 2), [['Deploy'], null]);
+    await store.roles.remove('deploy');
+    assert.equal(await store.roles.get('Deploy'), undefined);
+  });
+}
