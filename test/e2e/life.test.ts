@@ -217,6 +217,25 @@ describe('the life of a microVM', { skip: await cannotServe() }, () => {
     await microvm.terminate();
   });
 
+  it('gives what it prints, and what its build printed, as CloudWatch Logs', async () => {
+    const before = Date.now();
+    const microvm = await launch();
+    await microvm.json('/say?words-for-the-log');
+    await microvm.terminate();
+    const logGroupName = '/aws/lambda-microvms/probe';
+    const { logStreams = [] } = await server.logs.describeLogStreams({ logGroupName });
+    const names = logStreams.map(({ logStreamName }) => logStreamName!);
+    const [own] = names.filter((name) => name.endsWith(`[1.0]${microvm.id}`));
+    assert.match(own!, /^\d{4}\/\d\d\/\d\d\[/);
+    const { events = [] } = await server.logs.getLogEvents({ logGroupName, logStreamName: own!, startFromHead: true });
+    const said = events.filter(({ message }) => message === 'words-for-the-log');
+    assert.equal(said.length, 2, 'by stdout and by stderr');
+    assert.ok(said.every(({ timestamp }) => timestamp! >= before && timestamp! <= Date.now()));
+    const { events: built = [] } = await server.logs.filterLogEvents({ logGroupName, filterPattern: '?"probe: up" ?STEP' });
+    assert.ok(built.length > 1 && built.every(({ logStreamName }) => /\[1\.0\]build-[0-9a-f-]{36}$/.test(logStreamName!)));
+    assert.ok(built.some(({ message }) => message === 'probe: up'), 'the application printed it while the image was built');
+  });
+
   it('leaves microVMs running at SIGTERM and says so; a second server is refused meanwhile', async () => {
     const microvm = await launch();
     await microvm.json<Count>('/count');

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { CloudWatchLogs } from '@aws-sdk/client-cloudwatch-logs';
 import { LambdaMicrovms } from '@aws-sdk/client-lambda-microvms';
 import { S3 } from '@aws-sdk/client-s3';
 import { packSource } from '../../src/cli/source-archive.ts';
@@ -54,6 +55,7 @@ interface Session {
   readonly process: LullProcess;
   readonly lambda: LambdaMicrovms;
   readonly s3: S3;
+  readonly logs: CloudWatchLogs;
   readonly client: LullClient;
   readonly endpointPort: number;
   readonly ca: string;
@@ -97,6 +99,10 @@ export class LullServer implements AsyncDisposable {
     return this.#required().s3;
   }
 
+  get logs(): CloudWatchLogs {
+    return this.#required().logs;
+  }
+
   /** For what AWS's API does not have. */
   get client(): LullClient {
     return this.#required().client;
@@ -131,11 +137,12 @@ export class LullServer implements AsyncDisposable {
 
   /** Ends the server process by a signal and waits until it is gone; microVMs run on. @returns all that it said */
   async stop(signal: NodeJS.Signals): Promise<readonly string[]> {
-    const { process, lambda, s3 } = this.#required();
+    const { process, lambda, s3, logs } = this.#required();
     process.kill(signal);
     await within(`the server's end by ${signal}`, STOP_LIMIT_MS, process.ended);
     lambda.destroy();
     s3.destroy();
+    logs.destroy();
     return process.lines;
   }
 
@@ -203,6 +210,7 @@ export class LullServer implements AsyncDisposable {
       process,
       lambda: new LambdaMicrovms({ ...common, maxAttempts: 1 }),
       s3: new S3({ ...common, forcePathStyle: true, maxAttempts: 1 }),
+      logs: new CloudWatchLogs({ ...common, maxAttempts: 1 }),
       client: new LullClient({ apiUrl: address.apiUrl, region, credentials: { accessKeyId, secretAccessKey } }),
       endpointPort: address.endpointPort,
       ca: readFileSync(caFiles(this.data).ca, 'utf8'),

@@ -10,7 +10,7 @@ import { after, suite, test } from 'node:test';
 import { backupPathOf, migrate } from '../../../src/store/migrate.ts';
 import { MIGRATIONS, type Migration } from '../../../src/store/migrations.ts';
 import { SqliteThread } from '../../../src/store/sqlite-thread.ts';
-import { openStore } from '../../../src/store/store.ts';
+import { openStore, storeOver } from '../../../src/store/store.ts';
 import { microvmRecord } from '../../fakes/records.ts';
 
 const root = mkdtempSync(join(tmpdir(), 'lull-store-file-'));
@@ -106,6 +106,36 @@ suite('the file of a store', () => {
 });
 
 suite('migrations', () => {
+  test('what an earlier Lull has left gets log groups and streams', async () => {
+    const thread = new SqliteThread(':memory:');
+    await migrate(thread, ':memory:', MIGRATIONS.slice(0, 4));
+    const microvm = (id: string, logging: string | null) =>
+      thread.run(
+        `INSERT INTO microvms (microvm_id, endpoint_id, state, image_name, image_arn, image_version, snapshot_id, baseline_mib, maximum_duration_seconds,
+           ingress_connectors, egress_connectors, logging, started_at_ms, generation, last_generation)
+         VALUES (?, ?, 'TERMINATED', 'app', 'arn', '1.0', 's', 512, 60, '[]', '[]', ?, 86400000, 0, 0)`,
+        [id, id, logging],
+      );
+    await microvm('microvm-1', null);
+    await microvm('microvm-2', '{"cloudWatch":{"logGroup":"mine"}}');
+    await microvm('microvm-3', '{"disabled":{}}');
+    await thread.run("INSERT INTO images VALUES (1, 'i', 'app', 'arn', 'CREATED', 0, 0, NULL, NULL, '{}', NULL, 1)");
+    await thread.run("INSERT INTO image_versions VALUES (1, 'app', '1.0', 's', 'SUCCESSFUL', 'ACTIVE', '{\"logging\":null}', 0, 0, '{\"buildId\":\"b\"}', NULL, NULL)");
+    await migrate(thread, ':memory:', MIGRATIONS);
+    await using store = storeOver(thread);
+    const streams = await store.logs.open();
+    assert.deepEqual(
+      streams.map(({ group, name, sourceId, isLive }) => [group, name, sourceId, isLive]).toSorted((a, b) => (String(a[2]) < String(b[2]) ? -1 : 1)),
+      [
+        ['/aws/lambda-microvms/app', '1970/01/02[1.0]microvm-1', 'microvm-1', false],
+        ['mine', '1970/01/02[1.0]microvm-2', 'microvm-2', false],
+        [null, '1970/01/02[1.0]microvm-3', 'microvm-3', false],
+        ['/aws/lambda-microvms/app', '1970/01/01[1.0]build-b', 's', false],
+      ],
+    );
+    assert.deepEqual((await store.logs.groups({}, { limit: 5 })).items.map(({ name }) => name), ['/aws/lambda-microvms/app', 'mine']);
+  });
+
   test('are numbered without gaps', () => {
     assert.deepEqual(MIGRATIONS.map(({ version }) => version), MIGRATIONS.map((_, n) => n + 1));
   });
