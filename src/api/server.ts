@@ -128,8 +128,11 @@ export function createApi(adapters: ApiAdapters): FastifyInstance {
     { prefix: S3_SCOPE },
   );
   addServices(app, { authenticator, context: adapters, bodyLimits: { maxBytes: limits.maxJsonBytes, timeoutMs: limits.jsonBodyTimeoutMs } });
+  // Nobody reads the body of a request for a service that is not here.
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser('*', (_request, _payload, done) => done(null, undefined));
   app.setErrorHandler((error, request, reply) => sendLambdaError(error, request, reply));
-  app.setNotFoundHandler((request, reply) => sendLambdaError(unknownService(request), request, reply));
+  app.setNotFoundHandler((request, reply) => sendLambdaError(unknownService(request), request, reply.header('connection', 'close')));
   return app;
 }
 

@@ -206,8 +206,8 @@ export interface LogRepository {
   /** In order of their names. */
   groups(filter: { prefix?: string | undefined; contains?: string | undefined }, page: PageRequest): Promise<Page<LogGroup & { storedBytes: number }>>;
   setRetention(name: string, days: number | null): Promise<void>;
-  /** Its streams go with it. */
-  removeGroup(name: string): Promise<void>;
+  /** @returns false where a stream is in it, also one that has come meanwhile */
+  removeGroup(name: string): Promise<boolean>;
   stream(group: string, name: string): Promise<LogStream | undefined>;
   streams(group: string, order: LogStreamOrder, page: PageRequest): Promise<Page<LogStream>>;
   /** Streams that may have events in `[startMs, endMs)`, by their first event. */

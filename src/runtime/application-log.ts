@@ -225,6 +225,8 @@ export class ApplicationLog {
       const parts = await this.#openParts(stack);
       const last = parts.at(-1);
       this.#base = last === undefined ? 0 : last.times[0]!.position + (this.#sizeBytes === 0 ? last.sizeBytes : 0);
+      // Without one for its first byte, nobody could tell later where a file begins.
+      if (last !== undefined && this.#sizeBytes > 0 && (await OutputTimes.bounds(this.#path)) === undefined) await this.#times.stamp(last.times[0]!);
     }
     if (this.#sizeBytes < this.#rotateBytes && !this.#times.isFull) return;
     await rename(this.#path, olderOf(this.#path));

@@ -3,7 +3,7 @@
  * stay as they were printed. Positions count from the first byte that the microVM ever printed. A pair that is missing costs
  * a moment its exactness, and nothing else.
  */
-import { open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { constants, open, readFile, rename, rm, stat } from 'node:fs/promises';
 
 /** From `position` on, bytes came at `atMs`. */
 export interface OutputTime {
@@ -33,8 +33,10 @@ export class OutputTimes {
   async stamp({ position, atMs }: OutputTime): Promise<void> {
     if (this.#stampedMs === atMs) return;
     this.#count ??= await countPairs(this.#path);
-    await using file = await open(this.#path, 'a', 0o600);
-    await file.write(Buffer.from(new Float64Array([position, atMs]).buffer));
+    await using file = await open(this.#path, constants.O_WRONLY | constants.O_CREAT, 0o600);
+    // At its place: what a full disk has cut off is written over.
+    const { bytesWritten } = await file.write(new Uint8Array(new Float64Array([position, atMs]).buffer), 0, PAIR_BYTES, this.#count * PAIR_BYTES);
+    if (bytesWritten < PAIR_BYTES) throw new Error('nothing was written');
     this.#count += 1;
     this.#stampedMs = atMs;
   }

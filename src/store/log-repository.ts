@@ -79,9 +79,13 @@ export class SqlLogRepository implements LogRepository {
     await this.#db.updateTable('logGroups').set({ retentionDays: days }).where('name', '=', name).execute();
   }
 
-  async removeGroup(name: string): Promise<void> {
-    // The streams go with it (ON DELETE CASCADE).
-    await this.#db.deleteFrom('logGroups').where('name', '=', name).execute();
+  async removeGroup(name: string): Promise<boolean> {
+    const { numDeletedRows } = await this.#db
+      .deleteFrom('logGroups')
+      .where('name', '=', name)
+      .where((eb) => eb.not(eb.exists(eb.selectFrom('logStreams').select('seq').where('groupName', '=', name))))
+      .executeTakeFirstOrThrow();
+    return numDeletedRows > 0n;
   }
 
   async stream(group: string, name: string): Promise<LogStream | undefined> {

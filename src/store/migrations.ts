@@ -217,7 +217,7 @@ export const MIGRATIONS: readonly Migration[] = [
        ) STRICT, WITHOUT ROWID`,
       `CREATE TABLE log_streams (
          seq INTEGER PRIMARY KEY AUTOINCREMENT,
-         group_name TEXT REFERENCES log_groups (name) ON DELETE CASCADE,
+         group_name TEXT REFERENCES log_groups (name),
          name TEXT NOT NULL,
          source TEXT NOT NULL,
          source_id TEXT NOT NULL,

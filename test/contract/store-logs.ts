@@ -30,7 +30,7 @@ export function logContract(open: () => Promise<Store>): void {
     assert.deepEqual([...(await live()).keys()], ['microvm-one'], 'a microVM’s log outlives its image');
   });
 
-  test('a group takes its streams along; what was measured is kept', async () => {
+  test('what was measured is kept; a group goes once no stream is in it', async () => {
     await using store = await open();
     await store.microvms.insert(microvmRecord('one', { startedAtMs: 5 }));
     const stream = { source: 'microvm', sourceId: 'microvm-one' } as const;
@@ -41,8 +41,11 @@ export function logContract(open: () => Promise<Store>): void {
     assert.deepEqual((await store.logs.groups({}, { limit: 5 })).items, [{ name: GROUP, createdAtMs: 5, retentionDays: null, storedBytes: 8 }]);
     assert.deepEqual(await store.logs.overlapping(GROUP, { startMs: 8, endMs: 9 }), []);
     assert.deepEqual(await store.logs.overlapping(GROUP, { startMs: 7, endMs: 9 }), [kept]);
-    await store.logs.removeGroup(GROUP);
+    assert.equal(await store.logs.removeGroup(GROUP), false);
+    await store.logs.removeStream(stream);
     assert.deepEqual(await store.logs.oldestEnded(5), []);
+    assert.equal(await store.logs.removeGroup(GROUP), true);
+    assert.equal(await store.logs.group(GROUP), undefined);
   });
 }
 

@@ -18,6 +18,8 @@ export interface LogUseCases {
   filter(query: GroupQuery, page: PageRequest): Promise<Page<FoundEvent>>;
 }
 
+const REMOVED_AT_ONCE = 50;
+
 /** Puts the use-cases together. */
 export function createLogUseCases(catalogue: LogCatalogue, clock: Pick<Clock, 'nowMs'>): LogUseCases {
   const { streams } = catalogue;
@@ -28,14 +30,16 @@ export function createLogUseCases(catalogue: LogCatalogue, clock: Pick<Clock, 'n
     deleteGroup: async (name) => {
       await catalogue.group(name);
       await catalogue.refresh();
-      for (;;) {
-        const { items } = await streams.streams(name, { orderBy: 'name', descending: false }, { limit: 50 });
-        const writing = items.find(({ hasEnded }) => !hasEnded);
-        if (writing !== undefined) throw logGroupInUse(writing.name);
-        if (items.length === 0) break;
-        for (const stream of items) await catalogue.remove(stream);
-      }
-      await streams.removeGroup(name);
+      const writing = (await streams.open()).find(({ group }) => group === name);
+      if (writing !== undefined) throw logGroupInUse(writing.name);
+      do {
+        const { items } = await streams.streams(name, { orderBy: 'name', descending: false }, { limit: REMOVED_AT_ONCE });
+        for (const stream of items) {
+          // It has come since.
+          if (!stream.hasEnded) throw logGroupInUse(stream.name);
+          await catalogue.remove(stream);
+        }
+      } while (!(await streams.removeGroup(name)));
     },
     setRetention: async (name, days) => {
       await catalogue.group(name);

@@ -74,6 +74,10 @@ describe('STS and the query protocol', () => {
   test('a service that is not here is told which are', async () => {
     const answer = await post('Action=DescribeInstances&Version=2016-11-15', 'ec2');
     assert.deepEqual([answer.status, answer.headers.get('x-amzn-errortype')], [404, 'UnknownOperationException']);
-    assert.match(answer.text, /Lull does not serve ec2: its services are lambda, s3, sts, iam/);
+    assert.match(answer.text, /Lull does not serve ec2: its services are lambda, s3, sts, iam, logs/);
+    const credential = 'Credential=AKIALULLTEST00000000/20261127/us-east-1/ec2/aws4_request';
+    const head = `POST / HTTP/1.1\r\nhost: x\r\nauthorization: AWS4-HMAC-SHA256 ${credential}\r\ncontent-type: application/json\r\n`;
+    const unread = await bed.raw(`${head}content-length: 1073741824\r\n\r\n{`);
+    assert.match(unread, /^HTTP\/1\.1 404 /, 'its body is not waited for');
   });
 });

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { appendFileSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
@@ -94,6 +94,28 @@ describe('application log', () => {
       await one.end();
     }
     assert.deepEqual(await textOf(log.read({ follow: true, signal: AbortSignal.abort() })), '');
+  });
+
+  it('gives the lines of a log from before times were kept, and of one that goes on', async () => {
+    const atMs = 1000;
+    await new ApplicationLog(path, { clock: { nowMs: () => atMs } }).append(Buffer.from('old\nha'));
+    rmSync(`${path}.times`);
+    utimesSync(path, 5, 5);
+    const later = new ApplicationLog(path, { clock: { nowMs: () => 9000 } });
+    const lines = async (log: ApplicationLog, from = 0) => (await Array.fromAsync(log.lines({ from, isComplete: false }))).map((line) => [line.position, line.atMs, line.text]);
+    assert.deepEqual(await lines(later), [[0, 5000, 'old']]);
+    await later.append(Buffer.from('lf\nnew\n'));
+    const all = [[0, 5000, 'old'], [4, 5000, 'half'], [9, 9000, 'new']];
+    assert.deepEqual(await lines(later), all);
+    // A pair that a full disk has cut off.
+    appendFileSync(`${path}.times`, 'half a pair'.slice(0, 8));
+    const last = new ApplicationLog(path, { clock: { nowMs: () => 9500 } });
+    await last.append(Buffer.from('last\n'));
+    assert.deepEqual(await lines(last), [...all, [13, 9500, 'last']]);
+    assert.deepEqual(await lines(last, 9), [[9, 9000, 'new'], [13, 9500, 'last']]);
+    assert.deepEqual(await last.extent(), { firstEventAtMs: 5000, lastEventAtMs: 9500, storedBytes: 18 });
+    await last.remove();
+    assert.deepEqual([readdirSync(join(folder, 'microvm')), await last.extent()], [[], undefined]);
   });
 
   it('drops what a full disk does not take, and says how much', { skip: existsSync('/dev/full') ? false : 'no /dev/full' }, async () => {
