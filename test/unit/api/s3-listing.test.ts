@@ -42,7 +42,8 @@ describe('listings through the AWS SDK', () => {
           seen.push(...items);
           Marker = page.IsTruncated === true ? (page.NextMarker ?? keysOf(page).at(-1)) : undefined;
         }
-        assert.deepEqual(seen.toSorted(), (Delimiter === undefined ? [...KEYS] : ['a', 'b/', 'c d+e', 'd/', 'z', '日本/']).toSorted());
+        const expected = Delimiter === undefined ? KEYS : ['a', 'b/', 'c d+e', 'd/', 'z', '日本/'];
+        assert.deepEqual([seen.length, new Set(seen)], [expected.length, new Set<string | undefined>(expected)]);
       }
     });
   }

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
+import type { LookupFunction } from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import * as sdk from '@aws-sdk/client-s3';
 import { signHeaders } from '../../../src/lib/sigv4.ts';
-import { startApi } from './bed.ts';
+import { CREDENTIALS, startApi } from './bed.ts';
 import type { ApiBed } from './bed.ts';
 
 const Bucket = 'things';
@@ -185,22 +186,57 @@ describe('objects through the AWS SDK', () => {
   });
 });
 
-test('virtual-host style: the bucket is in the host name, before any name of the API', async () => {
-  await using bed = await startApi();
-  const send = async (method: string, host: string, path: string, body = '') => {
-    const url = new URL(`http://${host}:${bed.port}${path}`);
-    const headers = signHeaders({ method, url, headers: {} }, body, bed.context('s3'));
-    // What the name resolves to is the resolver's; the request goes to the server as it is.
-    const answer = await bed.raw([`${method} ${path} HTTP/1.1`, ...Object.entries({ ...headers, host: url.host, 'content-length': String(body.length), connection: 'close' }).map(([name, value]) => `${name}: ${value}`), '', body].join('\r\n'));
-    return { status: Number(answer.slice(9, 12)), text: answer };
-  };
-  for (const bucket of ['hosted', 'with.dots']) assert.equal((await send('PUT', `${bucket}.localhost`, '/')).status, 200);
-  assert.equal((await send('PUT', 'hosted.s3.localhost', '/a/b%20c', 'hello')).status, 200);
-  assert.match((await send('GET', 'HOSTED.localhost', '/a/b%20c')).text, /\r\n\r\nhello$/);
-  assert.match((await send('GET', 's3.localhost', '/hosted/a/b%20c')).text, /\r\n\r\nhello$/, 'path style under a name of the API');
-  assert.match((await send('GET', '127.0.0.1', '/hosted/a/b%20c')).text, /\r\n\r\nhello$/);
-  assert.match((await send('GET', 'hosted.localhost', '/?list-type=2')).text, /<Key>a\/b c<\/Key>/);
-  assert.match((await send('GET', 'with.dots.s3.localhost', '/')).text, /<Name>with\.dots<\/Name>/);
-  assert.match((await send('GET', 'hosted.localhost', '/hosted/a/b%20c')).text, /<Code>NoSuchKey<\/Code>/);
-  assert.match((await send('GET', 'hosted.example.com', '/')).text, /<ListAllMyBucketsResult/, 'a name that is not of the API has none before it');
+describe('virtual-host style', () => {
+  let bed: ApiBed;
+  before(async () => {
+    bed = await startApi();
+  });
+  after(() => bed[Symbol.asyncDispose]());
+
+  test('the SDK finds buckets by host name, whatever their keys are', async () => {
+    // What a name resolves to is the resolver's; here all are this machine.
+    const asked = new Set<string>();
+    const lookup: LookupFunction = (name, _options, done) => {
+      asked.add(name);
+      done(null, [{ address: '127.0.0.1', family: 4 }]);
+    };
+    for (const apiHost of ['localhost', 's3.localhost']) {
+      const endpoint = `http://${apiHost}:${bed.port}`;
+      using clients = new DisposableStack();
+      const s3 = clients.adopt(
+        new sdk.S3Client({ endpoint, region: 'us-east-1', credentials: { ...CREDENTIALS }, maxAttempts: 1, requestHandler: { httpAgent: { lookup, keepAlive: false } } }),
+        (client) => client.destroy(),
+      );
+      const bucket = { Bucket: `for-${apiHost.replace('.', '-')}` };
+      await s3.send(new sdk.CreateBucketCommand(bucket));
+      for (const Key of ['../x', 'a b+c%20d', 'a//b', 'ünï/🦆', bucket.Bucket]) {
+        await s3.send(new sdk.PutObjectCommand({ ...bucket, Key, Body: Key }));
+        const got = await s3.send(new sdk.GetObjectCommand({ ...bucket, Key }));
+        assert.equal(await got.Body!.transformToString(), Key);
+        await s3.send(new sdk.CopyObjectCommand({ ...bucket, Key: 'copied', CopySource: `${bucket.Bucket}/${encodeURIComponent(Key)}` }));
+      }
+      assert.ok(asked.has(`${bucket.Bucket}.${apiHost}`));
+      const { Contents } = await s3.send(new sdk.ListObjectsV2Command(bucket));
+      assert.deepEqual(Contents!.map((object) => object.Key), ['../x', 'a b+c%20d', 'a//b', 'copied', bucket.Bucket, 'ünï/🦆']);
+    }
+  });
+
+  test('the bucket stands before a name of the API, and before no other', async () => {
+    const send = async (method: string, where: string, body = '') => {
+      const url = new URL(`http://${where.replace('/', `:${bed.port}/`)}`);
+      const headers = { ...signHeaders({ method, url, headers: {} }, body, bed.context('s3')), host: url.host, 'content-length': String(body.length), connection: 'close' };
+      const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`);
+      const answer = await bed.raw([`${method} ${url.pathname}${url.search} HTTP/1.1`, ...lines, '', body].join('\r\n'));
+      return { status: Number(answer.slice(9, 12)), text: answer };
+    };
+    for (const bucket of ['hosted', 'with.dots']) assert.equal((await send('PUT', `${bucket}.localhost/`)).status, 200);
+    assert.equal((await send('PUT', 'hosted.s3.localhost/a/b%20c', 'hello')).status, 200);
+    assert.match((await send('GET', 'HOSTED.localhost/a/b%20c')).text, /\r\n\r\nhello$/);
+    assert.match((await send('GET', 's3.localhost/hosted/a/b%20c')).text, /\r\n\r\nhello$/, 'path style under a name of the API');
+    assert.match((await send('GET', '127.0.0.1/hosted/a/b%20c')).text, /\r\n\r\nhello$/);
+    assert.match((await send('GET', 'hosted.localhost/?list-type=2')).text, /<Key>a\/b c<\/Key>/);
+    assert.match((await send('GET', 'with.dots.s3.localhost/')).text, /<Name>with\.dots<\/Name>/);
+    assert.match((await send('GET', 'hosted.localhost/hosted/a/b%20c')).text, /<Code>NoSuchKey<\/Code>/);
+    assert.match((await send('GET', 'hosted.example.com/')).text, /<ListAllMyBucketsResult/, 'a name that is not of the API has none before it');
+  });
 });
