@@ -96,14 +96,19 @@ export interface ByteRange {
   readonly end: number;
 }
 
+/** What a client compares the next time. */
+export const validators = ({ etag, modifiedAtMs }: StoredObject): Record<string, string> => ({
+  etag: `"${etag}"`,
+  'last-modified': new Date(modifiedAtMs).toUTCString(),
+});
+
 /** The headers of GetObject and HeadObject for the whole object, or for a piece of it, which carries no checksums: those are of the whole. */
 export function answerHeaders(call: S3Call<'object'>, object: StoredObject, range: ByteRange | undefined): Record<string, string> {
   const { request, query } = call;
   const wantsChecksum = [request.headers['x-amz-checksum-mode'], query.get('x-amz-checksum-mode')].includes('ENABLED');
   const metadata = Object.entries(object.metadata).map(([name, value]) => [`${METADATA_PREFIX}${name}`, value] as const);
   return {
-    etag: `"${object.etag}"`,
-    'last-modified': new Date(object.modifiedAtMs).toUTCString(),
+    ...validators(object),
     'content-type': object.contentType,
     'accept-ranges': 'bytes',
     ...object.systemMetadata,

@@ -2,7 +2,7 @@
 import type { StoredObject } from '../../domain/object-store.ts';
 import type { S3Answer, S3Call } from './call.ts';
 import { judge, writeCondition } from './conditions.ts';
-import { answerHeaders, checksumHeaders, describedBy } from './object-headers.ts';
+import { answerHeaders, checksumHeaders, describedBy, validators } from './object-headers.ts';
 import type { ByteRange } from './object-headers.ts';
 import { findObject, openBlob, requireBucket, whileReplaced } from './reading.ts';
 import { S3Error } from './s3-error.ts';
@@ -62,14 +62,10 @@ async function look(call: S3Call<'object'>): Promise<{ object: StoredObject; ans
   const object = await findObject(call, call.target);
   const verdict = judge(object, headers);
   if (typeof verdict === 'object') throw new S3Error('PreconditionFailed', { detail: { Condition: verdict.failed } });
-  const answered = answerHeaders(call, object, undefined);
-  if (verdict === 'unchanged') {
-    const { etag, 'last-modified': lastModified } = answered;
-    return { object, answer: { status: 304, headers: { etag, 'last-modified': lastModified } as Record<string, string> }, range: undefined };
-  }
+  if (verdict === 'unchanged') return { object, answer: { status: 304, headers: validators(object) }, range: undefined };
   const part = requestedPart(call, object);
   const range = part ?? requestedRange(headers.range, object.size);
-  if (range === undefined) return { object, answer: { status: 200, headers: answered }, range };
+  if (range === undefined) return { object, answer: { status: 200, headers: answerHeaders(call, object, undefined) }, range };
   const count = part === undefined || object.multipart === null ? {} : { 'x-amz-mp-parts-count': String(object.multipart.partSizes.length) };
   return { object, answer: { status: 206, headers: { ...answerHeaders(call, object, range), ...count } }, range };
 }

@@ -36,6 +36,8 @@ async function answer(request: FastifyRequest, surface: S3Surface): Promise<S3An
   const { raw } = request;
   const url = splitUrl(receivedUrl(raw));
   const { target, query } = parseTarget({ ...url, host: raw.headers.host ?? '' }, surface.apiHosts);
+  // Signature V2, which boto3 and version 1 of the AWS CLI still presign with unless told `signature_version = s3v4`.
+  if (query.has('AWSAccessKeyId')) throw new AuthFailure('unsupported-algorithm');
   const signer = await surface.authenticator.identify(raw, 's3');
   requireSignedHeaders(request, signer.claim);
   const payloadHash = declaredPayloadHash(raw, signer.claim);

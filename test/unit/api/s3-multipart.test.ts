@@ -133,6 +133,7 @@ describe('multipart uploads through the AWS SDK', () => {
     await assert.rejects(complete(upload, [first, { ...second, ETag: first.ETag }]), { name: 'InvalidPart' });
     await assert.rejects(complete(upload, [...parts, { ETag: first.ETag, PartNumber: 4 }]), { name: 'InvalidPart' });
     await assert.rejects(complete(upload, []), { name: 'MalformedXML' });
+    await assert.rejects(complete(upload, Array.from({ length: 10_001 }, (_, n) => ({ PartNumber: n + 1, ETag: first.ETag }))), { name: 'MalformedXML' });
     await assert.rejects(complete(upload, parts, { MpuObjectSize: 5 }), { name: 'InvalidRequest' });
     const fourth = await part(upload, 4);
     await assert.rejects(complete(upload, [first, third, { ...fourth, PartNumber: 4 }]), (error: sdk.S3ServiceException & { ProposedSize?: string }) => error.name === 'EntityTooSmall' && error.ProposedSize === String(MIB));

@@ -157,6 +157,22 @@ describe('objects through the AWS SDK', () => {
     }
   });
 
+  test('an empty object is copied too, and may be a part', async () => {
+    await put('empty', '');
+    const { CopyObjectResult } = await copy('empty too', `${Bucket}/empty`, { ChecksumAlgorithm: 'SHA256' });
+    assert.equal(CopyObjectResult!.ChecksumSHA256, createHash('sha256').digest('base64'));
+    const upload = { Bucket, Key: 'of nothing', UploadId: (await bed.s3.send(new sdk.CreateMultipartUploadCommand({ Bucket, Key: 'of nothing' }))).UploadId };
+    const { CopyPartResult } = await bed.s3.send(new sdk.UploadPartCopyCommand({ ...upload, PartNumber: 1, CopySource: `${Bucket}/empty` }));
+    await bed.s3.send(new sdk.CompleteMultipartUploadCommand({ ...upload, MultipartUpload: { Parts: [{ PartNumber: 1, ETag: CopyPartResult!.ETag }] } }));
+    assert.equal((await get('of nothing')).text, '');
+  });
+
+  test('a link that is signed with version 2 is refused in S3\'s words', async () => {
+    const answer = await fetch(`${bed.origin}/${Bucket}/k?AWSAccessKeyId=AKIA&Signature=x%3D&Expires=4000000000`);
+    assert.equal(answer.status, 400);
+    assert.match(await answer.text(), /<Message>The authorization mechanism you have provided is not supported\. Please use AWS4-HMAC-SHA256\.</);
+  });
+
   test('the owner that a client expects is the account', async () => {
     await put('owned', 'x', { ExpectedBucketOwner: '000000000000' });
     await assert.rejects(head('owned', { ExpectedBucketOwner: '111111111111' }), isStatus(403));

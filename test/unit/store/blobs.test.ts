@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -60,6 +60,26 @@ test('remove frees one name; a retained one keeps the bytes', async () => {
   assert.equal((await bytesOf(blobs.read(retained))).toString(), 'bytes');
   assert.equal(await blobs.retain(blobId), undefined);
   await assert.rejects(bytesOf(blobs.read(blobId)), { code: 'ENOENT' });
+});
+
+test('joined, blobs are one file, one after the other; they stay, and one that is gone leaves nothing', async () => {
+  const folder = freshFolder();
+  const blobs = await openBlobs(folder);
+  const pieces = [Buffer.alloc(3_000_000, 'a'), Buffer.alloc(0), Buffer.alloc(1_048_576, 'b')];
+  const ids: string[] = [];
+  for (const piece of pieces) ids.push((await blobs.write(Readable.from([piece]))).blobId);
+  const whole = await blobs.join(ids);
+  assert.ok(whole !== undefined);
+  assert.deepEqual(readFileSync(blobs.path(whole)), Buffer.concat(pieces));
+  assert.equal(statSync(blobs.path(whole)).mode & 0o777, 0o600);
+  const second = await blobs.join([ids[0]!]);
+  assert.ok(second !== undefined && second !== ids[0]);
+  assert.equal(statSync(blobs.path(second)).ino, statSync(blobs.path(ids[0]!)).ino, 'one alone is not copied');
+  await blobs.remove(ids[2]!);
+  const before = readdirSync(folder).length;
+  assert.equal(await blobs.join(ids), undefined);
+  assert.equal(await blobs.join([ids[2]!]), undefined);
+  assert.equal(readdirSync(folder).length, before);
 });
 
 test('told what is referred to, opening removes the orphans and nothing else', async () => {
