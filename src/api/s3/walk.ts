@@ -1,5 +1,8 @@
 /** How S3 lists: keys in order, with those rolled up that have a delimiter after the prefix, in pages. */
 
+/** Behind a common prefix what was fetched is thrown away: with a delimiter, batches begin small and grow while nothing is rolled up. */
+const FIRST_BATCH = 16;
+
 /** Where a listing goes on: after an item, or after all keys with a common prefix. */
 export type Position = readonly ['item', key: string, id: string] | readonly ['prefix', prefix: string];
 
@@ -47,10 +50,12 @@ export async function walk<T extends { readonly key: string }>(request: WalkRequ
   const commonPrefixes: string[] = [];
   if (request.limit === 0) return { items, commonPrefixes, next: null };
   let from = request.from;
+  let batchSize = request.delimiter === '' ? Infinity : FIRST_BATCH;
   for (;;) {
     const room = request.limit - items.length - commonPrefixes.length;
+    const wanted = Math.min(room + 1, batchSize);
     const after = from[0] === 'item' ? { key: from[1], id: from[2] } : { key: afterAllWith(from[1]), id: '' };
-    const batch = await fetch(after, room + 1);
+    const batch = await fetch(after, wanted);
     if (batch.length === 0) return { items, commonPrefixes, next: null };
     if (room === 0) return { items, commonPrefixes, next: from };
     let jumped = false;
@@ -66,6 +71,9 @@ export async function walk<T extends { readonly key: string }>(request: WalkRequ
         break;
       }
     }
-    if (!jumped) return { items, commonPrefixes, next: batch.length > room ? from : null };
+    if (jumped) batchSize = FIRST_BATCH;
+    else if (batch.length > room) return { items, commonPrefixes, next: from };
+    else if (batch.length < wanted) return { items, commonPrefixes, next: null };
+    else batchSize *= 2;
   }
 }
