@@ -1,6 +1,12 @@
 /** Ports of the object store: buckets, objects and multipart uploads in the store, their bytes in files. */
 import type { Readable } from 'node:stream';
 
+/** Checksums that S3 clients send, by the names that S3 has for them (S3 User Guide, "Checking object integrity"). */
+export const CHECKSUM_ALGORITHMS = ['CRC32', 'CRC32C', 'CRC64NVME', 'SHA1', 'SHA256'] as const;
+export type ChecksumAlgorithm = (typeof CHECKSUM_ALGORITHMS)[number];
+/** Base64 values by algorithm; a composite one ends in `-<parts>`. */
+export type Checksums = { readonly [A in ChecksumAlgorithm]?: string | undefined };
+
 /** Whether a checksum is of all bytes, or of the checksums of the parts (S3 User Guide, "Checksums for multipart uploads"). */
 export type ChecksumType = 'FULL_OBJECT' | 'COMPOSITE';
 
@@ -22,8 +28,7 @@ export interface StoredObject extends ObjectDescription {
   readonly size: number;
   /** Hex MD5, without quotes; of a multipart upload, the MD5 of its parts' MD5s and `-<parts>`. */
   readonly etag: string;
-  /** Base64 checksums by algorithm name (`CRC32`, `CRC32C`, `SHA1`, `SHA256`, `CRC64NVME`); a composite one ends in `-<parts>`. */
-  readonly checksums: Readonly<Record<string, string>>;
+  readonly checksums: Checksums;
   readonly checksumType: ChecksumType;
   readonly modifiedAtMs: number;
   /** The multipart upload that made it; null for one that came whole. */
@@ -74,7 +79,7 @@ export interface MultipartUpload extends ObjectDescription {
   /** Ids of one key sort by the time that they began. */
   readonly uploadId: string;
   /** The checksum that the object will have; null where none was asked for. */
-  readonly checksum: { readonly algorithm: string; readonly type: ChecksumType } | null;
+  readonly checksum: { readonly algorithm: ChecksumAlgorithm; readonly type: ChecksumType } | null;
   readonly startedAtMs: number;
 }
 
@@ -85,7 +90,7 @@ export interface UploadedPart {
   readonly size: number;
   /** Hex MD5, without quotes. */
   readonly etag: string;
-  readonly checksums: Readonly<Record<string, string>>;
+  readonly checksums: Checksums;
   readonly modifiedAtMs: number;
 }
 

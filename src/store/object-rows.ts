@@ -1,10 +1,13 @@
 /** Rows of objects, uploads and parts into records and back. */
 import { z } from 'zod';
-import type { ListedObject, MultipartUpload, StoredObject, UploadedPart } from '../domain/object-store.ts';
+import { CHECKSUM_ALGORITHMS } from '../domain/object-store.ts';
+import type { Checksums, ListedObject, MultipartUpload, StoredObject, UploadedPart } from '../domain/object-store.ts';
 import { count, json, jsonOrNull, reader, texts, timeMs } from './rows.ts';
 import type { ObjectTable, PartTable, UploadTable } from './tables.ts';
 
 const checksumType = z.enum(['FULL_OBJECT', 'COMPOSITE']);
+const algorithm = z.enum(CHECKSUM_ALGORITHMS);
+const checksums: z.ZodType<Checksums> = z.partialRecord(algorithm, z.string());
 
 const description = { contentType: z.string(), systemMetadata: json(texts), metadata: json(texts) };
 
@@ -12,7 +15,7 @@ const listed = {
   key: z.string(),
   size: count,
   etag: z.string(),
-  checksums: json(texts),
+  checksums: json(checksums),
   checksumType,
   modifiedAtMs: timeMs,
 };
@@ -30,7 +33,7 @@ const uploadRow: z.ZodType<MultipartUpload> = z.object({
   bucket: z.string(),
   key: z.string(),
   uploadId: z.string(),
-  checksum: json(z.object({ algorithm: z.string(), type: checksumType })).nullable(),
+  checksum: json(z.object({ algorithm, type: checksumType })).nullable(),
   startedAtMs: timeMs,
 });
 
@@ -39,7 +42,7 @@ const partRow: z.ZodType<UploadedPart> = z.object({
   blobId: z.string(),
   size: count,
   etag: z.string(),
-  checksums: json(texts),
+  checksums: json(checksums),
   modifiedAtMs: timeMs,
 });
 

@@ -2,9 +2,8 @@
 import { createHash } from 'node:crypto';
 import type { Readable } from 'node:stream';
 import { crc32 } from 'node:zlib';
-
-export const CHECKSUM_ALGORITHMS = ['CRC32', 'CRC32C', 'CRC64NVME', 'SHA1', 'SHA256'] as const;
-export type ChecksumAlgorithm = (typeof CHECKSUM_ALGORITHMS)[number];
+import { CHECKSUM_ALGORITHMS } from '../../domain/object-store.ts';
+import type { ChecksumAlgorithm } from '../../domain/object-store.ts';
 
 /** Bytes of a value of each. */
 const SIZES: { readonly [A in ChecksumAlgorithm]: number } = { CRC32: 4, CRC32C: 4, CRC64NVME: 8, SHA1: 20, SHA256: 32 };

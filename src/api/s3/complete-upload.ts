@@ -3,12 +3,12 @@ import { createHash } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
 import type { TLSSocket } from 'node:tls';
 import { z } from 'zod';
-import type { MultipartUpload, StoredObject, UploadedPart, WriteCondition } from '../../domain/object-store.ts';
+import { CHECKSUM_ALGORITHMS } from '../../domain/object-store.ts';
+import type { ChecksumAlgorithm, MultipartUpload, StoredObject, UploadedPart, WriteCondition } from '../../domain/object-store.ts';
 import { uriEncode } from '../../lib/sigv4.ts';
 import { xmlAnswer } from './call.ts';
 import type { S3Answer, S3Call } from './call.ts';
-import { CHECKSUM_ALGORITHMS, checksumHeader, isCrc, startChecksum } from './checksums.ts';
-import type { ChecksumAlgorithm } from './checksums.ts';
+import { checksumHeader, isCrc, startChecksum } from './checksums.ts';
 import { entityTag, writeCondition } from './conditions.ts';
 import { combineCrcs } from './crc-combine.ts';
 import { requireDocument, xmlText } from './document.ts';
@@ -132,7 +132,7 @@ interface Assembly {
 /** The checksum of the object from those of its parts, compared with the one that the client declares. */
 function checksumOfObject(headers: IncomingHttpHeaders, { upload, parts, listed }: Assembly): Pick<StoredObject, 'checksums' | 'checksumType'> {
   const declared = CHECKSUM_ALGORITHMS.find((each) => headers[checksumHeader(each)] !== undefined);
-  const algorithm = (upload.checksum?.algorithm as ChecksumAlgorithm | undefined) ?? declared;
+  const algorithm = upload.checksum?.algorithm ?? declared;
   if (algorithm === undefined) return { checksums: {}, checksumType: 'FULL_OBJECT' };
   const checksumType = upload.checksum?.type ?? 'FULL_OBJECT';
   const askedType = headers['x-amz-checksum-type'] ?? checksumType;

@@ -1,9 +1,8 @@
 /** Copies inside the store: Amazon S3 API Reference, CopyObject. A copy of a whole object is a second name of its bytes. */
-import type { StoredObject } from '../../domain/object-store.ts';
+import type { ChecksumAlgorithm, StoredObject } from '../../domain/object-store.ts';
 import { xmlAnswer } from './call.ts';
 import type { ObjectStore, S3Answer, S3Call } from './call.ts';
 import { checksumOf } from './checksums.ts';
-import type { ChecksumAlgorithm } from './checksums.ts';
 import { COPY_SOURCE_PREFIX, judge, writeCondition } from './conditions.ts';
 import { askedAlgorithm, checksumElements, describedBy } from './object-headers.ts';
 import { findObject, openBlob, requireBucket, whileReplaced } from './reading.ts';
@@ -11,7 +10,7 @@ import { S3Error } from './s3-error.ts';
 import { checkKey, commit } from './writing.ts';
 import { element, isoTime, xmlDocument } from './xml.ts';
 
-type Checksums = Pick<StoredObject, 'checksums' | 'checksumType'>;
+type CopiedChecksums = Pick<StoredObject, 'checksums' | 'checksumType'>;
 
 export async function copyObject(call: S3Call<'object'>): Promise<S3Answer> {
   const { store, target, request } = call;
@@ -89,7 +88,7 @@ function checkCopy({ store, target, request }: S3Call<'object'>, { source, repla
 }
 
 /** Those of the source, or the one that is asked for; undefined where the bytes are gone. */
-async function checksumsOfCopy(store: ObjectStore, source: StoredObject, asked: ChecksumAlgorithm | undefined): Promise<Checksums | undefined> {
+async function checksumsOfCopy(store: ObjectStore, source: StoredObject, asked: ChecksumAlgorithm | undefined): Promise<CopiedChecksums | undefined> {
   const { checksums, checksumType } = source;
   if (asked === undefined) return { checksums, checksumType };
   const kept = checksums[asked];

@@ -3,11 +3,10 @@
  * AbortMultipartUpload. Each part is a blob of its own.
  */
 import { Readable } from 'node:stream';
-import type { ChecksumType, MultipartUpload, StoredObject, UploadedPart } from '../../domain/object-store.ts';
+import type { ChecksumAlgorithm, ChecksumType, MultipartUpload, StoredObject, UploadedPart } from '../../domain/object-store.ts';
 import { xmlAnswer } from './call.ts';
 import type { S3Answer, S3Call, S3Request } from './call.ts';
 import { isCrc, startChecksum } from './checksums.ts';
-import type { ChecksumAlgorithm } from './checksums.ts';
 import { copyResult, findCopySource } from './copy.ts';
 import { askedAlgorithm, checksumHeaders, describedBy } from './object-headers.ts';
 import type { ByteRange } from './object-headers.ts';
@@ -76,7 +75,7 @@ export async function uploadPart(call: S3Call<'object'>): Promise<S3Answer> {
 /** A checksum of the whole object is computed where the client leaves it out; one of parts it has to send itself. */
 function checksumToTake(expected: MultipartUpload['checksum'], declared: ChecksumAlgorithm | undefined): ChecksumAlgorithm | undefined {
   if (expected === null) return undefined;
-  const algorithm = expected.algorithm as ChecksumAlgorithm;
+  const algorithm = expected.algorithm;
   if (declared === algorithm || (declared === undefined && expected.type === 'FULL_OBJECT')) return algorithm;
   throw new S3Error('InvalidRequest', {
     message: `Checksum Type mismatch occurred, expected checksum Type: ${algorithm.toLowerCase()}, actual checksum Type: ${declared?.toLowerCase() ?? 'null'}`,
@@ -91,15 +90,15 @@ export async function uploadPartCopy(call: S3Call<'object'>): Promise<S3Answer> 
     const object = await findCopySource(call);
     return openBlob(store, object.blobId, copiedRange(call, object));
   });
-  const checksums: Record<string, string> = {};
-  const { blobId, size, md5 } = await writeBlob(store, Readable.from(summed(source, { algorithm: checksum?.algorithm as ChecksumAlgorithm | undefined, checksums })));
+  const checksums: { [A in ChecksumAlgorithm]?: string } = {};
+  const { blobId, size, md5 } = await writeBlob(store, Readable.from(summed(source, { algorithm: checksum?.algorithm, checksums })));
   const part: UploadedPart = { partNumber, blobId, size, etag: md5, checksums, modifiedAtMs: store.clock.nowMs() };
   await commit(call, { blobId, write: () => store.uploads.putPart(uploadId, part) });
   return xmlAnswer(copyResult('CopyPartResult', part));
 }
 
 /** Passes a stream on, and takes its checksum on the way. */
-async function* summed(stream: Readable, sum: { algorithm: ChecksumAlgorithm | undefined; checksums: Record<string, string> }): AsyncGenerator<Buffer> {
+async function* summed(stream: Readable, sum: { algorithm: ChecksumAlgorithm | undefined; checksums: { [A in ChecksumAlgorithm]?: string } }): AsyncGenerator<Buffer> {
   const running = sum.algorithm && startChecksum(sum.algorithm);
   for await (const chunk of stream) {
     running?.update(chunk as Buffer);

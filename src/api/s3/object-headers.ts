@@ -1,9 +1,9 @@
 /** Headers of objects: what a client says of one, and what it hears. S3 User Guide, "Working with object metadata". */
 import type { IncomingHttpHeaders } from 'node:http';
-import type { ObjectDescription, StoredObject } from '../../domain/object-store.ts';
+import { CHECKSUM_ALGORITHMS } from '../../domain/object-store.ts';
+import type { ChecksumAlgorithm, ObjectDescription, StoredObject } from '../../domain/object-store.ts';
 import type { S3Call } from './call.ts';
-import { CHECKSUM_ALGORITHMS, checksumHeader } from './checksums.ts';
-import type { ChecksumAlgorithm } from './checksums.ts';
+import { checksumHeader } from './checksums.ts';
 import { S3Error } from './s3-error.ts';
 import { element } from './xml.ts';
 

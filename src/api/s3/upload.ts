@@ -7,12 +7,14 @@ import { createHash } from 'node:crypto';
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { Transform, pipeline } from 'node:stream';
 import type { Readable, TransformCallback } from 'node:stream';
+import { CHECKSUM_ALGORITHMS } from '../../domain/object-store.ts';
+import type { ChecksumAlgorithm, Checksums } from '../../domain/object-store.ts';
 import { UNSIGNED_PAYLOAD, constantTimeEqual, queryPairs } from '../../lib/sigv4.ts';
 import { receivedUrl, splitUrl } from '../authentication.ts';
 import type { KnownSigner, SignatureClaim } from '../authentication.ts';
 import { AwsChunkedDecoder } from './aws-chunked.ts';
-import { CHECKSUM_ALGORITHMS, algorithmOfHeader, checksumHeader, isChecksumValue, startChecksum } from './checksums.ts';
-import type { ChecksumAlgorithm, RunningChecksum } from './checksums.ts';
+import { algorithmOfHeader, checksumHeader, isChecksumValue, startChecksum } from './checksums.ts';
+import type { RunningChecksum } from './checksums.ts';
 import { S3Error } from './s3-error.ts';
 
 /** Values of `x-amz-content-sha256` that announce an `aws-chunked` body. */
@@ -42,7 +44,7 @@ export interface UploadOptions {
 /** A checked body. `checksums` is complete when the stream has ended. */
 export interface Upload {
   readonly stream: Readable;
-  readonly checksums: Readonly<Record<string, string>>;
+  readonly checksums: Checksums;
 }
 
 /**
@@ -183,7 +185,7 @@ interface Expectations {
 
 /** Passes data on; fails at its end (or as soon as it is too long) where it is not what was declared. */
 class PayloadCheck extends Transform {
-  readonly checksums: Record<string, string> = {};
+  readonly checksums: { [A in ChecksumAlgorithm]?: string } = {};
   readonly #expected: Expectations;
   readonly #sha256 = createHash('sha256');
   readonly #md5 = createHash('md5');

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import * as sdk from '@aws-sdk/client-s3';
+import type { ChecksumAlgorithm } from '../../../src/domain/object-store.ts';
 import { startChecksum } from '../../../src/api/s3/checksums.ts';
-import type { ChecksumAlgorithm } from '../../../src/api/s3/checksums.ts';
 import { someBytes, startApi } from './bed.ts';
 import type { ApiBed } from './bed.ts';
 
