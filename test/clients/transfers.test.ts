@@ -75,7 +75,7 @@ for (const { name, argv, skip } of CLIS) {
   describe(`the AWS CLI, ${name}`, { skip }, () => {
     let ground: Ground;
     const aws = (...args: readonly string[]) => run([...argv, 's3', ...args], ground);
-    const path = (name_: string) => join(ground.folder, name_);
+    const path = (file: string) => join(ground.folder, file);
     before(async () => {
       ground = await prepare();
     });
