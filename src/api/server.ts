@@ -97,6 +97,9 @@ export function createApi(adapters: ApiAdapters): FastifyInstance {
   const authenticator = new Authenticator({ accessKeys: adapters.store.accessKeys, clock: adapters.clock, realm: adapters.realm });
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-amzn-requestid', request.id);
+    // RFC 9112, 3.2: one Host, neither none nor several.
+    if (request.raw.headersDistinct['host']?.length !== 1) return sendLambdaError(unparseable(), request, reply.header('connection', 'close'));
+    return undefined;
   });
   app.addHook('onResponse', async (request, reply) => {
     const path = splitUrl(request.originalUrl).path;
@@ -151,7 +154,8 @@ function unknownService(request: FastifyRequest): ApiError {
 }
 
 function createServer(adapters: ApiAdapters, limits: ApiLimits): FastifyInstance {
-  const node = { maxHeaderSize: limits.maxHeaderBytes, headersTimeout: limits.headersTimeoutMs };
+  // Node would refuse a request without Host by itself, with no request id.
+  const node = { maxHeaderSize: limits.maxHeaderBytes, headersTimeout: limits.headersTimeoutMs, requireHostHeader: false };
   const options: FastifyHttpOptions<Server> = {
     loggerInstance: adapters.log,
     logController: new LogController({ disableRequestLogging: true }),
@@ -161,6 +165,8 @@ function createServer(adapters: ApiAdapters, limits: ApiLimits): FastifyInstance
     requestTimeout: limits.requestTimeoutMs,
     keepAliveTimeout: limits.keepAliveMs,
     forceCloseConnections: 'idle',
+    // What has come before the end is answered, in AWS's words and not in the framework's.
+    return503OnClosing: false,
     exposeHeadRoutes: false,
     routerOptions: { maxParamLength: limits.maxHeaderBytes },
     rewriteUrl: surfaceUrl,
@@ -174,6 +180,8 @@ function createServer(adapters: ApiAdapters, limits: ApiLimits): FastifyInstance
   const transport = adapters.tls === undefined ? { http: node } : ({ https: { ...node, ...adapters.tls } } as object);
   const app: FastifyInstance = fastify({ ...options, ...transport });
   app.server.maxConnections = limits.maxConnections;
+  // Node's own answer to an expectation that it does not know would have no request id; RFC 9110, 10.1.1, lets it be ignored.
+  app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response));
   return app;
 }
 

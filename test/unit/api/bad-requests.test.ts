@@ -99,16 +99,21 @@ describe('what no SDK would send', () => {
     ['content-length and chunks', 'POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n', 400],
     ['a negative length', 'POST / HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\n', 400],
     ['no host', 'GET / HTTP/1.1\r\n\r\n', 400],
+    ['two hosts', 'GET / HTTP/1.1\r\nhost: x\r\nhost: y\r\n\r\n', 400],
     ['an unknown method', 'BREW / HTTP/1.1\r\nhost: x\r\n\r\n', 400],
     ['a method that nobody serves', 'PROPFIND / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n', 405],
     ['an absolute URL', 'GET http://x/y HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n', 400],
     ['OPTIONS *', 'OPTIONS * HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n', 400],
+    ['an expectation that nobody knows', 'GET /2025-09-09/microvms HTTP/1.1\r\nhost: x\r\nexpect: wonders\r\nconnection: close\r\n\r\n', 403],
+    ['HTTP/2 by prior knowledge', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 400],
     ['an upgrade', 'GET /2025-09-09/microvms HTTP/1.1\r\nhost: x\r\nconnection: upgrade, close\r\nupgrade: websocket\r\n\r\n', 403],
   ];
   for (const [title, bytes, status] of wire) {
     test(`bytes: ${title} is ${status}`, { timeout: 10_000 }, async () => {
       const answer = await bed.raw(bytes);
       assert.match(answer, new RegExp(`^HTTP/1.1 ${status} `), answer);
+      assert.match(answer, /^x-amzn-requestid: \S+\r$/im);
+      assert.match(answer, /^x-amzn-errortype: \w+\r$/im);
       assert.doesNotMatch(answer, /node_modules|\.ts:/);
       await assertAlive();
     });
