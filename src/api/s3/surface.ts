@@ -1,7 +1,7 @@
 /** The S3 surface over HTTP: target of a request, authentication, operation, errors as XML. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { AuthFailure, receivedUrl, splitUrl } from '../authentication.ts';
-import type { Authenticator, SignatureClaim } from '../authentication.ts';
+import { receivedUrl, splitUrl } from '../authentication.ts';
+import type { Authenticator } from '../authentication.ts';
 import type { ObjectStore, S3Answer } from './call.ts';
 import { operate } from './operations.ts';
 import { S3Error, S3_ERRORS, renderS3Error, s3Error } from './s3-error.ts';
@@ -39,21 +39,12 @@ async function answer(request: FastifyRequest, surface: S3Surface): Promise<S3An
   // Signature V2, which boto3 and version 1 of the AWS CLI still presign with unless told `signature_version = s3v4`.
   if (query.has('AWSAccessKeyId')) throw new AuthFailure('unsupported-algorithm');
   const signer = await surface.authenticator.identify(raw, 's3');
-  requireSignedHeaders(request, signer.claim);
   const payloadHash = declaredPayloadHash(raw, signer.claim);
   surface.authenticator.verify(raw, signer, payloadHash);
   const owner = raw.headers['x-amz-expected-bucket-owner'];
   if (owner !== undefined && owner !== surface.realm.account) throw new S3Error('AccessDenied');
   const upload = (options: UploadOptions = {}) => openUpload(raw, signer, { ...options, payloadHash, limits: surface.limits });
   return operate(request.method, { store: surface, target, query, request: raw, upload });
-}
-
-/** S3 API Reference, "Create a canonical request": every `x-amz-…` header must be signed (the payload hash is so anyway). */
-function requireSignedHeaders({ headers }: FastifyRequest, claim: SignatureClaim): void {
-  const unsigned = Object.keys(headers).filter(
-    (name) => name.startsWith('x-amz-') && name !== 'x-amz-content-sha256' && !claim.signedHeaders.includes(name),
-  );
-  if (unsigned.length > 0) throw new AuthFailure('headers-not-signed', unsigned.join(', '));
 }
 
 function sendAnswer({ status, headers, body }: S3Answer, reply: FastifyReply): FastifyReply {
