@@ -114,7 +114,7 @@ export function jsonMembers(body: Buffer): Record<string, unknown> {
  * The parameters of a query that an operation knows; others are ignored.
  * @throws ApiError SerializationException where it is broken, or a value holds a bare `=` (section 1.7)
  */
-export function queryMembers(query: string, names: readonly string[]): Record<string, string> {
+function queryMembers(query: string, names: readonly string[]): Record<string, string> {
   const members: Record<string, string> = {};
   for (const [name, value] of knownPairs(query, names)) members[name] = value;
   return members;
@@ -124,7 +124,7 @@ export function queryMembers(query: string, names: readonly string[]): Record<st
  * Likewise for parameters that may be repeated: all values of each, in order.
  * @throws ApiError SerializationException as {@link queryMembers}
  */
-export function queryLists(query: string, names: readonly string[]): Record<string, string[]> {
+function queryLists(query: string, names: readonly string[]): Record<string, string[]> {
   const lists: Record<string, string[]> = {};
   for (const [name, value] of knownPairs(query, names)) (lists[name] ??= []).push(value);
   return lists;

@@ -133,7 +133,7 @@ describe('what AWS was recorded to answer', () => {
   const configOf = () => ({ ...imageConfig(), baseImageArn: AL2023, baseImageVersion: null });
 
   for (const [situation, command, [status, exception], text] of RECORDED) {
-    test(situation, async () => {
+    test(`recorded: ${situation}`, async () => {
       const error = await api.lambda.send(command as sdk.GetMicrovmCommand).then(
         () => assert.fail('it was accepted'),
         (refusal: sdk.LambdaMicrovmsServiceException) => refusal,
