@@ -3,6 +3,7 @@ import { ApiError, unparseable } from '../contract/exceptions.ts';
 import type { ExceptionName } from '../contract/exceptions.ts';
 import type { ErrorKind } from '../domain/errors.ts';
 import { isLullError } from '../domain/errors.ts';
+import { QUOTA_SERVICE_CODE } from '../domain/quotas.ts';
 import { AuthFailure } from './authentication.ts';
 import type { AuthReason } from './authentication.ts';
 
@@ -91,6 +92,7 @@ export function lambdaError(error: unknown): ApiError {
   if (isLullError(error)) {
     return new ApiError(EXCEPTION_OF[error.kind], error.message, {
       subject: error.subject,
+      quota: error.quotaCode === undefined ? undefined : { serviceCode: QUOTA_SERVICE_CODE, quotaCode: error.quotaCode },
       cause: error.cause,
       ...(error.kind === 'throttled' ? { retryAfterSeconds: THROTTLE_SECONDS } : {}),
     });

@@ -18,6 +18,7 @@ import type { Handler, HandlerContext, HandlersOf } from './handlers.ts';
 import { imageHandlers } from './image-handlers.ts';
 import { lambdaError } from './lambda-errors.ts';
 import { microvmHandlers } from './microvm-handlers.ts';
+import type { RateLimits } from './rate-limits.ts';
 import { inputMembers, readBody } from './request-body.ts';
 import type { BodyLimits } from './request-body.ts';
 import { requireSignature } from './signed-requests.ts';
@@ -29,6 +30,7 @@ const HANDLERS: HandlersOf<OperationName> = { ...microvmHandlers, ...imageHandle
 export interface LambdaSurface {
   readonly authenticator: Authenticator;
   readonly context: HandlerContext;
+  readonly rateLimits: RateLimits;
   readonly bodyLimits: BodyLimits;
 }
 
@@ -51,19 +53,21 @@ export function addLambdaSurface(app: FastifyInstance, surface: LambdaSurface): 
   app.addContentTypeParser('*', (_request: FastifyRequest, payload: IncomingMessage) => readBody(payload, surface.bodyLimits));
   app.setErrorHandler((error, request, reply) => sendLambdaError(error, request, reply));
   requireSignature(app, surface.authenticator, { service: LAMBDA_SERVICE, isOpen });
-  for (const name of OPERATION_NAMES) addOperation(app, name, surface.context);
+  for (const name of OPERATION_NAMES) addOperation(app, name, surface);
   app.setNotFoundHandler((request, reply) => sendLambdaError(unknownOperation(request), request, reply));
 }
 
 const NO_CONTENT = 204;
 
-function addOperation<O extends OperationName>(app: FastifyInstance, name: O, context: HandlerContext): void {
+function addOperation<O extends OperationName>(app: FastifyInstance, name: O, { context, rateLimits }: LambdaSurface): void {
   const operation: OperationContract = OPERATIONS[name];
   const handler: Handler<O> = HANDLERS[name];
   app.route({
     method: operation.method,
     url: routerPath(operation.path),
     handler: async (request, reply) => {
+      // Only signed calls come here: nobody else can use a rate up.
+      rateLimits.take(name);
       const answer = await handler(parseInput(INPUT_OF[name].input, inputMembers(request, operation), SENSITIVE_MEMBERS), context);
       if (operation.status === NO_CONTENT) return reply.code(NO_CONTENT).send();
       return reply.code(operation.status).header('content-type', 'application/json').send(JSON.stringify(answer));

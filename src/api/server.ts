@@ -15,6 +15,7 @@ import type { ControlPlane } from '../control/control-plane.ts';
 import type { Realm } from '../domain/ids.ts';
 import type { BlobStore } from '../domain/object-store.ts';
 import type { Clock, Random, Store } from '../domain/ports.ts';
+import type { Rates } from '../domain/quotas.ts';
 import { KeyedQueue } from '../lib/keyed-queue.ts';
 import { Authenticator, claimedService, splitUrl } from './authentication.ts';
 import { addExtensions } from './extension-routes.ts';
@@ -23,6 +24,7 @@ import { TARGET_HEADER, addJsonSurface } from './json-surface.ts';
 import { addLambdaSurface, sendLambdaError } from './lambda-surface.ts';
 import { logsService } from './logs-handlers.ts';
 import { addQuerySurface, isForm } from './query-surface.ts';
+import { RateLimits } from './rate-limits.ts';
 import { addS3Surface } from './s3/surface.ts';
 import type { BoundService, ServiceSurface } from './service-actions.ts';
 import { stsService } from './sts-handlers.ts';
@@ -75,6 +77,8 @@ export interface ApiAdapters {
   readonly limits?: Partial<ApiLimits>;
   /** Names under which the server is reached, for buckets in host names; {@link DEFAULT_API_HOSTS} where left out. */
   readonly apiHosts?: readonly string[];
+  /** Calls per second by operation; unlimited where left out. */
+  readonly rates?: Rates;
   /** PEM texts; plain HTTP where left out. */
   readonly tls?: { readonly cert: string | Buffer; readonly key: string | Buffer };
 }
@@ -108,7 +112,7 @@ export function createApi(adapters: ApiAdapters): FastifyInstance {
   app.register(
     async (scope) => {
       const bodyLimits = { maxBytes: limits.maxJsonBytes, timeoutMs: limits.jsonBodyTimeoutMs };
-      addLambdaSurface(scope, { authenticator, context: adapters, bodyLimits });
+      addLambdaSurface(scope, { authenticator, context: adapters, rateLimits: new RateLimits(adapters.rates ?? new Map(), adapters.clock), bodyLimits });
       addExtensions(scope, adapters.control);
     },
     { prefix: LAMBDA_SCOPE },

@@ -90,6 +90,7 @@ export class ApiError extends Error {
   readonly wireMessage: string | null;
   readonly subject: { readonly resourceType: string; readonly resourceId: string } | undefined;
   readonly retryAfterSeconds: number | undefined;
+  readonly quota: { readonly serviceCode: string; readonly quotaCode: string } | undefined;
 
   constructor(
     exception: ExceptionName,
@@ -97,6 +98,7 @@ export class ApiError extends Error {
     options: {
       subject?: { readonly resourceType: string; readonly resourceId: string } | undefined;
       retryAfterSeconds?: number;
+      quota?: { readonly serviceCode: string; readonly quotaCode: string } | undefined;
       cause?: unknown;
     } = {},
   ) {
@@ -105,6 +107,7 @@ export class ApiError extends Error {
     this.wireMessage = message;
     this.subject = options.subject;
     this.retryAfterSeconds = options.retryAfterSeconds;
+    this.quota = options.quota;
   }
 }
 
@@ -127,6 +130,7 @@ export function renderError(error: ApiError, family: ErrorFamily = 'microvms'): 
   const detail: Record<string, string | null> = {};
   for (const member of members) detail[member] = known[member] ?? null;
   if (error.subject !== undefined && 'resourceId' in detail) Object.assign(detail, error.subject);
+  if (error.quota !== undefined && 'quotaCode' in detail) Object.assign(detail, error.quota);
   const message = error.wireMessage === null ? { message: null } : { [messageMember]: error.wireMessage };
   return {
     status,

@@ -29,12 +29,19 @@ export class LullError extends Error {
   readonly subject: ErrorSubject | undefined;
   /** AWS's name for it, where the service in question has several for one kind (`DeleteConflict` beside `EntityAlreadyExists`). */
   readonly awsCode: string | undefined;
+  /** Of the quota that was reached (`src/domain/quotas.ts`). */
+  readonly quotaCode: string | undefined;
 
-  constructor(kind: ErrorKind, message: string, options: { cause?: unknown; subject?: ErrorSubject; awsCode?: string } = {}) {
+  constructor(
+    kind: ErrorKind,
+    message: string,
+    options: { cause?: unknown; subject?: ErrorSubject; awsCode?: string; quotaCode?: string } = {},
+  ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.kind = kind;
     this.subject = options.subject;
     this.awsCode = options.awsCode;
+    this.quotaCode = options.quotaCode;
   }
 }
 

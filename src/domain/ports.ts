@@ -62,13 +62,18 @@ export type MicrovmPatch = {
 };
 
 export interface ImageRepository {
-  /** @throws LullError validation `A MicroVM image with the name …` where the name is taken; not-found where a connector is not there */
-  insert(image: Image, first: ImageVersion): Promise<void>;
+  /**
+   * @param maximum how many images there may be then
+   * @throws LullError validation `A MicroVM image with the name …` where the name is taken; not-found where a connector is not there;
+   * quota-exceeded
+   */
+  insert(image: Image, first: ImageVersion, maximum?: number): Promise<void>;
   get(name: string): Promise<Image | undefined>;
   byClientToken(clientToken: string): Promise<Image | undefined>;
   /** In order of creation, newest first. `nameFilter` is a substring. */
   list(filter: { nameFilter?: string | undefined }, page: PageRequest): Promise<Page<Image>>;
-  addVersion(version: ImageVersion, imageState: ImageState): Promise<void>;
+  /** @param maximum how many versions the image may have then @throws LullError quota-exceeded */
+  addVersion(version: ImageVersion, imageState: ImageState, maximum?: number): Promise<void>;
   /** The version that a create or an update with this client token made. */
   versionByClientToken(clientToken: string): Promise<ImageVersion | undefined>;
   version(name: string, version: string): Promise<ImageVersion | undefined>;

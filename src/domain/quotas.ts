@@ -85,8 +85,11 @@ export function quotasOf({ limits, given }: QuotaChoice, hostMemoryMib: number):
   return Object.fromEntries(QUOTA_NAMES.map((name) => [name, valueOf(name)])) as Quotas;
 }
 
-/** Calls per second by operation, as far as they are limited. */
-export function ratesOf(quotas: Quotas): ReadonlyMap<string, { readonly perSecond: number; readonly quotaCode: string }> {
+/** Calls per second by operation, with the code of the quota; what is not in it is not limited. */
+export type Rates = ReadonlyMap<string, { readonly perSecond: number; readonly quotaCode: string }>;
+
+/** The rates among the quotas in force. */
+export function ratesOf(quotas: Quotas): Rates {
   const rates = QUOTA_NAMES.flatMap((name) => {
     const row: QuotaRow = QUOTAS[name];
     const perSecond = quotas[name];

@@ -3,6 +3,7 @@
  * `aws-lambda-microvms.md` (the contract reference) stands beside each.
  */
 import { LullError } from './errors.ts';
+import { QUOTAS, type QuotaName } from './quotas.ts';
 
 /** Section 1.6. */
 export const imageNotFound = (imageArn: string) =>
@@ -53,13 +54,26 @@ export const microvmTerminated = (microvmId: string) =>
 export const tokenTooLong = (minutes: number) =>
   new LullError('validation', `ExpirationMinutes ${minutes} exceeded max allowed of 60.`);
 
+const quotaReached = (quota: QuotaName, message: string) => new LullError('quota-exceeded', message, { quotaCode: QUOTAS[quota].code });
+
 /** Section 1.6. */
 export const memoryQuotaReached = () =>
-  new LullError('quota-exceeded', 'The base maximum allocated memory limit has been reached for this account.');
+  quotaReached('memory', 'The base maximum allocated memory limit has been reached for this account.');
 
 /** Section 1.6 records only that the message names the maximum. */
 export const tooManyBuilds = (maximum: number) =>
-  new LullError('quota-exceeded', `The maximum number of concurrent MicroVM image builds (${maximum}) has been reached.`);
+  quotaReached('builds', `The maximum number of concurrent MicroVM image builds (${maximum}) has been reached.`);
+
+/** Section 7.2 has the quota; no text is recorded. */
+export const tooManyImages = (maximum: number) =>
+  quotaReached('images', `The maximum number of MicroVM images (${maximum}) has been reached for this account.`);
+
+/** Section 7.2 has the quota; no text is recorded. */
+export const tooManyVersions = (imageArn: string, maximum: number) =>
+  quotaReached('versions', `The maximum number of versions (${maximum}) has been reached for the MicroVM image ${imageArn}.`);
+
+/** The words of AWS's front door; the recorded operations (section 7.2) show no other. */
+export const rateExceeded = (quotaCode: string) => new LullError('throttled', 'Rate exceeded', { quotaCode });
 
 /** Section 1.6. */
 export const memorySizeUnsupported = (mib: number, baseImageArn: string, supported: readonly number[]) =>

@@ -10,7 +10,7 @@ import { createApi } from '../api/server.ts';
 import { createConnectorUseCases } from '../control/connectors/use-cases.ts';
 import type { ControlPlane } from '../control/control-plane.ts';
 import { createImageUseCases } from '../control/images/image-use-cases.ts';
-import { DEFAULT_IMAGE_LIMITS } from '../control/images/context.ts';
+import type { ImageLimits } from '../control/images/context.ts';
 import { managedImages } from '../control/images/managed.ts';
 import { createKeyUseCases } from '../control/keys.ts';
 import { LogCatalogue } from '../control/logs/log-catalogue.ts';
@@ -24,7 +24,7 @@ import { createTagUseCases } from '../control/tags.ts';
 import { LullError } from '../domain/errors.ts';
 import type { Realm } from '../domain/ids.ts';
 import type { Platform } from '../domain/platform.ts';
-import { quotasOf, type Quotas } from '../domain/quotas.ts';
+import { quotasOf, ratesOf, type Quotas } from '../domain/quotas.ts';
 import type { EndpointTokens } from '../domain/ports.ts';
 import { createBuildLogs } from '../image/build-log.ts';
 import { createBuildLogFiles } from '../image/build-log-files.ts';
@@ -221,9 +221,15 @@ function imageControl(stack: AsyncDisposableStack, ground: Ground, { layout, wor
     random: systemRandom,
     realm,
     passRole,
-    limits: DEFAULT_IMAGE_LIMITS,
+    limits: imageLimits(ground),
     managed: managedImages(realm, platform.baseImages),
   });
+}
+
+/** Builds that run count against the quota too. */
+function imageLimits({ options, quotas }: Ground): ImageLimits {
+  const buildsAtOnce = Math.min(options.buildsAtOnce, quotas.builds);
+  return { buildsAtOnce, buildsWaiting: quotas.builds - buildsAtOnce, images: quotas.images, versionsPerImage: quotas.versions };
 }
 
 type ControlParts = Omit<ControlPlane, 'microvms' | 'server'> & { readonly microvms: Microvms; readonly driver: Driver };
@@ -290,7 +296,7 @@ async function listenEndpoints(proxy: Proxy, options: ServerOptions): Promise<nu
 }
 
 async function listenApi(stack: AsyncDisposableStack, parts: Parts, endpointPort: number): Promise<string> {
-  const { options, realm, control, store, blobs, log } = parts;
+  const { options, realm, quotas, control, store, blobs, log } = parts;
   const certificate = options.apiCertificate;
   const api = createApi({
     control,
@@ -300,6 +306,7 @@ async function listenApi(stack: AsyncDisposableStack, parts: Parts, endpointPort
     clock: systemClock,
     random: systemRandom,
     realm,
+    rates: ratesOf(quotas),
     endpointHost: (endpointId) => `${endpointId}.${options.domain}${endpointPort === 443 ? '' : `:${endpointPort}`}`,
     ...(certificate === undefined ? {} : { tls: { cert: readFileSync(certificate.certPath), key: readFileSync(certificate.keyPath) } }),
   });

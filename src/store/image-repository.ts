@@ -1,11 +1,11 @@
 /** Images and their versions in SQL. */
-import { sql, type Insertable, type Kysely, type Selectable, type Transaction } from 'kysely';
+import { sql, type Insertable, type Kysely, type Selectable, type SelectQueryBuilder, type Transaction } from 'kysely';
 import { LullError } from '../domain/errors.ts';
 import type { Image, ImageState, ImageVersion, ImageVersionState } from '../domain/image.ts';
 import { buildStream } from '../domain/log-stream.ts';
 import { MICROVM_STATES } from '../domain/microvm.ts';
 import type { ImageChange, ImageRepository, Page, PageRequest, Tags } from '../domain/ports.ts';
-import { clientTokenReused, imageNameTaken } from '../domain/refusals.ts';
+import { clientTokenReused, imageNameTaken, tooManyImages, tooManyVersions } from '../domain/refusals.ts';
 import { requireConnectors } from './connector-repository.ts';
 import { insertLogStream } from './log-repository.ts';
 import { pageOf, positionBefore } from './page.ts';
@@ -24,12 +24,14 @@ export class SqlImageRepository implements ImageRepository {
     this.#db = db;
   }
 
-  async insert(image: Image, first: ImageVersion): Promise<void> {
+  async insert(image: Image, first: ImageVersion, maximum = Infinity): Promise<void> {
     await this.#db
       .transaction()
       .execute(async (tx) => {
         await requireConnectors(tx, first.config.egressConnectors);
         await tx.insertInto('images').values(toImageRow(image)).execute();
+        // Counted once it is in, so that of two faults the taken name is told.
+        if ((await countOf(tx.selectFrom('images'))) > maximum) throw tooManyImages(maximum);
         await tx.insertInto('imageVersions').values(toVersionRow(first)).execute();
         await insertLogStream(tx, buildStream(first));
       })
@@ -57,19 +59,22 @@ export class SqlImageRepository implements ImageRepository {
     return pageOf(rows, page, toImage);
   }
 
-  async addVersion(version: ImageVersion, imageState: ImageState): Promise<void> {
+  async addVersion(version: ImageVersion, imageState: ImageState, maximum = Infinity): Promise<void> {
     await this.#db
       .transaction()
       .execute(async (tx) => {
-        const { numUpdatedRows } = await tx
+        const image = await tx
           .updateTable('images')
           .set(({ eb }) => ({ state: imageState, updatedAtMs: version.createdAtMs, versionsMade: eb('versionsMade', '+', 1) }))
           .where('name', '=', version.imageName)
-          .executeTakeFirstOrThrow();
-        if (numUpdatedRows === 0n) throw gone(version.imageName);
+          .returning('imageArn')
+          .executeTakeFirst();
+        if (image === undefined) throw gone(version.imageName);
         await requireConnectors(tx, version.config.egressConnectors);
         await tx.insertInto('imageVersions').values(toVersionRow(version)).execute();
         await insertLogStream(tx, buildStream(version));
+        const versions = tx.selectFrom('imageVersions').where('imageName', '=', version.imageName);
+        if ((await countOf(versions)) > maximum) throw tooManyVersions(image.imageArn, maximum);
       })
       .catch((error: unknown) => rethrow(error, version));
   }
@@ -185,6 +190,11 @@ export class SqlImageRepository implements ImageRepository {
 
 function versionRow(db: Kysely<Tables> | Transaction<Tables>, name: string, version: string): Promise<Selectable<ImageVersionTable> | undefined> {
   return db.selectFrom('imageVersions').selectAll().where('imageName', '=', name).where('version', '=', version).executeTakeFirst();
+}
+
+async function countOf<N extends keyof Tables>(rows: SelectQueryBuilder<Tables, N, object>): Promise<number> {
+  const { count } = await rows.select(({ fn }) => fn.countAll<number>().as('count')).executeTakeFirstOrThrow();
+  return count;
 }
 
 const gone = (what: string) => new LullError('not-found', `The image ${what} does not exist.`);

@@ -9,16 +9,16 @@ import type { Log } from '../../lib/log.ts';
 import type { ManagedImage } from '../control-plane.ts';
 import type { PassRole } from '../roles/pass-role.ts';
 
-/** How much building there may be. */
+/** How much there may be: quotas (section 7.2), and how many builds the host runs at a time. */
 export interface ImageLimits {
   /** Builds that run at the same time: each is a `buildah` and a virtual machine. */
   readonly buildsAtOnce: number;
   /** Builds that wait behind them before new ones are refused. */
   readonly buildsWaiting: number;
+  /** Images of the account, whatever their state. */
+  readonly images: number;
+  readonly versionsPerImage: number;
 }
-
-/** Two at a time keep a small host usable; a waiting build costs a row. */
-export const DEFAULT_IMAGE_LIMITS: ImageLimits = { buildsAtOnce: 2, buildsWaiting: 20 };
 
 /** The ports and settings of the image use-cases. */
 export interface ImagePorts {

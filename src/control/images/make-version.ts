@@ -12,7 +12,7 @@ import { completeImageConfig } from './image-config.ts';
 
 /**
  * Makes an image with its first version.
- * @throws LullError validation, conflict (client token), quota-exceeded (builds)
+ * @throws LullError validation, conflict (client token), quota-exceeded (builds, images)
  */
 export async function createImage(context: ImageContext, builds: BuildQueue, input: CreateImageInput): Promise<ImageWithVersion> {
   const { store, clock, random, realm } = context;
@@ -38,7 +38,7 @@ export async function createImage(context: ImageContext, builds: BuildQueue, inp
       clientToken: input.clientToken,
     };
     const version = newVersion(context, { imageName: image.name, version: nextImageVersion(0), config, atMs, request });
-    await store.images.insert(image, version);
+    await store.images.insert(image, version, context.limits.images);
     builds.add(version.snapshotId, buildTask(context, version));
     return { image, version };
   });
@@ -46,7 +46,7 @@ export async function createImage(context: ImageContext, builds: BuildQueue, inp
 
 /**
  * Adds a version that replaces the whole configuration.
- * @throws LullError not-found, validation, conflict (a build or a deletion is under way; client token), quota-exceeded (builds)
+ * @throws LullError not-found, validation, conflict (a build or a deletion is under way; client token), quota-exceeded (builds, versions)
  */
 export async function updateImage(context: ImageContext, builds: BuildQueue, input: UpdateImageInput): Promise<ImageWithVersion> {
   const { store, clock } = context;
@@ -62,7 +62,7 @@ export async function updateImage(context: ImageContext, builds: BuildQueue, inp
     using _place = builds.reserve();
     const number = nextImageVersion(await store.images.versionCount(image.name));
     const version = newVersion(context, { imageName: image.name, version: number, config, atMs: clock.nowMs(), request });
-    await store.images.addVersion(version, 'UPDATING');
+    await store.images.addVersion(version, 'UPDATING', context.limits.versionsPerImage);
     builds.add(version.snapshotId, buildTask(context, version));
     return { image: { ...image, state: 'UPDATING', updatedAtMs: version.createdAtMs }, version };
   });

@@ -24,6 +24,7 @@ import type { Store } from '../../../src/domain/ports.ts';
 import { createBuildLogFiles } from '../../../src/image/build-log-files.ts';
 import { ApplicationLogs } from '../../../src/runtime/application-logs.ts';
 import { DataLayout } from '../../../src/runtime/data-layout.ts';
+import type { Rates } from '../../../src/domain/quotas.ts';
 import { openBlobs } from '../../../src/store/blobs.ts';
 import { openStore } from '../../../src/store/store.ts';
 import { signHeaders } from '../../../src/lib/sigv4.ts';
@@ -78,10 +79,11 @@ export interface CallOptions {
 export interface BedOptions {
   /** Puts something between the server and its files, to provoke what real ones do not on demand. */
   readonly around?: (blobs: BlobStore) => BlobStore;
+  readonly rates?: Rates;
 }
 
 /** Starts a server on a port of its own. */
-export async function startApi(limits: Partial<ApiLimits> = {}, { around = (blobs) => blobs }: BedOptions = {}): Promise<ApiBed> {
+export async function startApi(limits: Partial<ApiLimits> = {}, { around = (blobs) => blobs, rates = new Map() }: BedOptions = {}): Promise<ApiBed> {
   const folder = await mkdtemp(join(tmpdir(), 'lull-api-'));
   const time = { nowMs: Date.now() };
   const logTime = { nowMs: Date.now() };
@@ -109,6 +111,7 @@ export async function startApi(limits: Partial<ApiLimits> = {}, { around = (blob
     clock,
     random,
     realm: DEFAULT_REALM,
+    rates,
     log: pino({ level: 'debug' }, { write: (line: string) => void logLines.push(JSON.parse(line)) }),
     endpointHost: (endpointId) => `${endpointId}.microvm.localhost:8443`,
     limits,

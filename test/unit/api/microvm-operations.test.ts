@@ -139,7 +139,7 @@ describe('MicroVM operations through the AWS SDK', () => {
     ['not found', refusals.microvmNotFound('microvm-x'), 404, 'ResourceNotFoundException', { resourceId: null, resourceType: null }],
     ['validation', refusals.microvmTerminated('microvm-x'), 400, 'ValidationException', {}],
     ['conflict', refusals.clientTokenReused('t'), 409, 'ConflictException', { resourceId: null, resourceType: null }],
-    ['quota', refusals.memoryQuotaReached(), 402, 'ServiceQuotaExceededException', { serviceCode: null, quotaCode: null, resourceId: null, resourceType: null }],
+    ['quota', refusals.memoryQuotaReached(), 402, 'ServiceQuotaExceededException', { serviceCode: 'lambda', quotaCode: 'L-CD1C0CC4', resourceId: null, resourceType: null }],
     ['capacity', refusals.hostFull('the host is full'), 500, 'InsufficientCapacityException', {}],
     ['access', new LullError('access-denied', 'no'), 403, 'AccessDeniedException', {}],
     ['throttled', new LullError('throttled', 'slow down'), 429, 'ThrottlingException', { serviceCode: null, quotaCode: null }],

@@ -58,7 +58,9 @@ export interface ImagesBed extends AsyncDisposable {
   made(name: string): Promise<void>;
 }
 
-export async function imagesBed(limits: ImageLimits = { buildsAtOnce: 2, buildsWaiting: 2 }): Promise<ImagesBed> {
+const LIMITS: ImageLimits = { buildsAtOnce: 2, buildsWaiting: 2, images: 100, versionsPerImage: 50 };
+
+export async function imagesBed(limits: Partial<ImageLimits> = {}): Promise<ImagesBed> {
   const folder = await mkdtemp(join(tmpdir(), 'lull-images-'));
   const store = await openStore({ path: ':memory:' });
   const blobs = await openBlobs(join(folder, 'blobs'));
@@ -77,7 +79,7 @@ export async function imagesBed(limits: ImageLimits = { buildsAtOnce: 2, buildsW
       random: { uuid: () => `uuid-${++uuids}` },
       realm: DEFAULT_REALM,
       passRole: createPassRole({ roles: store.roles, realm: DEFAULT_REALM, check: 'own-account' }),
-      limits,
+      limits: { ...LIMITS, ...limits },
       managed: managedImages(DEFAULT_REALM, [{ arnName: 'lull-base', createdAtMs: 5 }]),
       log,
     });

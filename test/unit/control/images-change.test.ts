@@ -140,6 +140,37 @@ suite('deleting an image', () => {
   });
 });
 
+suite('quotas of images', () => {
+  test('images: one more than the quota is refused and leaves nothing; a deleted one makes room', async () => {
+    await using bed = await imagesBed({ images: 2 });
+    await bed.made('app');
+    await bed.made('other');
+    const refusal = { kind: 'quota-exceeded', quotaCode: 'LULL-IMAGES', message: 'The maximum number of MicroVM images (2) has been reached for this account.' };
+    await assert.rejects(bed.images.create(createInput('third')), refusal);
+    await assert.rejects(bed.images.create(createInput('app')), { kind: 'validation' });
+    await assert.rejects(bed.images.get('third'), { kind: 'not-found' });
+    await bed.images.delete('other');
+    await bed.images.idle();
+    await bed.made('third');
+  });
+
+  test('images: of many calls at once no more are accepted than there is room for', async () => {
+    await using bed = await imagesBed({ images: 3, buildsWaiting: 20 });
+    const results = await Promise.allSettled(Array.from({ length: 9 }, (_, n) => bed.images.create(createInput(`a${n}`))));
+    assert.equal(results.filter(({ status }) => status === 'fulfilled').length, 3);
+  });
+
+  test('versions: one more than the quota is refused, and the image is as it was', async () => {
+    await using bed = await imagesBed({ versionsPerImage: 1 });
+    await bed.made('app');
+    const refusal = { kind: 'quota-exceeded', quotaCode: 'LULL-IMAGE-VERSIONS', message: `The maximum number of versions (1) has been reached for the MicroVM image ${ARN}.` };
+    const { config } = createInput('app');
+    await assert.rejects(bed.images.update({ imageIdentifier: ARN, config, clientToken: null }), refusal);
+    assert.equal((await bed.images.get('app')).state, 'CREATED');
+    assert.equal((await bed.images.versions('app', { limit: 5 })).items.length, 1);
+  });
+});
+
 suite('the end of a server', () => {
   test('an orderly one fails the running build and leaves the waiting one for the next start', async () => {
     await using bed = await imagesBed({ buildsAtOnce: 1, buildsWaiting: 1 });
