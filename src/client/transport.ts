@@ -1,6 +1,6 @@
 /** One signed HTTP request to the API of a server. */
 import { request as httpRequest } from 'node:http';
-import type { IncomingMessage } from 'node:http';
+import type { Agent, IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -19,6 +19,8 @@ export interface Connection {
   readonly credentials: SigningCredentials;
   /** PEM of a CA to trust besides the system's, where the API speaks TLS. */
   readonly ca?: string | undefined;
+  /** Keeps connections; each request has one of its own without. */
+  readonly agent?: Agent;
 }
 
 /** A body with what its signature needs. */
@@ -86,7 +88,7 @@ async function exchange(
   { url, headers, request }: { url: URL; headers: Record<string, string>; request: ApiRequest },
 ): Promise<IncomingMessage> {
   const secure = url.protocol === 'https:';
-  const options = { method: request.method, headers, agent: false, ...(request.signal === undefined ? {} : { signal: request.signal }) };
+  const options = { method: request.method, headers, agent: connection.agent ?? false, ...(request.signal === undefined ? {} : { signal: request.signal }) };
   const outgoing = secure ? httpsRequest(url, { ...options, ca: connection.ca }) : httpRequest(url, options);
   const answer = new Promise<IncomingMessage>((resolve, reject) => {
     outgoing.once('response', resolve);

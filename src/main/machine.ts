@@ -17,6 +17,7 @@ import { parseServerOptions } from './options.ts';
 import type { ServerOptions } from './options.ts';
 import { runTests } from './run-tests.ts';
 import { CONFIG_OPTION, gatherSetting } from './settings.ts';
+import { systemClock, systemRandom } from './system-ports.ts';
 import { VERSION } from './version.ts';
 
 /** The package or checkout that this file is in: `src/main` and `dist/main` lie equally deep. */
@@ -62,7 +63,13 @@ export function createMachine(surroundings: Surroundings): Machine {
       }),
     test: ({ say, signal }) => runTests({ root: ROOT, cargoTarget: join(platformFolderOf(surroundings), 'agent-build/test'), say, signal }),
     bench: async (name, values, terminal) => {
-      if (name !== 'launch') throw new UsageError(`There is no benchmark ${name}; there is: launch.`);
+      if (name === 'api') {
+        const { benchApi } = await import('../bench/bench-api.ts');
+        const { pino } = await import('pino');
+        const log = pino({ level: 'warn' }, process.stderr);
+        return await benchApi(values, { terminal, log, clock: systemClock, random: systemRandom });
+      }
+      if (name !== 'launch') throw new UsageError(`There is no benchmark ${name}; there are: launch, api.`);
       const { benchLaunch } = await import('../bench/bench-launch.ts');
       const { qemu } = await loadPlatform(platformFolderOf(surroundings));
       return await benchLaunch(values, { terminal, machine, qemu: qemu.argv as [string, ...string[]] });
