@@ -23,6 +23,7 @@ import { iamService } from './iam-handlers.ts';
 import { TARGET_HEADER, addJsonSurface } from './json-surface.ts';
 import { addLambdaSurface, sendLambdaError } from './lambda-surface.ts';
 import { logsService } from './logs-handlers.ts';
+import { serviceQuotasService } from './quota-handlers.ts';
 import { addQuerySurface, isForm } from './query-surface.ts';
 import { RateLimits } from './rate-limits.ts';
 import { addS3Surface } from './s3/surface.ts';
@@ -91,7 +92,7 @@ const scopeOf = (service: string) => `/-${service}`;
 
 /** Services whose requests name their action, by protocol. */
 const QUERY_SERVICES = [stsService, iamService];
-const JSON_SERVICES: readonly BoundService<JsonServiceContract>[] = [logsService];
+const JSON_SERVICES: readonly BoundService<JsonServiceContract>[] = [logsService, serviceQuotasService];
 const SERVICES: ReadonlySet<string> = new Set([LAMBDA_SERVICE, S3_SERVICE, ...[...QUERY_SERVICES, ...JSON_SERVICES].map(({ contract }) => contract.signingName)]);
 
 /** Builds the server; it listens when told to (`app.listen`) and lets running answers end on `app.close`. */

@@ -10,9 +10,13 @@ import type { ImagePorts } from '../control/images/context.ts';
 import { createImageUseCases } from '../control/images/image-use-cases.ts';
 import type { Traffic } from '../control/microvms/traffic.ts';
 import { Microvms, type MicrovmParts } from '../control/microvms/use-cases.ts';
+import { createQuotaUseCases } from '../control/quota-use-cases.ts';
+import { createPassRole } from '../control/roles/pass-role.ts';
+import { createRoleUseCases } from '../control/roles/role-use-cases.ts';
 import { DEFAULT_REALM, imageArn } from '../domain/ids.ts';
 import type { MicrovmState } from '../domain/microvm.ts';
 import type { Clock, Random, Store } from '../domain/ports.ts';
+import { quotasOf } from '../domain/quotas.ts';
 import { createEndpointTokens } from '../proxy/tokens.ts';
 import { openBlobs } from '../store/blobs.ts';
 import { migrate } from '../store/migrate.ts';
@@ -32,7 +36,7 @@ export interface StoreSize {
 export interface ApiBed extends AsyncDisposable {
   readonly size: StoreSize;
   readonly client: LullClient;
-  /** Images that can be launched. */
+  /** Images that have microVMs. */
   readonly imageArns: readonly string[];
   /** MicroVMs that run now; whoever changes one puts it back. */
   readonly running: string[];
@@ -92,7 +96,7 @@ export async function makeApiBed({ size, connections, clock, random, log }: ApiB
   return {
     size,
     client,
-    imageArns: Array.from({ length: size.images }, (_, n) => imageArn(DEFAULT_REALM, imageName(n))),
+    imageArns: Array.from({ length: launchedImages(size) }, (_, n) => imageArn(DEFAULT_REALM, imageName(n))),
     running,
     settled: async (id) => void (await traffic.connect(id, 1, AbortSignal.timeout(SETTLE_LIMIT_MS))).destroy(),
     count: () => statements.count(),
@@ -103,6 +107,7 @@ export async function makeApiBed({ size, connections, clock, random, log }: ApiB
 type ControlPorts = Pick<MicrovmParts, 'store' | 'clock' | 'random' | 'log'> & Pick<ImagePorts, 'blobs'>;
 
 async function controlOver(stack: AsyncDisposableStack, { store, blobs, clock, random, log }: ControlPorts): Promise<{ control: ControlPlane; traffic: Traffic }> {
+  const passRole = createPassRole({ roles: store.roles, realm: DEFAULT_REALM, check: 'own-account' });
   const microvms = stack.use(
     new Microvms({
       store,
@@ -115,19 +120,24 @@ async function controlOver(stack: AsyncDisposableStack, { store, blobs, clock, r
       capacity: { availableMib: () => Number.MAX_SAFE_INTEGER },
       memoryQuotaMib: Number.MAX_SAFE_INTEGER,
       hookTimeoutScale: 1,
+      passRole,
       forgetConnections: () => undefined,
     }),
   );
   const limits = { buildsAtOnce: 1, buildsWaiting: 1, images: Number.MAX_SAFE_INTEGER, versionsPerImage: Number.MAX_SAFE_INTEGER };
-  const images = stack.use(createImageUseCases({ store, builder: NO_BUILDER, blobs, clock, random, log, realm: DEFAULT_REALM, limits, managed: [] }));
+  const images = stack.use(createImageUseCases({ store, builder: NO_BUILDER, blobs, clock, random, log, realm: DEFAULT_REALM, passRole, limits, managed: [] }));
   await microvms.recover();
   const server: ControlPlane['server'] = {
     health: () => ({ status: 'ok', version: 'bench', driver: 'none', accelerator: 'none' }),
     suspendAllAndStop: () => Promise.reject(new Error('the benchmark ends by itself')),
   };
-  return { control: { images, microvms: microvms.useCases, server }, traffic: microvms.traffic };
+  const roles = createRoleUseCases({ roles: store.roles, clock, random, realm: DEFAULT_REALM });
+  const quotas = createQuotaUseCases({ quotas: quotasOf({ limits: 'none', given: {} }, 0), hostMemoryMib: 0 });
+  return { control: { images, microvms: microvms.useCases, roles, quotas, server }, traffic: microvms.traffic };
 }
 
+/** Half of the images were launched, so that in the small store too each of those has more than one microVM. */
+const launchedImages = ({ images }: StoreSize) => Math.ceil(images / 2);
 const imageName = (n: number) => `image-${n}`;
 
 /** @returns the microVMs that run */
@@ -135,9 +145,10 @@ async function fill(store: Store, { microvms, images }: StoreSize, { random, atM
   const record = new Records(random, atMs);
   const versions = Array.from({ length: images }, (_, n) => record.version(imageName(n)));
   for (const version of versions) await store.images.insert(record.image(version.imageName), version);
+  const launched = launchedImages({ microvms, images });
   const running: string[] = [];
   for (let n = 0; n < microvms; n += 1) {
-    const microvm = record.microvm(versions[n % images]!, STATES[n % STATES.length]!);
+    const microvm = record.microvm(versions[n % launched]!, STATES[n % STATES.length]!);
     await store.microvms.insert(microvm);
     if (microvm.state === 'RUNNING') running.push(microvm.microvmId);
   }

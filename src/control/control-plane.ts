@@ -7,6 +7,7 @@ import type { IdlePolicy, Microvm } from '../domain/microvm.ts';
 import type { ConnectorState, NetworkConnector, VpcEgressConfiguration } from '../domain/network-connector.ts';
 import type { AccessKey, BuildEvent, EndpointClaims, Page, PageRequest, StepTimes, SuspendReport, Tags } from '../domain/ports.ts';
 import type { LogUseCases } from './logs/log-use-cases.ts';
+import type { QuotaUseCases } from './quota-use-cases.ts';
 import type { RoleUseCases } from './roles/role-use-cases.ts';
 
 /** The configuration as the caller gave it; what it left out (`null`) gets its default from the use-case. */
@@ -177,5 +178,6 @@ export interface ControlPlane {
   readonly keys: KeyUseCases;
   readonly roles: RoleUseCases;
   readonly logs: LogUseCases;
+  readonly quotas: QuotaUseCases;
   readonly server: ServerUseCases;
 }

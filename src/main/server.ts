@@ -18,6 +18,7 @@ import { LogRetention } from '../control/logs/log-retention.ts';
 import { createLogUseCases } from '../control/logs/log-use-cases.ts';
 import type { Traffic } from '../control/microvms/traffic.ts';
 import { Microvms } from '../control/microvms/use-cases.ts';
+import { createQuotaUseCases } from '../control/quota-use-cases.ts';
 import { createPassRole, type PassRole } from '../control/roles/pass-role.ts';
 import { createRoleUseCases } from '../control/roles/role-use-cases.ts';
 import { createTagUseCases } from '../control/tags.ts';
@@ -176,6 +177,7 @@ async function openParts(stack: AsyncDisposableStack, ground: Ground) {
     keys: createKeyUseCases({ ...ports, ownKeyId }),
     roles: createRoleUseCases({ ...ports, roles: store.roles }),
     logs: createLogUseCases(catalogue, systemClock),
+    quotas: createQuotaUseCases({ quotas: ground.quotas, hostMemoryMib: defaultMemoryQuotaMib() }),
   });
   return { ...ground, store, blobs, proxy, microvms, images, logRetention, control, stopRequested };
 }

@@ -25,7 +25,7 @@ export const MANAGED_IMAGE: ManagedImage = {
 };
 
 /** A fresh double with its usual answers. What is only kept and shown needs no double. */
-export function fakeControlPlane(real: Pick<ControlPlane, 'roles' | 'logs' | 'connectors' | 'tags' | 'keys'>): FakeControlPlane {
+export function fakeControlPlane(real: Pick<ControlPlane, 'roles' | 'logs' | 'connectors' | 'tags' | 'keys' | 'quotas'>): FakeControlPlane {
   const calls: RecordedCall[] = [];
   const instead = new Map<string, (...args: never[]) => unknown>();
   const recorded = <T extends object>(group: string, useCases: T): T =>

@@ -16,6 +16,7 @@ import { createConnectorUseCases } from '../../../src/control/connectors/use-cas
 import { createKeyUseCases } from '../../../src/control/keys.ts';
 import { LogCatalogue } from '../../../src/control/logs/log-catalogue.ts';
 import { createLogUseCases } from '../../../src/control/logs/log-use-cases.ts';
+import { createQuotaUseCases } from '../../../src/control/quota-use-cases.ts';
 import { createRoleUseCases } from '../../../src/control/roles/role-use-cases.ts';
 import { createTagUseCases } from '../../../src/control/tags.ts';
 import { DEFAULT_REALM } from '../../../src/domain/ids.ts';
@@ -24,7 +25,7 @@ import type { Store } from '../../../src/domain/ports.ts';
 import { createBuildLogFiles } from '../../../src/image/build-log-files.ts';
 import { ApplicationLogs } from '../../../src/runtime/application-logs.ts';
 import { DataLayout } from '../../../src/runtime/data-layout.ts';
-import type { Rates } from '../../../src/domain/quotas.ts';
+import { quotasOf, ratesOf, type QuotaChoice } from '../../../src/domain/quotas.ts';
 import { openBlobs } from '../../../src/store/blobs.ts';
 import { openStore } from '../../../src/store/store.ts';
 import { signHeaders } from '../../../src/lib/sigv4.ts';
@@ -79,11 +80,15 @@ export interface CallOptions {
 export interface BedOptions {
   /** Puts something between the server and its files, to provoke what real ones do not on demand. */
   readonly around?: (blobs: BlobStore) => BlobStore;
-  readonly rates?: Rates;
+  /** What an operator says of the quotas. */
+  readonly choice?: Partial<QuotaChoice>;
 }
 
+const HOST_MEMORY_MIB = 8000;
+
 /** Starts a server on a port of its own. */
-export async function startApi(limits: Partial<ApiLimits> = {}, { around = (blobs) => blobs, rates = new Map() }: BedOptions = {}): Promise<ApiBed> {
+export async function startApi(limits: Partial<ApiLimits> = {}, { around = (blobs) => blobs, choice = {} }: BedOptions = {}): Promise<ApiBed> {
+  const quotas = quotasOf({ limits: 'none', given: {}, ...choice }, HOST_MEMORY_MIB);
   const folder = await mkdtemp(join(tmpdir(), 'lull-api-'));
   const time = { nowMs: Date.now() };
   const logTime = { nowMs: Date.now() };
@@ -102,6 +107,7 @@ export async function startApi(limits: Partial<ApiLimits> = {}, { around = (blob
     connectors: createConnectorUseCases(ports),
     tags: createTagUseCases(ports),
     keys: createKeyUseCases({ ...ports, ownKeyId: CREDENTIALS.accessKeyId }),
+    quotas: createQuotaUseCases({ quotas, hostMemoryMib: HOST_MEMORY_MIB }),
   });
   const logLines: Record<string, unknown>[] = [];
   const app = createApi({
@@ -111,7 +117,7 @@ export async function startApi(limits: Partial<ApiLimits> = {}, { around = (blob
     clock,
     random,
     realm: DEFAULT_REALM,
-    rates,
+    rates: ratesOf(quotas),
     log: pino({ level: 'debug' }, { write: (line: string) => void logLines.push(JSON.parse(line)) }),
     endpointHost: (endpointId) => `${endpointId}.microvm.localhost:8443`,
     limits,

@@ -2,11 +2,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as sdk from '@aws-sdk/client-lambda-microvms';
-import { quotasOf, ratesOf } from '../../../src/domain/quotas.ts';
 import { startApi } from './bed.ts';
 
-const HOST_MIB = 8000;
-const aws = ratesOf(quotasOf({ limits: 'aws', given: {} }, HOST_MIB));
 const id = { microvmIdentifier: 'microvm-one' };
 const suspend = () => new sdk.SuspendMicrovmCommand(id);
 
@@ -16,7 +13,7 @@ test('without rates nothing is limited', async () => {
 });
 
 test('one call too many in a second is 429 with Retry-After, and what it limits; time gives the calls back', async () => {
-  await using bed = await startApi({}, aws);
+  await using bed = await startApi({}, { choice: { limits: 'aws' } });
   for (let n = 0; n < 2; n += 1) await bed.lambda.send(suspend());
   const thrown = await bed.lambda.send(suspend()).catch((error: unknown) => error);
   assert.ok(thrown instanceof sdk.ThrottlingException);
@@ -39,7 +36,7 @@ test('one call too many in a second is 429 with Retry-After, and what it limits;
 });
 
 test('a clock that is set back neither fills nor empties', async () => {
-  await using bed = await startApi({}, aws);
+  await using bed = await startApi({}, { choice: { limits: 'aws' } });
   await bed.lambda.send(suspend());
   bed.time.nowMs -= 10_000;
   await bed.lambda.send(suspend());
@@ -49,7 +46,7 @@ test('a clock that is set back neither fills nor empties', async () => {
 });
 
 test('who is not let in uses nothing up', async () => {
-  await using bed = await startApi({}, aws);
+  await using bed = await startApi({}, { choice: { limits: 'aws' } });
   for (let n = 0; n < 5; n += 1) {
     const answer = await fetch(`${bed.origin}/2025-09-09/microvms/microvm-one/suspend`, { method: 'POST' });
     assert.equal(answer.status, 403);
@@ -58,7 +55,7 @@ test('who is not let in uses nothing up', async () => {
 });
 
 test('a figure of one’s own is enforced alone', async () => {
-  await using bed = await startApi({}, ratesOf(quotasOf({ limits: 'none', given: { 'get-rate': 1 } }, HOST_MIB)));
+  await using bed = await startApi({}, { choice: { given: { 'get-rate': 1 } } });
   await bed.lambda.send(new sdk.GetMicrovmCommand(id));
   await assert.rejects(bed.lambda.send(new sdk.GetMicrovmCommand(id)), { name: 'ThrottlingException' });
   for (let n = 0; n < 5; n += 1) await bed.lambda.send(suspend());
