@@ -10,13 +10,10 @@ import type { ImagePorts } from '../control/images/context.ts';
 import { createImageUseCases } from '../control/images/image-use-cases.ts';
 import type { Traffic } from '../control/microvms/traffic.ts';
 import { Microvms, type MicrovmParts } from '../control/microvms/use-cases.ts';
-import { createQuotaUseCases } from '../control/quota-use-cases.ts';
 import { createPassRole } from '../control/roles/pass-role.ts';
-import { createRoleUseCases } from '../control/roles/role-use-cases.ts';
 import { DEFAULT_REALM, imageArn } from '../domain/ids.ts';
 import type { MicrovmState } from '../domain/microvm.ts';
 import type { Clock, Random, Store } from '../domain/ports.ts';
-import { quotasOf } from '../domain/quotas.ts';
 import { createEndpointTokens } from '../proxy/tokens.ts';
 import { openBlobs } from '../store/blobs.ts';
 import { migrate } from '../store/migrate.ts';
@@ -127,13 +124,9 @@ async function controlOver(stack: AsyncDisposableStack, { store, blobs, clock, r
   const limits = { buildsAtOnce: 1, buildsWaiting: 1, images: Number.MAX_SAFE_INTEGER, versionsPerImage: Number.MAX_SAFE_INTEGER };
   const images = stack.use(createImageUseCases({ store, builder: NO_BUILDER, blobs, clock, random, log, realm: DEFAULT_REALM, passRole, limits, managed: [] }));
   await microvms.recover();
-  const server: ControlPlane['server'] = {
-    health: () => ({ status: 'ok', version: 'bench', driver: 'none', accelerator: 'none' }),
-    suspendAllAndStop: () => Promise.reject(new Error('the benchmark ends by itself')),
-  };
-  const roles = createRoleUseCases({ roles: store.roles, clock, random, realm: DEFAULT_REALM });
-  const quotas = createQuotaUseCases({ quotas: quotasOf({ limits: 'none', given: {} }, 0), hostMemoryMib: 0 });
-  return { control: { images, microvms: microvms.useCases, roles, quotas, server }, traffic: microvms.traffic };
+  // Nothing else of the control plane is called.
+  const control: Partial<ControlPlane> = { images, microvms: microvms.useCases };
+  return { control: control as ControlPlane, traffic: microvms.traffic };
 }
 
 /** Half of the images were launched, so that in the small store too each of those has more than one microVM. */

@@ -83,8 +83,8 @@ export class SqlMicrovmRepository implements MicrovmRepository {
 
   async allocatedMib(): Promise<number> {
     const { total } = await this.#db
-      .selectFrom('microvms')
-      .select(({ fn }) => fn.sum<number | null>('baselineMib').as('total'))
+      .selectFrom('allocatedMemory')
+      .select(({ fn }) => fn.sum<number | null>('mib').as('total'))
       .where('state', 'in', MEMORY_COUNTS)
       .executeTakeFirstOrThrow();
     return total ?? 0;

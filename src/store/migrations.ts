@@ -256,4 +256,23 @@ export const MIGRATIONS: readonly Migration[] = [
          FROM image_versions`,
     ],
   },
+  {
+    version: 7,
+    name: 'allocated memory',
+    statements: [
+      // Every launch asks for the sum: kept by state, it costs the same over any number of microVMs.
+      'CREATE TABLE allocated_memory (state TEXT PRIMARY KEY, mib INTEGER NOT NULL) STRICT, WITHOUT ROWID',
+      'INSERT INTO allocated_memory SELECT state, sum(baseline_mib) FROM microvms GROUP BY state',
+      `CREATE TRIGGER allocated_memory_of_new AFTER INSERT ON microvms BEGIN
+         INSERT INTO allocated_memory VALUES (new.state, new.baseline_mib) ON CONFLICT DO UPDATE SET mib = mib + excluded.mib;
+       END`,
+      `CREATE TRIGGER allocated_memory_of_changed AFTER UPDATE OF state, baseline_mib ON microvms BEGIN
+         UPDATE allocated_memory SET mib = mib - old.baseline_mib WHERE state = old.state;
+         INSERT INTO allocated_memory VALUES (new.state, new.baseline_mib) ON CONFLICT DO UPDATE SET mib = mib + excluded.mib;
+       END`,
+      `CREATE TRIGGER allocated_memory_of_removed AFTER DELETE ON microvms BEGIN
+         UPDATE allocated_memory SET mib = mib - old.baseline_mib WHERE state = old.state;
+       END`,
+    ],
+  },
 ];

@@ -37,6 +37,12 @@ export interface MicrovmTable {
   process: Json | null;
 }
 
+/** Sums of `baselineMib`, kept by triggers. */
+export interface AllocatedMemoryTable {
+  state: MicrovmState;
+  mib: number;
+}
+
 export interface ImageTable {
   seq: Generated<number>;
   id: string;
@@ -181,6 +187,7 @@ export interface LogStreamTable {
 
 export interface Tables {
   microvms: MicrovmTable;
+  allocatedMemory: AllocatedMemoryTable;
   images: ImageTable;
   imageVersions: ImageVersionTable;
   connectors: ConnectorTable;

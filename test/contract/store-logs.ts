@@ -62,24 +62,3 @@ const role = (roleName: string, fields: Partial<Role> = {}): Role => ({
   tags: {},
   ...fields,
 });
-
-export function roleContract(open: () => Promise<Store>): void {
-  test('roles: names are told apart without case, kept with it, and listed in order', async () => {
-    await using store = await open();
-    const first = role('Deploy', { path: '/team/', inlinePolicies: { p: '{}' }, attachedPolicies: ['arn'], tags: { a: 'b' } });
-    assert.equal(await store.roles.insert(first), 'created');
-    assert.equal(await store.roles.insert(role('deploy', { roleId: 'other' })), 'exists');
-    assert.deepEqual(await store.roles.get('DEPLOY'), first);
-    await store.roles.replace({ ...first, description: 'new' });
-    assert.equal((await store.roles.get('Deploy'))?.description, 'new');
-    const names = async (pathPrefix: string, limit: number, after?: string) => {
-      const { items, next } = await store.roles.list({ pathPrefix }, { limit, after });
-      return [items.map(({ roleName }) => roleName), next];
-    };
-    assert.deepEqual(await names('/', 2), [['build', 'Deploy'], 'Deploy']);
-    assert.deepEqual(await names('/', 2, 'Deploy'), [['run'], null]);
-    assert.deepEqual(await names('/te', 2), [['Deploy'], null]);
-    await store.roles.remove('deploy');
-    assert.equal(await store.roles.get('Deploy'), undefined);
-  });
-}

@@ -146,7 +146,12 @@ export function microvmContract(open: () => Promise<Store>): void {
     for (const [n, state] of MICROVM_STATES.entries()) await store.microvms.insert(microvmRecord(state, { state, baselineMib: 2 ** n }));
     const counted = MICROVM_STATES.reduce((sum, state, n) => sum + (MICROVM_STATE_RULES[state].countsMemory ? 2 ** n : 0), 0);
     assert.equal(await store.microvms.allocatedMib(), counted);
+    const { baselineMib } = await store.microvms.apply('microvm-RUNNING', 'terminate');
+    assert.equal(await store.microvms.allocatedMib(), counted - baselineMib);
+    await store.microvms.apply('microvm-SUSPENDED', 'wake');
+    await store.microvms.patch('microvm-PENDING', { stateReason: 'none' });
+    assert.equal(await store.microvms.allocatedMib(), counted - baselineMib);
     const found = await store.microvms.inStates(['WAKING', 'SUSPENDING']);
-    assert.deepEqual(found.map(({ state }) => state).toSorted(), ['SUSPENDING', 'WAKING']);
+    assert.deepEqual(found.map(({ state }) => state).toSorted(), ['SUSPENDING', 'WAKING', 'WAKING']);
   });
 }

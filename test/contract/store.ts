@@ -4,9 +4,10 @@ import { suite, test } from 'node:test';
 import type { Store } from '../../src/domain/ports.ts';
 import { connectorContract } from './store-connectors.ts';
 import { imageContract } from './store-images.ts';
-import { logContract, roleContract } from './store-logs.ts';
+import { logContract } from './store-logs.ts';
 import { microvmContract } from './store-microvms.ts';
 import { objectContract } from './store-objects.ts';
+import { roleContract } from './store-roles.ts';
 import { uploadContract } from './store-uploads.ts';
 
 /**

@@ -50,6 +50,7 @@ export function fakeControlPlane(real: Pick<ControlPlane, 'roles' | 'logs' | 'co
     connectors: recorded('connectors', real.connectors),
     tags: recorded('tags', real.tags),
     keys: recorded('keys', real.keys),
+    quotas: real.quotas,
     server: recorded('server', {
       health: () => ({ status: 'ok' as const, version: '0.1.0', driver: 'qemu', accelerator: 'tcg' }),
       suspendAllAndStop: async () => ({ suspended: 2 }),
