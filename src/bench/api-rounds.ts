@@ -53,6 +53,15 @@ export interface SideResult {
   readonly rows: Samples;
 }
 
+export interface ApiRoundsResult {
+  readonly small: SideResult;
+  readonly large: SideResult;
+  /** Time in the large store by that in the small one, a ratio for each round: its halves are next to each other. */
+  readonly growth: Samples;
+  /** The same of the bursts. */
+  readonly rateGrowth: Samples;
+}
+
 export interface ApiRoundsOrder {
   readonly small: ApiBed;
   readonly large: ApiBed;
@@ -65,33 +74,54 @@ export interface ApiRoundsOrder {
 /** Calls that are made for a rate, and how many are under way at once. */
 const BURST = 16;
 export const AT_ONCE = 8;
-/** A burst is worth this many single calls. */
-const ROUNDS_PER_BURST = 4;
+/** Rounds from one burst to the next. */
+const BURST_EVERY = 2;
 
-export async function runApiRounds({ small, large, rounds, warmUps, signal, onRound }: ApiRoundsOrder): Promise<{ small: SideResult; large: SideResult }> {
-  let result = { small: emptyResult(), large: emptyResult() };
+export async function runApiRounds({ small, large, rounds, warmUps, signal, onRound }: ApiRoundsOrder): Promise<ApiRoundsResult> {
+  let result = emptyResult();
   for (let round = 0; round < warmUps + rounds; round += 1) {
     signal.throwIfAborted();
-    if (round === warmUps) result = { small: emptyResult(), large: emptyResult() };
-    const sides = [
-      { bed: small, result: result.small },
-      { bed: large, result: result.large },
-    ];
+    if (round === warmUps) result = emptyResult();
     // Each goes first as often as the other: what the one before leaves behind (a busy disk) hits both alike.
-    if (round % 2 === 1) sides.reverse();
-    await measure(sides, { turns: 1, at: round, note: noteSingle });
-    if ((round - warmUps) % ROUNDS_PER_BURST === 0) await measure(sides, { turns: BURST, at: round * BURST, note: noteBurst });
+    const order: RoundOrder = { small, large, first: round % 2 === 0 ? 'small' : 'large', at: round };
+    await singleCalls(order, result);
+    if ((round - warmUps) % BURST_EVERY === 0) await bursts(order, result);
     onRound(round - warmUps + 1);
   }
   return result;
 }
 
-const emptyResult = (): SideResult => ({ ms: new Samples(), rate: new Samples(), statements: new Samples(), rows: new Samples() });
+const emptySide = (): SideResult => ({ ms: new Samples(), rate: new Samples(), statements: new Samples(), rows: new Samples() });
+const emptyResult = (): ApiRoundsResult => ({ small: emptySide(), large: emptySide(), growth: new Samples(), rateGrowth: new Samples() });
 
-interface Side {
-  readonly bed: ApiBed;
-  readonly result: SideResult;
+interface RoundOrder {
+  readonly small: ApiBed;
+  readonly large: ApiBed;
+  readonly first: 'small' | 'large';
+  /** Tells one round's microVMs and images from another's. */
+  readonly at: number;
 }
+
+async function singleCalls(order: RoundOrder, result: ApiRoundsResult): Promise<void> {
+  for await (const { name, small, large } of measured(order, 1)) {
+    for (const [side, figures] of [[result.small, small], [result.large, large]] as const) {
+      side.ms.add(name, figures.ms);
+      side.statements.add(name, figures.statements);
+      side.rows.add(name, figures.rows);
+    }
+    result.growth.add(name, large.ms / small.ms);
+  }
+}
+
+async function bursts(order: RoundOrder, result: ApiRoundsResult): Promise<void> {
+  for await (const { name, small, large } of measured(order, BURST)) {
+    result.small.rate.add(name, (BURST / small.ms) * SECOND_MS);
+    result.large.rate.add(name, (BURST / large.ms) * SECOND_MS);
+    result.rateGrowth.add(name, large.ms / small.ms);
+  }
+}
+
+const SECOND_MS = 1000;
 
 interface Measurement {
   readonly ms: number;
@@ -99,36 +129,30 @@ interface Measurement {
   readonly rows: number;
 }
 
-interface MeasureOrder {
-  /** How many turns make the same call at once. */
-  readonly turns: number;
-  /** Where in the lists of microVMs and images the turns begin. */
-  readonly at: number;
-  readonly note: (result: SideResult, name: string, measured: Measurement) => void;
-}
-
-function noteSingle({ ms, statements, rows }: SideResult, name: string, measured: Measurement): void {
-  ms.add(name, measured.ms);
-  statements.add(name, measured.statements);
-  rows.add(name, measured.rows);
-}
-
-const noteBurst = ({ rate }: SideResult, name: string, { ms }: Measurement) => rate.add(name, (BURST / ms) * 1000);
-
-async function measure(sides: readonly Side[], { turns: count, at, note }: MeasureOrder): Promise<void> {
-  const prepared = sides.map((side) => ({ ...side, turns: Array.from({ length: count }, (_, n) => turnOf(side.bed, at + n)) }));
+/** Makes each call on both sides, by so many turns at once. */
+async function* measured({ small, large, first, at }: RoundOrder, turns: number): AsyncIterable<{ name: string; small: Measurement; large: Measurement }> {
+  const turnsOf = (bed: ApiBed) => Array.from({ length: turns }, (_, n) => turnOf(bed, at * turns + n));
+  const sides = { small: { bed: small, turns: turnsOf(small) }, large: { bed: large, turns: turnsOf(large) } };
   for (const [name, call] of Object.entries(CALLS)) {
-    for (const { bed, result, turns } of prepared) {
-      const before = bed.count();
-      const startMs = performance.now();
-      await atMost(AT_ONCE, turns, async (turn) => void (await call(turn)));
-      const ms = performance.now() - startMs;
-      // What goes on behind an answer (a launch) belongs to its call, and must not meet the next one.
-      for (const { launched } of turns) if (launched !== undefined) await bed.settled(launched);
-      const after = bed.count();
-      note(result, name, { ms, statements: after.statements - before.statements, rows: after.rows - before.rows });
+    if (first === 'small') {
+      const ofSmall = await measure(sides.small, call);
+      yield { name, small: ofSmall, large: await measure(sides.large, call) };
+    } else {
+      const ofLarge = await measure(sides.large, call);
+      yield { name, small: await measure(sides.small, call), large: ofLarge };
     }
   }
+}
+
+async function measure({ bed, turns }: { bed: ApiBed; turns: readonly Turn[] }, call: (turn: Turn) => Promise<unknown>): Promise<Measurement> {
+  const before = bed.count();
+  const startMs = performance.now();
+  await atMost(AT_ONCE, turns, async (turn) => void (await call(turn)));
+  const ms = performance.now() - startMs;
+  // What goes on behind an answer (a launch) belongs to its call, and must not meet the next one.
+  for (const { launched } of turns) if (launched !== undefined) await bed.settled(launched);
+  const after = bed.count();
+  return { ms, statements: after.statements - before.statements, rows: after.rows - before.rows };
 }
 
 const turnOf = (bed: ApiBed, at: number): Turn => ({

@@ -5,7 +5,7 @@ import type { OptionValues, Terminal } from '../cli/command-line.ts';
 import { UsageError } from '../cli/command-line.ts';
 import { json, table } from '../cli/table.ts';
 import { makeApiBed, type ApiBedPorts } from './api-bed.ts';
-import { AT_ONCE, CALL_NAMES, runApiRounds, type SideResult } from './api-rounds.ts';
+import { AT_ONCE, CALL_NAMES, runApiRounds, type ApiRoundsResult, type SideResult } from './api-rounds.ts';
 
 export interface ApiBenchParts extends ApiBedPorts {
   readonly terminal: Terminal;
@@ -36,9 +36,9 @@ export interface ApiFigure {
   readonly perSecond: readonly [number, number];
   readonly statements: readonly [number, number];
   readonly rows: readonly [number, number];
-  /** p50 of the large store by that of the small one. */
+  /** The time in the large store by that in the small one: the middle of the rounds' ratios. */
   readonly growth: number;
-  /** Calls a second of the small store by those of the large one. */
+  /** The same of the bursts behind `perSecond`. */
   readonly rateGrowth: number;
   readonly met: boolean;
 }
@@ -73,17 +73,15 @@ export async function measureApi({ n, quick }: { n?: number | undefined; quick: 
   return { machine, rounds, microvms: [few, many], figures: CALL_NAMES.map((call) => figureOf(call, sides)) };
 }
 
-function figureOf(call: string, { small, large }: { small: SideResult; large: SideResult }): ApiFigure {
+function figureOf(call: string, { small, large, ...ratios }: ApiRoundsResult): ApiFigure {
   const both = (of: (side: SideResult) => number) => [of(small), of(large)] as const;
-  const p50Ms = both(({ ms }) => ms.summary(call).p50);
-  const perSecond = both(({ rate }) => rate.summary(call).p50);
-  const growth = p50Ms[1] / p50Ms[0];
-  const rateGrowth = perSecond[0] / perSecond[1];
+  const growth = ratios.growth.summary(call).p50;
+  const rateGrowth = ratios.rateGrowth.summary(call).p50;
   return {
     call,
-    p50Ms,
+    p50Ms: both(({ ms }) => ms.summary(call).p50),
     p95Ms: both(({ ms }) => ms.summary(call).p95),
-    perSecond,
+    perSecond: both(({ rate }) => rate.summary(call).p50),
     statements: both(({ statements }) => statements.summary(call).p50),
     rows: both(({ rows }) => rows.summary(call).p50),
     growth,
