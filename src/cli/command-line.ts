@@ -27,6 +27,7 @@ export interface Finding {
 
 /** A server that was started in this process. */
 export interface Serving {
+  readonly dataFolder: string;
   readonly apiUrl: string;
   /** How endpoints look, for the terminal: `https://ID.microvm.localhost:8443`. */
   readonly endpointPattern: string;

@@ -10,7 +10,9 @@ export function addUp({ program, terminal, machine, action }: CommandContext): v
       const serving = await machine.serve(values);
       for (const warning of serving.warnings) terminal.say(`warning: ${warning}`);
       terminal.say(`serving ${serving.apiUrl} (${serving.driver}, ${serving.accelerator}); microVMs at ${serving.endpointPattern}`);
-      const data = typeof values['data'] === 'string' ? ` --data '${values['data']}'` : '';
+      // Other commands find it by themselves, but for what only this command line said.
+      const isFoundElsewhere = values['data'] === undefined && values['config'] === undefined;
+      const data = isFoundElsewhere ? '' : ` --data '${serving.dataFolder}'`;
       terminal.say(`point AWS clients here with: eval "$(lull env${data})"`);
       await Promise.race([serving.ended, aborted(terminal.signal)]);
       if (!terminal.signal.aborted) {

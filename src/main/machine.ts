@@ -107,6 +107,7 @@ async function serve(values: OptionValues, surroundings: Surroundings): Promise<
   const server = await startServer(options, { logTo: process.stderr, kvmWorks: () => kvmWorks(options) });
   const { driver } = server;
   return {
+    dataFolder: options.dataFolder,
     apiUrl: server.apiUrl,
     endpointPattern: `https://ID.${options.domain}${server.endpointPort === 443 ? '' : `:${server.endpointPort}`}`,
     driver: driver.name,

@@ -308,6 +308,7 @@ async function listenApi(stack: AsyncDisposableStack, parts: Parts, endpointPort
     clock: systemClock,
     random: systemRandom,
     realm,
+    apiHosts: options.apiHosts,
     rates: ratesOf(quotas),
     endpointHost: (endpointId) => `${endpointId}.${options.domain}${endpointPort === 443 ? '' : `:${endpointPort}`}`,
     ...(certificate === undefined ? {} : { tls: { cert: readFileSync(certificate.certPath), key: readFileSync(certificate.keyPath) } }),

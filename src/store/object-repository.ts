@@ -71,6 +71,7 @@ export class SqlObjectRepository implements ObjectRepository {
   }
 
   async delete(bucket: string, keys: readonly string[]): Promise<readonly string[]> {
+    if (keys.length === 0) return [];
     const rows = await this.#db.deleteFrom('objects').where('bucket', '=', bucket).where('key', 'in', keys).returning('blobId').execute();
     return rows.map(({ blobId }) => blobId);
   }

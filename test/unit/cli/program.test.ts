@@ -12,7 +12,10 @@ function machine(changes: Partial<Machine> = {}): Machine {
     version: '1.2.3',
     self: ['lull'],
     examples: '/nowhere',
-    serverOptions: [{ name: 'accel', flag: '--accel <name>', env: 'LULL_ACCEL', description: 'accelerator' }],
+    serverOptions: [
+      { name: 'config', flag: '--config <file>', env: 'LULL_CONFIG', description: 'file' },
+      { name: 'accel', flag: '--accel <name>', env: 'LULL_ACCEL', description: 'accelerator' },
+    ],
     serve: refuse,
     configuration: refuse,
     setUp: refuse,
@@ -77,6 +80,7 @@ test('without a server the message says what to do', async () => {
 test('up serves until a signal and says what runs on', async () => {
   const serve = () =>
     Promise.resolve({
+      dataFolder: '/srv/lull',
       apiUrl: 'http://127.0.0.1:1',
       endpointPattern: 'https://ID.microvm.localhost:2',
       driver: 'qemu',
@@ -87,7 +91,10 @@ test('up serves until a signal and says what runs on', async () => {
     });
   const { status, said } = await run(['up'], { serve }, true);
   assert.equal(status, 0);
-  assert.match(said.join('\n'), /warning: ::1 is not there\n.*serving http:\/\/127\.0\.0\.1:1 .*\n.*\nstopped; 2 microVMs run on/);
+  assert.match(said.join('\n'), /warning: ::1 is not there\n.*serving http:\/\/127\.0\.0\.1:1 .*\n.*eval "\$\(lull env\)"\nstopped; 2 microVMs run on/);
+  // What only this command line says, the next one has to say too.
+  const elsewhere = await run(['up', '--config', 'other.toml'], { serve }, true);
+  assert.match(elsewhere.said.join('\n'), /eval "\$\(lull env --data '\/srv\/lull'\)"/);
 });
 
 test('doctor shows the mend and ends with 1 where something is missing', async () => {

@@ -161,6 +161,21 @@ suite('migrations', () => {
     assert.deepEqual(await store.microvms.get('microvm-a'), microvmRecord('a'));
   });
 
+  test('the sum of allocated memory starts from the rows that are there', async () => {
+    const thread = new SqliteThread(':memory:');
+    const before = MIGRATIONS.findIndex(({ name }) => name === 'allocated memory');
+    await migrate(thread, ':memory:', MIGRATIONS.slice(0, before));
+    const insert = `INSERT INTO microvms (microvm_id, endpoint_id, state, image_name, image_arn, image_version, snapshot_id, baseline_mib,
+      maximum_duration_seconds, ingress_connectors, egress_connectors, started_at_ms, generation, last_generation)
+      VALUES (?, ?, ?, 'app', 'arn', '1.0', 's', ?, 1, '[]', '[]', 1, 0, 0)`;
+    for (const [n, state] of ['RUNNING', 'RUNNING', 'SUSPENDED', 'TERMINATED'].entries()) await thread.run(insert, [`m${n}`, `e${n}`, state, 2 ** n]);
+    await migrate(thread, ':memory:', MIGRATIONS);
+    await using store = storeOver(thread);
+    assert.equal(await store.microvms.allocatedMib(), 1 + 2 + 4);
+    await store.microvms.apply('m0', 'terminate');
+    assert.equal(await store.microvms.allocatedMib(), 2 + 4);
+  });
+
   test('a store in memory and a new one need no copy', async () => {
     const thread = new SqliteThread(':memory:');
     assert.deepEqual(await migrate(thread, ':memory:', MIGRATIONS), { from: 0, to: NEWEST, backupPath: null });
