@@ -95,7 +95,7 @@ suite('the package', () => {
     run(join(home, 'node_modules/.bin/lull'), argv, {
       cwd: home,
       limitMs: COMMAND_LIMIT_MS,
-      env: { HOME: home, XDG_DATA_HOME: join(home, 'data'), XDG_RUNTIME_DIR: join(home, 'run'), LULL_DATA: join(home, 'data') },
+      env: { HOME: home, XDG_DATA_HOME: join(home, 'data'), XDG_RUNTIME_DIR: join(home, 'run'), LULL_DATA: join(home, 'data'), LULL_CONFIG: 'none' },
     });
 
   before(async () => {

@@ -24,6 +24,7 @@ suite('quotas', () => {
       CreateMicrovmAuthToken: 50,
       CreateMicrovmShellAuthToken: 5,
     });
+    assert.deepEqual([...rates.keys()].filter((operation) => !Object.hasOwn(INPUT_OF, operation)), []);
     const alone = ratesOf(quotasOf({ limits: 'none', given: { 'get-rate': 7 } }, 8000));
     assert.deepEqual([...alone.keys()], ['GetMicrovm']);
   });
