@@ -62,7 +62,7 @@ suite('plans of the statements', () => {
     const missed = files.flatMap((name) => {
       const path = join(STORE, name);
       const coverage = result.find(({ url }) => url === pathToFileURL(path).href);
-      return coverage === undefined ? [] : callSites(readFileSync(path, 'utf8')).filter(({ at }) => !wasRun(coverage, at)).map(({ line }) => `${name}:${line}`);
+      return callSites(readFileSync(path, 'utf8')).filter(({ at }) => !wasRun(coverage, at)).map(({ line }) => `${name}:${line}`);
     });
     assert.deepEqual(missed, []);
   });
@@ -91,8 +91,8 @@ const callSites = (source: string) =>
   [...source.matchAll(/\.(selectFrom|updateTable|deleteFrom)\(/g)].map(({ index }) => ({ at: index, line: source.slice(0, index).split('\n').length }));
 
 /** By the innermost range of the coverage. Node strips types to blanks, so offsets are those of the source. */
-function wasRun({ functions }: Profiler.ScriptCoverage, at: number): boolean {
-  const around = functions.flatMap(({ ranges }) => ranges).filter(({ startOffset, endOffset }) => startOffset <= at && at < endOffset);
+function wasRun(coverage: Profiler.ScriptCoverage | undefined, at: number): boolean {
+  const around = (coverage?.functions ?? []).flatMap(({ ranges }) => ranges).filter(({ startOffset, endOffset }) => startOffset <= at && at < endOffset);
   const innermost = around.toSorted((a, b) => a.endOffset - a.startOffset - (b.endOffset - b.startOffset))[0];
   return (innermost?.count ?? 0) > 0;
 }
