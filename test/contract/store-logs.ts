@@ -1,8 +1,7 @@
-/** The contract of `Store.logs` and `Store.roles`. */
+/** The contract of `Store.logs`. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Store } from '../../src/domain/ports.ts';
-import type { Role } from '../../src/domain/role.ts';
 import { imageConfig, imageRecord, microvmRecord, versionRecord } from '../fakes/records.ts';
 
 const GROUP = '/aws/lambda-microvms/app';
@@ -48,17 +47,3 @@ export function logContract(open: () => Promise<Store>): void {
     assert.equal(await store.logs.group(GROUP), undefined);
   });
 }
-
-const role = (roleName: string, fields: Partial<Role> = {}): Role => ({
-  roleName,
-  roleId: `AROA${roleName}`,
-  path: '/',
-  description: null,
-  maxSessionSeconds: 3600,
-  createdAtMs: 1,
-  trustPolicy: '{}',
-  inlinePolicies: {},
-  attachedPolicies: [],
-  tags: {},
-  ...fields,
-});

@@ -1,6 +1,6 @@
 /** The S3 surface over HTTP: target of a request, authentication, operation, errors as XML. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { receivedUrl, splitUrl } from '../authentication.ts';
+import { AuthFailure, receivedUrl, splitUrl } from '../authentication.ts';
 import type { Authenticator } from '../authentication.ts';
 import type { ObjectStore, S3Answer } from './call.ts';
 import { operate } from './operations.ts';
