@@ -31,8 +31,17 @@ export function coverageOf(services: readonly Service[], observations: readonly 
   const items = new Map(keys.map((key) => [key, { key, seen: seen.get(key) ?? 'no', difference: differenceOf(key) } satisfies Item]));
   return {
     item: (key) => items.get(key) ?? { key, seen: 'no', difference: undefined },
-    unexplained: [...[...items.values()].flatMap(complaintAbout), ...DIFFERENCES.filter(({ of }) => !keys.some((key) => covers(of, key))).map(({ of }) => `${of}: explained, but not in the model`)],
+    unexplained: [
+      ...[...items.values()].filter(({ key }) => !isPartOfMissing(key, items)).flatMap(complaintAbout),
+      ...DIFFERENCES.filter(({ of }) => !keys.some((key) => covers(of, key))).map(({ of }) => `${of}: explained, but not in the model`),
+    ],
   };
+}
+
+/** An operation that is not there has no members and errors to explain. */
+function isPartOfMissing(key: string, items: ReadonlyMap<string, Item>): boolean {
+  const operation = key.split('.', 1)[0]!;
+  return operation !== key && items.get(operation)?.seen === 'no';
 }
 
 /** A difference says how it stands to what is seen; where it says wrong, the page would. */
@@ -47,10 +56,10 @@ function complaintAbout({ key, seen, difference }: Item): string[] {
 const differenceOf = (key: string) =>
   DIFFERENCES.filter(({ of }) => covers(of, key)).toSorted((a, b) => b.of.replaceAll('*', '').length - a.of.replaceAll('*', '').length)[0];
 
-/** `*` at the beginning stands for any operation; what is in an explained member is explained with it. */
 function covers(of: string, key: string): boolean {
-  const name = key.replace(/^[^.]*/, '*');
-  return [key, name].some((candidate) => candidate === of || (/\.(input|output)\./.test(of) && candidate.startsWith(`${of}.`)));
+  const whole = of.startsWith('*') ? key.replace(/^[^.]*/, '*') : key;
+  if (of.endsWith('.*')) return whole.startsWith(of.slice(0, -1));
+  return whole === of || (/\.(input|output)\./.test(of) && whole.startsWith(`${of}.`));
 }
 
 const pathsOf = (members: readonly Member[]): string[] => members.flatMap(({ path, parts }) => [path, ...pathsOf(parts)]);

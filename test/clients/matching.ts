@@ -32,14 +32,15 @@ export function valueAt(root: unknown, path: string): unknown {
 
 const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null;
 
-/** A time within a day of now: clients show it as seconds or in ISO 8601. */
-function isTimestamp(value: unknown): boolean {
-  const ms = typeof value === 'number' ? value * 1000 : typeof value === 'string' ? Date.parse(value) : Number.NaN;
-  return Math.abs(ms - Date.now()) < 24 * 3_600_000;
-}
+/** Clients show times as seconds or in ISO 8601. */
+const msOf = (value: unknown) => (typeof value === 'number' ? value * 1000 : typeof value === 'string' ? Date.parse(value) : Number.NaN);
+const DAY_MS = 24 * 3_600_000;
 
 const KINDS: Readonly<Record<string, (value: unknown) => boolean>> = {
-  timestamp: isTimestamp,
+  /** Within a day of now. */
+  timestamp: (value) => Math.abs(msOf(value) - Date.now()) < DAY_MS,
+  /** Of this century. */
+  time: (value) => msOf(value) > Date.UTC(2000) && msOf(value) < Date.now() + DAY_MS,
   string: (value) => typeof value === 'string' && value !== '',
   number: (value) => typeof value === 'number',
   size: (value) => typeof value === 'number' && value > 0,

@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Coverage, Item, Service } from './coverage.ts';
+import { DIFFERENCES, type Difference } from './differences.ts';
 import { enumsOf, membersOf, type Direction, type Member } from './model.ts';
 import { RECORDED_ERRORS } from './recorded-errors.ts';
 import type { Observation } from './scenario-run.ts';
@@ -26,14 +27,14 @@ export async function renderPage(sources: PageSources): Promise<string> {
   const operations = services.flatMap((service) => service.operations.map((operation) => sectionOf(operation, { service, coverage, notes })));
   const generated = [
     '## Operations',
-    table(['operation', 'today', 'differs from AWS'], services.flatMap((service) => service.operations.map((name) => operationRow(name, service, coverage)))),
+    table(['operation', '', 'today', 'differs from AWS'], services.flatMap((service) => service.operations.map((name) => operationRow(name, service, coverage)))),
     '## Members and errors',
     ...operations,
     '## Values of enums',
     table(['enum', 'yes', 'no, or differs'], services.flatMap((service) => enumRows(service, { coverage, notes }))),
     '## Recorded errors',
     'Type, status and text as AWS was recorded to give them; `<…>` differs from call to call.',
-    table(['situation', 'status, type', 'text', ''], recordedRows({ coverage, notes })),
+    table(['situation', 'status, type', 'text', ''], recordedRows(coverage)),
     '## Other services, in the same origin',
     table(['service', 'operations that the clients used'], otherServices(sources)),
     '## Notes',
@@ -43,13 +44,17 @@ export async function renderPage(sources: PageSources): Promise<string> {
   return `${[foreword!.trim(), ...generated, afterword!.trim()].join('\n\n')}\n`;
 }
 
-/** Reasons that stand for more than one thing, numbered as they come up. */
+/** Reasons that stand for many things, numbered as they come up. */
 class Notes {
   readonly #texts: string[] = [];
 
-  /** A reason, or the number of its note. */
-  cite({ of, because }: { of: string; because: string }): string {
-    if (!of.startsWith('*')) return because;
+  /** Whether a reason is told once for all: where it is one of several operations, or of more than two things. */
+  isShared({ of, because }: Difference): boolean {
+    return of.startsWith('*') || DIFFERENCES.filter((other) => other.because === because).length > 2;
+  }
+
+  /** The link to a shared reason. */
+  cite({ because }: Difference): string {
     if (!this.#texts.includes(because)) this.#texts.push(because);
     return `[note ${this.#texts.indexOf(because) + 1}](#notes)`;
   }
@@ -67,11 +72,11 @@ interface Context {
 function operationRow(name: string, { model }: Service, coverage: Coverage): string[] {
   const { method, requestUri } = model.operations[name]!.http;
   const { seen, difference } = coverage.item(name);
-  return [`${name}<br>\`${method} ${requestUri}\``, seen === 'no' ? 'no' : 'yes', difference?.because ?? ''];
+  return [name, `\`${method} ${requestUri}\``, seen === 'no' ? 'no' : 'yes', difference?.because ?? ''];
 }
 
 function sectionOf(name: string, { service, coverage, notes }: Context & { service: Service }): string {
-  if (coverage.item(name).seen === 'no') return `### ${name}\n\nNot there: ${coverage.item(name).difference?.because ?? 'not explained'}`;
+  if (coverage.item(name).seen === 'no') return `### ${name}\n\nNot there. ${coverage.item(name).difference?.because ?? 'not explained'}`;
   const rows = (['input', 'output'] as const).map((direction) => memberRow(name, direction, { service, coverage, notes })).filter((row) => row !== undefined);
   const errors = service.model.operations[name]!.errors.map(({ shape }) => ({ name: shape, item: coverage.item(`${name}.errors.${shape}`) }));
   const seen = errors.filter(({ item }) => item.seen !== 'no').map((error) => `\`${error.name}\``);
@@ -113,7 +118,7 @@ function reasons(items: readonly { path: string; item: Item }[], notes: Notes): 
   const grouped = new Map<string, string[]>();
   for (const { path, item } of items) {
     if (item.difference === undefined) continue;
-    const reason = notes.cite(item.difference);
+    const reason = notes.isShared(item.difference) ? notes.cite(item.difference) : item.difference.because;
     grouped.set(reason, [...(grouped.get(reason) ?? []), `\`${path}\``]);
   }
   return [...grouped].map(([reason, paths]) => `${paths.join(', ')}: ${reason}`).join('<br>');
@@ -122,15 +127,15 @@ function reasons(items: readonly { path: string; item: Item }[], notes: Notes): 
 function enumRows({ model, operations }: Service, { coverage, notes }: Context): string[][] {
   return [...enumsOf(model, operations)].map(([name, values]) => {
     const items = values.map((value) => ({ path: value, item: coverage.item(`enum.${name}.${value}`) }));
-    return [name, items.filter(({ item }) => item.seen !== 'no' && item.difference?.seen !== 'maybe').map(({ path }) => path).join(', '), reasons(items, notes)];
+    return [name, items.filter(({ item }) => item.seen !== 'no').map(({ path }) => path).join(', '), reasons(items, notes)];
   });
 }
 
-function recordedRows({ coverage, notes }: Context): string[][] {
+function recordedRows(coverage: Coverage): string[][] {
   return Object.entries(RECORDED_ERRORS).map(([id, { situation, status, type, text }]) => {
     const { seen, difference } = coverage.item(`recorded.${id}`);
     const verdict = seen === 'no' ? 'no' : 'yes';
-    return [situation, `${status} ${type}`, `\`${text}\``, difference === undefined ? verdict : `${verdict}: ${notes.cite(difference)}`];
+    return [situation, `${status} ${type}`, `\`${text}\``, difference === undefined ? verdict : `${verdict}: ${difference.because}`];
   });
 }
 

@@ -3,7 +3,7 @@ import type { Json } from './client.ts';
 import { recorded, type Step } from './scenario-run.ts';
 
 /** Room for a few of the small microVMs of each client at once, and for none of the large ones. */
-export const MEMORY_QUOTA_MIB = 1000;
+export const MEMORY_QUOTA_MIB = 2000;
 
 const microvms = { service: 'lambda-microvms' } as const;
 const imageIdentifier = '${imageArn}';
@@ -14,7 +14,7 @@ const connector = (name: string) => `arn:aws:lambda:\${region}:aws:network-conne
 const EVERYTHING = {
   imageIdentifier,
   imageVersion: '1.0',
-  executionRoleArn: 'arn:aws:iam::${account}:role/execution',
+  executionRoleArn: 'arn:aws:iam::${account}:role/execution-${client}',
   idlePolicy: { maxIdleDurationSeconds: 900, suspendedDurationSeconds: 900, autoResumeEnabled: true },
   maximumDurationInSeconds: 3600,
   runHookPayload: '{"for":"${client}"}',
@@ -56,10 +56,25 @@ export const RUN: readonly Step[] = [
     },
     save: { secondId: 'microvmId' },
   },
+  {
+    id: 'run with every ingress',
+    ...microvms,
+    operation: 'RunMicrovm',
+    input: { imageIdentifier, imageVersion: '1.0', ingressNetworkConnectors: [connector('ALL_INGRESS'), connector('SHELL_INGRESS')] },
+    expect: { ingressNetworkConnectors: [connector('ALL_INGRESS'), connector('SHELL_INGRESS')] },
+    save: { thirdId: 'microvmId' },
+  },
 ];
 
 /** Refused by what the image is, or is not. */
 const REFUSED: readonly Step[] = [
+  {
+    id: 'a role that is not there',
+    ...microvms,
+    operation: 'RunMicrovm',
+    input: { imageIdentifier, imageVersion: '1.0', executionRoleArn: 'arn:aws:iam::${account}:role/nobody' },
+    error: recorded('role not assumable'),
+  },
   {
     id: 'a connector that AWS does not have',
     ...microvms,
@@ -86,20 +101,22 @@ export const LIFE: readonly Step[] = [
     expect: { ...SHOWN, state: 'RUNNING', microvmId: '${firstId}', imageArn: '${imageArn}', startedAt: timestamp },
     repeat: true,
   },
-  { id: 'the second runs', ...microvms, operation: 'GetMicrovm', input: { microvmIdentifier: '${secondId}' }, expect: { state: 'RUNNING' }, repeat: true },
+  ...['${secondId}', '${thirdId}'].map(
+    (microvmIdentifier): Step => ({ id: `${microvmIdentifier} runs`, ...microvms, operation: 'GetMicrovm', input: { microvmIdentifier }, expect: { state: 'RUNNING' }, repeat: true }),
+  ),
   {
     id: 'microVMs of the image, page by page',
     ...microvms,
     operation: 'ListMicrovms',
-    input: { imageIdentifier, imageVersion: '1.0', maxResults: 1 },
-    expect: { items: [{ imageArn: '${imageArn}', imageVersion: '1.0', state: 'RUNNING', startedAt: timestamp, microvmId: { $in: ['${firstId}', '${secondId}'] } }], nextToken: { $is: 'string' } },
+    input: { imageIdentifier, imageVersion: '1.0', maxResults: 2 },
+    expect: { items: { $size: 2, $each: { imageArn: '${imageArn}', imageVersion: '1.0', startedAt: timestamp, microvmId: { $in: ['${firstId}', '${secondId}', '${thirdId}'] } } }, nextToken: { $is: 'string' } },
     save: { nextMicrovms: 'nextToken' },
   },
   {
     id: 'the next page of microVMs',
     ...microvms,
     operation: 'ListMicrovms',
-    input: { imageIdentifier, imageVersion: '1.0', maxResults: 1, nextToken: '${nextMicrovms}' },
+    input: { imageIdentifier, imageVersion: '1.0', maxResults: 2, nextToken: '${nextMicrovms}' },
     expect: { items: { $size: 1 }, nextToken: absent },
   },
   {
@@ -123,6 +140,28 @@ export const LIFE: readonly Step[] = [
     input: { microvmIdentifier: '${firstId}', expirationInMinutes: 61, allowedPorts: [{ port: 8080 }] },
     error: recorded('token too long', { minutes: '61' }),
   },
+  {
+    id: 'a token for its shell',
+    ...microvms,
+    operation: 'CreateMicrovmShellAuthToken',
+    input: { microvmIdentifier: '${firstId}', expirationInMinutes: 5 },
+    expect: { authToken: { 'X-aws-proxy-auth': { $is: 'string' } } },
+  },
+  {
+    id: 'a token for the shell of one without',
+    ...microvms,
+    operation: 'CreateMicrovmShellAuthToken',
+    input: { microvmIdentifier: '${secondId}', expirationInMinutes: 5 },
+    error: recorded('shell without connector'),
+  },
+  {
+    id: 'a token for the shell of one with everything',
+    ...microvms,
+    operation: 'CreateMicrovmShellAuthToken',
+    input: { microvmIdentifier: '${thirdId}', expirationInMinutes: 5 },
+    error: recorded('shell beside ALL_INGRESS'),
+  },
+  { id: 'end the third', ...microvms, operation: 'TerminateMicrovm', input: { microvmIdentifier: '${thirdId}' } },
   { id: 'resume what runs', ...microvms, operation: 'ResumeMicrovm', input: { microvmIdentifier: '${firstId}' } },
   { id: 'suspend the first', ...microvms, operation: 'SuspendMicrovm', input: { microvmIdentifier: '${firstId}' } },
   { id: 'the first sleeps', ...microvms, operation: 'GetMicrovm', input: { microvmIdentifier: '${firstId}' }, expect: { ...SHOWN, state: 'SUSPENDED' }, repeat: true },

@@ -3,12 +3,30 @@
  * `client`, `artifact` (path of a zip), `account` and `region`; a step's `save` makes others.
  */
 import type { Step } from './scenario-run.ts';
-import { IMAGE_BUILD, IMAGE_END, IMAGE_UPDATE } from './scenario-images.ts';
+import { CONNECTORS } from './scenario-connectors.ts';
+import { BASES, BROKEN_IMAGE, IMAGE_BEGIN, IMAGE_BUILT, IMAGE_END, IMAGE_UPDATE } from './scenario-images.ts';
 import { LIFE, MEMORY_QUOTA_MIB, RUN } from './scenario-microvms.ts';
+import { IDENTITY } from './scenario-neighbours.ts';
 import { OBJECTS } from './scenario-objects.ts';
 import { REFUSALS } from './scenario-refusals.ts';
+import { TAGS } from './scenario-tags.ts';
 
 /** What the server is started with. */
-export const SERVER_OPTIONS = ['--memory-quota', `${MEMORY_QUOTA_MIB}`];
+export const SERVER_OPTIONS = ['--quota', `memory=${MEMORY_QUOTA_MIB}`, '--builds-at-once', '6'];
 
-export const SCENARIO: readonly Step[] = [...OBJECTS, ...REFUSALS, ...IMAGE_BUILD, ...RUN, ...IMAGE_UPDATE, ...LIFE, ...IMAGE_END];
+/** What is slow, the builds, goes on behind what is quick. */
+export const SCENARIO: readonly Step[] = [
+  ...OBJECTS,
+  ...IDENTITY,
+  ...IMAGE_BEGIN,
+  ...REFUSALS,
+  ...BASES,
+  ...IMAGE_BUILT,
+  ...RUN,
+  ...IMAGE_UPDATE,
+  ...TAGS,
+  ...LIFE,
+  ...CONNECTORS,
+  ...BROKEN_IMAGE,
+  ...IMAGE_END,
+];

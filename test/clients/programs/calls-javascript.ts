@@ -52,8 +52,9 @@ async function answer({ service, operation, input }: Call): Promise<Outcome> {
     if (operation === 'GetObject') output['Body'] = await (output['Body'] as { transformToString(): Promise<string> }).transformToString();
     return { output, ...(wire === undefined ? {} : { wire }) };
   } catch (error) {
-    const { name, message, $metadata } = error as Error & { $metadata?: { httpStatusCode?: number } };
-    return { error: { type: name, status: $metadata?.httpStatusCode ?? null, message } };
+    // Services that answer in XML have a code, of which the client makes a name of its own.
+    const { name, Code: type = name, message, $metadata } = error as Error & { Code?: string; $metadata?: { httpStatusCode?: number } };
+    return { error: { type, status: $metadata?.httpStatusCode ?? null, message } };
   }
 }
 

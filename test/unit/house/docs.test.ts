@@ -1,7 +1,7 @@
 /** The pages for people, held to what is there: the tests that promises name, commands with their options, links and paths. */
 import assert from 'node:assert/strict';
 import { existsSync, globSync, readFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { test } from 'node:test';
 import type { Terminal } from '../../../src/cli/command-line.ts';
 import { runCommandLine } from '../../../src/cli/program.ts';
@@ -90,7 +90,7 @@ test('every link and path leads somewhere', () => {
   const broken = PAGES.flatMap(({ path, text }) => {
     const prose = text.replaceAll(/^```[^]*?^```/gm, '');
     const links = [...prose.matchAll(/\]\(([^)\s]+)\)/g)].map(([, target = '']) => target).filter((target) => !/^[a-z]+:/.test(target));
-    const linked = links.map((target) => join(dirname(path), target.split('#')[0] === '' ? path : target.split('#')[0]!));
+    const linked = links.map((target) => join(dirname(path), target.split('#')[0] || basename(path)));
     const named = [...prose.matchAll(/`([^`\s]+)`/g)].map(([, code = '']) => code).filter((code) => PATH.test(code));
     return [...linked, ...named].filter((target) => !existsSync(join(ROOT, target))).map((target) => `${path}: ${target}`);
   });

@@ -1,0 +1,35 @@
+/** The services that real tools ask before and beside MicroVMs: who one is, and the roles. */
+import type { Json } from './client.ts';
+import type { Step } from './scenario-run.ts';
+
+const iam = { service: 'iam' } as const;
+
+/** Section 1.11 of the contract reference: who assumes the roles of MicroVMs. */
+const TRUST = JSON.stringify({ Version: '2012-10-17', Statement: [{ Effect: 'Allow', Principal: { Service: 'lambda.amazonaws.com' }, Action: ['sts:AssumeRole', 'sts:TagSession'] }] });
+const POLICY = JSON.stringify({ Version: '2012-10-17', Statement: [{ Effect: 'Allow', Action: 's3:GetObject', Resource: '*' }] });
+
+const role = (name: string): Json => ({ Role: { RoleName: name, Arn: `arn:aws:iam::\${account}:role/${name}`, Path: '/', RoleId: { $matches: '^AROA' }, CreateDate: { $is: 'timestamp' } } });
+const RoleName = 'spare-${client}';
+
+export const IDENTITY: readonly Step[] = [
+  { id: 'who one is', service: 'sts', operation: 'GetCallerIdentity', input: {}, expect: { Account: '${account}', Arn: 'arn:aws:iam::${account}:root', UserId: { $is: 'string' } } },
+  ...['build-${client}', 'execution-${client}', RoleName].map((name) => ({
+    id: `make the role ${name}`,
+    ...iam,
+    operation: 'CreateRole',
+    input: { RoleName: name, AssumeRolePolicyDocument: TRUST },
+    expect: role(name),
+  })),
+  { id: 'the role is there', ...iam, operation: 'GetRole', input: { RoleName }, expect: role(RoleName) },
+  { id: 'the role is listed', ...iam, operation: 'ListRoles', input: {}, expect: { Roles: { $has: { RoleName } } } },
+  { id: 'give it a policy', ...iam, operation: 'PutRolePolicy', input: { RoleName, PolicyName: 'read', PolicyDocument: POLICY } },
+  { id: 'its policy', ...iam, operation: 'GetRolePolicy', input: { RoleName, PolicyName: 'read' }, expect: { RoleName, PolicyName: 'read' } },
+  { id: 'its policies', ...iam, operation: 'ListRolePolicies', input: { RoleName }, expect: { PolicyNames: ['read'] } },
+  { id: 'attach a policy', ...iam, operation: 'AttachRolePolicy', input: { RoleName, PolicyArn: 'arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess' } },
+  { id: 'attached policies', ...iam, operation: 'ListAttachedRolePolicies', input: { RoleName }, expect: { AttachedPolicies: [{ PolicyName: 'AmazonS3ReadOnlyAccess' }] } },
+  { id: 'delete a role with policies', ...iam, operation: 'DeleteRole', input: { RoleName }, error: { type: 'DeleteConflict', status: 409, message: { $is: 'string' } } },
+  { id: 'detach the policy', ...iam, operation: 'DetachRolePolicy', input: { RoleName, PolicyArn: 'arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess' } },
+  { id: 'take its policy', ...iam, operation: 'DeleteRolePolicy', input: { RoleName, PolicyName: 'read' } },
+  { id: 'delete the role', ...iam, operation: 'DeleteRole', input: { RoleName } },
+  { id: 'the role has gone', ...iam, operation: 'GetRole', input: { RoleName }, error: { type: 'NoSuchEntity', status: 404, message: { $matches: 'spare-${client}' } } },
+];
