@@ -10,10 +10,12 @@ import { cannotServe, LullServer } from '../e2e/lull-server.ts';
 import { LULL, plainEnvironment } from '../e2e/server-process.ts';
 import { openClient, type ClientName } from './client.ts';
 import { coverageOf } from './coverage.ts';
+import { DIFFERENCES } from './differences.ts';
 import { noAwsCli2, noPythonClients } from './installed.ts';
 import type { Variables } from './matching.ts';
 import { readModel } from './model.ts';
 import { committedPage, PAGE_PATH, renderPage } from './page.ts';
+import { RECORDED_ERRORS } from './recorded-errors.ts';
 import { SCENARIO, SERVER_OPTIONS } from './scenario.ts';
 import { runScenario, type Observation } from './scenario-run.ts';
 
@@ -85,7 +87,7 @@ describe("AWS's clients", { skip: await cannotServe() }, () => {
       const model = await readModel(name);
       return { model, operations: Object.keys(model.operations).filter(belongs) };
     }));
-    const coverage = coverageOf(services, observations);
+    const coverage = coverageOf({ services, recordedErrors: Object.keys(RECORDED_ERRORS), differences: DIFFERENCES, observations });
     const page = await renderPage({ services, coverage, observations });
     if (process.env['LULL_WRITE_PAGE'] === '1') await writeFile(PAGE_PATH, page);
     assert.deepEqual(coverage.unexplained, []);

@@ -1,7 +1,6 @@
 /** What of AWS's models the clients saw, what is explained, and what is neither. */
-import { DIFFERENCES, type Difference } from './differences.ts';
+import type { Difference } from './differences.ts';
 import { enumsOf, membersOf, seenIn, type Direction, type Member, type Model } from './model.ts';
-import { RECORDED_ERRORS } from './recorded-errors.ts';
 import type { Observation } from './scenario-run.ts';
 
 /** One line of the page: an operation, a member, an error, a value. `null` is a member that AWS, too, sends as an explicit null. */
@@ -13,7 +12,7 @@ export interface Item {
 }
 
 export interface Coverage {
-  item(key: string): Item;
+  readonly item: (key: string) => Item;
   /** What was not seen and is not explained, and explanations of what is not there or was seen after all. */
   readonly unexplained: readonly string[];
 }
@@ -24,16 +23,25 @@ export interface Service {
   readonly operations: readonly string[];
 }
 
+/** What is held against what. */
+export interface Sources {
+  readonly services: readonly Service[];
+  /** Names of the recorded errors. */
+  readonly recordedErrors: readonly string[];
+  readonly differences: readonly Difference[];
+  readonly observations: readonly Observation[];
+}
+
 /** Holds what was observed against the models. */
-export function coverageOf(services: readonly Service[], observations: readonly Observation[]): Coverage {
+export function coverageOf({ services, recordedErrors, differences, observations }: Sources): Coverage {
   const seen = seenKeys(services, observations);
-  const keys = services.flatMap((service) => keysOf(service)).concat(Object.keys(RECORDED_ERRORS).map((id) => `recorded.${id}`));
-  const items = new Map(keys.map((key) => [key, { key, seen: seen.get(key) ?? 'no', difference: differenceOf(key) } satisfies Item]));
+  const keys = services.flatMap((service) => keysOf(service)).concat(recordedErrors.map((id) => `recorded.${id}`));
+  const items = new Map(keys.map((key) => [key, { key, seen: seen.get(key) ?? 'no', difference: differenceOf(key, differences) } satisfies Item]));
   return {
     item: (key) => items.get(key) ?? { key, seen: 'no', difference: undefined },
     unexplained: [
       ...[...items.values()].filter(({ key }) => !isPartOfMissing(key, items)).flatMap(complaintAbout),
-      ...DIFFERENCES.filter(({ of }) => !keys.some((key) => covers(of, key))).map(({ of }) => `${of}: explained, but not in the model`),
+      ...differences.filter(({ of }) => !keys.some((key) => covers(of, key))).map(({ of }) => `${of}: explained, but not in the model`),
     ],
   };
 }
@@ -53,8 +61,8 @@ function complaintAbout({ key, seen, difference }: Item): string[] {
 }
 
 /** Which of several applies: the one that names the most. */
-const differenceOf = (key: string) =>
-  DIFFERENCES.filter(({ of }) => covers(of, key)).toSorted((a, b) => b.of.replaceAll('*', '').length - a.of.replaceAll('*', '').length)[0];
+const differenceOf = (key: string, differences: readonly Difference[]) =>
+  differences.filter(({ of }) => covers(of, key)).toSorted((a, b) => b.of.replaceAll('*', '').length - a.of.replaceAll('*', '').length)[0];
 
 function covers(of: string, key: string): boolean {
   const whole = of.startsWith('*') ? key.replace(/^[^.]*/, '*') : key;
