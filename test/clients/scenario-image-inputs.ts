@@ -42,7 +42,7 @@ export const CONFIGURATION = {
 
 /** What is left out goes back to its default. */
 export const MINIMAL = { baseImageArn: BASE_IMAGE, buildRoleArn: BUILD_ROLE, codeArtifact: CONFIGURATION.codeArtifact } satisfies Record<string, Json>;
-export const NOT_BUILDABLE = { ...MINIMAL, codeArtifact: { uri: `s3://${BUCKET}/no folder/kéy.zip` } };
+export const NOT_BUILDABLE = { ...MINIMAL, codeArtifact: { uri: `s3://${BUCKET}/no-folder/kéy.zip` } };
 
 /** As it is shown: versions of the base image get a minor number. */
 export const SHOWN = { ...CONFIGURATION, baseImageVersion: '1.0' };

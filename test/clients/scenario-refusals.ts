@@ -67,6 +67,13 @@ export const REFUSALS: readonly Step[] = [
     input: { imageIdentifier: 'no:arn', ...input },
     error: recorded('image identifier is no ARN', { identifier: 'no:arn' }),
   })),
+  ...Object.entries({ ...ON_IMAGES, ...ON_VERSIONS('1.0'), RunMicrovm: {} }).map(([operation, input]): Step => ({
+    id: `${operation} of an ARN with a slash`,
+    ...microvms,
+    operation,
+    input: { imageIdentifier: 'arn:aws:lambda:${region}:${account}:microvm-image/name', ...input },
+    error: recorded('slash ARN'),
+  })),
   ...Object.entries(ON_MICROVMS).map(([operation, input]): Step => ({
     id: `${operation} of no microVM`,
     ...microvms,

@@ -7,7 +7,7 @@ import { CONNECTORS } from './scenario-connectors.ts';
 import { BASES, BROKEN_IMAGE, IMAGE_BEGIN, IMAGE_BUILT, IMAGE_END, IMAGE_UPDATE } from './scenario-images.ts';
 import { LIFE, MEMORY_QUOTA_MIB, RUN } from './scenario-microvms.ts';
 import { IDENTITY } from './scenario-neighbours.ts';
-import { OBJECTS } from './scenario-objects.ts';
+import { MORE_OBJECTS, OBJECTS } from './scenario-objects.ts';
 import { REFUSALS } from './scenario-refusals.ts';
 import { TAGS } from './scenario-tags.ts';
 
@@ -29,4 +29,5 @@ export const SCENARIO: readonly Step[] = [
   ...CONNECTORS,
   ...BROKEN_IMAGE,
   ...IMAGE_END,
+  ...MORE_OBJECTS,
 ];
