@@ -1,13 +1,16 @@
 //! The agent's protocol on a Unix socket, for the tests of its other end: real frames, real TCP streams, and an application
-//! that is an ordinary child process, stopped instead of frozen. `loopback SOCKET`; it ends when its stdin does.
+//! that is an ordinary child process, stopped instead of frozen. `loopback SOCKET`; it prints the port of its service `metadata`
+//! at 127.0.0.1 once it listens, and ends when its stdin does.
 
 use lull_guest::agent::{Agent, TRANSPORT_TOKEN};
 use lull_guest::event_loop::EventLoop;
 use lull_guest::failure::{Failure, OrFailure};
+use lull_guest::services::Service;
 use lull_guest::sys;
 use lull_guest::system::{Application, ApplicationState, Memory, Restore, StartSpec, Started, System};
 use lull_guest::transport::SocketTransport;
 use std::io::Read;
+use std::net::TcpListener;
 use std::os::unix::io::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::process::{Command, Stdio};
@@ -20,6 +23,7 @@ const SIGSTOP: i32 = 19;
 struct Bystander {
     application: Application,
     clock_offset_ns: i128,
+    services: Vec<Service>,
 }
 
 impl Bystander {
@@ -89,6 +93,10 @@ impl System for Bystander {
         Some(self.application)
     }
 
+    fn services(&mut self) -> Vec<Service> {
+        std::mem::take(&mut self.services)
+    }
+
     fn memory(&self) -> Memory {
         Memory { total_kib: 2, available_kib: 1 }
     }
@@ -109,8 +117,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let events = Rc::new(EventLoop::new()?);
     let listener = UnixListener::bind(path)?;
     let transport = SocketTransport::new(listener, Rc::clone(&events), TRANSPORT_TOKEN)?;
-    let system = Bystander { application: Application::NONE, clock_offset_ns: 0 };
-    println!("listening");
-    Agent::new(events, transport, system)?.run()?;
+    let metadata = TcpListener::bind("127.0.0.1:0")?;
+    let port = metadata.local_addr()?.port();
+    let services = vec![Service { name: "metadata", listener: metadata }];
+    let mut agent = Agent::new(events, transport, Bystander { application: Application::NONE, clock_offset_ns: 0, services })?;
+    println!("{}", port);
+    agent.run()?;
     Ok(())
 }

@@ -26,11 +26,11 @@ pub struct Agent<T: Transport, S: System> {
 }
 
 impl<T: Transport, S: System> Agent<T, S> {
-    pub fn new(events: Rc<EventLoop>, mut transport: T, system: S) -> io::Result<Agent<T, S>> {
+    pub fn new(events: Rc<EventLoop>, mut transport: T, mut system: S) -> io::Result<Agent<T, S>> {
         let signals = sys::signal_fd(&[sys::SIGCHLD])?;
         events.watch(signals.as_raw_fd(), SIGNALS_TOKEN)?;
         transport.watch(&events, TRANSPORT_TOKEN)?;
-        let session = Session::new(Rc::clone(&events));
+        let session = Session::new(Rc::clone(&events), system.services())?;
         Ok(Agent { events, transport, system, session, signals })
     }
 

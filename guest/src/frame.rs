@@ -70,7 +70,7 @@ impl FrameType {
     /// True where the host may send it.
     pub fn is_from_host(self) -> bool {
         use FrameType::*;
-        matches!(self, Hello | Fault | Call | Open | Data | Credit | End | Reset)
+        matches!(self, Hello | Fault | Call | Open | Opened | Refused | Data | Credit | End | Reset)
     }
 }
 

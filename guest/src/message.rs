@@ -1,7 +1,10 @@
 //! The JSON of frames, as types.
 
 use crate::encoding::{parse_base64, parse_hex};
+use crate::failure::Failure;
+use crate::frame::{header_bytes, FrameType};
 use crate::json::{object, Json};
+use crate::queue::ByteQueue;
 use crate::system::{Application, ApplicationState, Capabilities, Restore, StartSpec};
 
 /// The version of the protocol that this agent speaks.
@@ -10,6 +13,8 @@ pub const PROTOCOL: u64 = 1;
 const ENTROPY_BYTES: usize = 64;
 /// The most texts in `argv` and in `env`.
 const TEXTS_LIMIT: usize = 4096;
+/// The most names in `services`.
+const SERVICES_LIMIT: usize = 16;
 
 /// A HELLO. `nonce` is there as soon as it could be read, so that a FAULT can repeat it.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,6 +27,8 @@ pub struct Hello {
     pub output_credit: u64,
     pub restore: Option<Restore>,
     pub thaw: bool,
+    /// What the host takes streams to.
+    pub services: Vec<String>,
 }
 
 /// The nonce of a HELLO, also of one that is otherwise wrong; empty where it cannot be read.
@@ -61,7 +68,14 @@ pub fn parse_hello(hello: &Json) -> Result<Hello, &'static str> {
             None => false,
             Some(thaw) => thaw.as_bool().ok_or("thaw is not a boolean")?,
         },
+        services: parse_services(hello)?,
     })
+}
+
+fn parse_services(hello: &Json) -> Result<Vec<String>, &'static str> {
+    let names = hello.get("services").map_or(Some(&[][..]), Json::as_array).filter(|names| names.len() <= SERVICES_LIMIT);
+    let names = names.ok_or("services is not a short list")?.iter().map(|name| name.as_str().map(str::to_string));
+    names.collect::<Option<Vec<_>>>().ok_or("services holds something that is not a text")
 }
 
 fn parse_restore(restore: &Json) -> Result<Restore, &'static str> {
@@ -125,6 +139,18 @@ pub fn parse_port(port: &Json) -> Option<u16> {
     port.as_integer().filter(|port| (1..=65535).contains(port)).map(|port| port as u16)
 }
 
+/// A whole frame with JSON in it.
+pub fn push_json(outbox: &mut ByteQueue, (frame_type, id): (FrameType, u32), json: &Json) {
+    let text = json.to_text();
+    debug_assert!(text.len() <= frame_type.limit());
+    outbox.extend(&header_bytes(frame_type, id, text.len()));
+    outbox.extend(text.as_bytes());
+}
+
+pub fn failure_json(failure: &Failure) -> Json {
+    object(vec![("code", failure.code.as_str().into()), ("message", failure.message.as_str().into())])
+}
+
 pub fn application_json(application: &Application) -> Json {
     let state = match application.state {
         ApplicationState::None => "none",
@@ -166,6 +192,12 @@ mod tests {
         let parsed = hello(&full).unwrap();
         assert_eq!(parsed.restore, Some(Restore { realtime_ns: 1_790_000_000_000_000_000, entropy: vec![0; 64], reset_connections: true }));
         assert_eq!(parsed.next_secret, Some([0xab; 32]));
+        assert_eq!(parsed.services, Vec::<String>::new());
+        let offering = |services: &str| hello(&full.replacen("\"thaw\"", &format!("\"services\":{},\"thaw\"", services), 1));
+        assert_eq!(offering(r#"["metadata","s3"]"#).unwrap().services, ["metadata", "s3"]);
+        for services in [r#""s3""#, "[1]", &format!("[{}1]", r#""x","#.repeat(16))] {
+            assert!(offering(services).is_err(), "{}", services);
+        }
         for (from, to) in [("AAAA", "AAA"), ("\"17", "\"-17"), ("\"17", "\"99917"), ("abab", "xbab"), ("thaw\":true", "thaw\":1"), (":5", ":-5"), (":5", ":1e10")] {
             assert!(hello(&full.replacen(from, to, 1)).is_err(), "{}", to);
         }

@@ -3,25 +3,20 @@
 use crate::encoding::{is_equal_constant_time, parse_hex};
 use crate::event_loop::EventLoop;
 use crate::failure::Failure;
-use crate::frame::{header_bytes, parse_header, FrameType, Header, AGENT_PREAMBLE, HEADER_BYTES, HOST_PREAMBLE};
+use crate::frame::{parse_header, FrameType, Header, AGENT_PREAMBLE, HEADER_BYTES, HOST_PREAMBLE};
 use crate::json::{object, Json};
-use crate::message::{application_json, nonce_of, parse_hello, parse_port, Hello, PROTOCOL};
+use crate::message::{application_json, failure_json, nonce_of, parse_hello, parse_port, push_json, Hello, PROTOCOL};
 use crate::output::Output;
 use crate::port_waits::PortWaits;
 use crate::queue::ByteQueue;
-use crate::stream::{Standing, Stream, Violation};
+use crate::services::{Service, Services};
+use crate::stream::Violation;
+use crate::streams::{credit_of, has_room, Streams, FIRST_TOKEN};
 use crate::sys::monotonic_ms;
 use crate::system::{Application, System};
-use std::collections::BTreeMap;
-use std::os::unix::io::AsRawFd;
+use std::io;
 use std::rc::Rc;
 
-/// Streams open at once.
-pub const STREAMS_LIMIT: usize = 1024;
-/// Beyond this much unsent, nothing is read: neither from the host nor from the application.
-pub const OUTBOX_LIMIT: usize = 256 * 1024;
-/// Event tokens of streams start here; the id is added.
-pub const FIRST_STREAM_TOKEN: u64 = 1 << 32;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     /// Looking for a preamble.
@@ -45,8 +40,8 @@ pub struct Session {
     pub outbox: ByteQueue,
     pub(crate) output: Output,
     secret: Option<[u8; 32]>,
-    last_id: u32,
-    streams: BTreeMap<u32, Stream>,
+    services: Services,
+    streams: Streams,
     waits: PortWaits,
     output_credit: u64,
     /// A FAULT was sent: hang up once it is out.
@@ -54,25 +49,25 @@ pub struct Session {
 }
 
 impl Session {
-    pub fn new(events: Rc<EventLoop>) -> Session {
-        Session {
+    pub fn new(events: Rc<EventLoop>, services: Vec<Service>) -> io::Result<Session> {
+        Ok(Session {
+            services: Services::new(&events, services)?,
+            streams: Streams::new(Rc::clone(&events)),
             events,
             phase: Phase::Seeking,
             inbox: ByteQueue::new(),
             outbox: ByteQueue::new(),
             output: Output::default(),
             secret: None,
-            last_id: 0,
-            streams: BTreeMap::new(),
             waits: PortWaits::default(),
             output_credit: 0,
             is_closing: false,
-        }
+        })
     }
 
     /// True where more bytes of the host may be put into the inbox.
     pub fn has_room(&self) -> bool {
-        self.outbox.len() <= OUTBOX_LIMIT
+        has_room(&self.outbox)
     }
 
     /// The host's end was closed.
@@ -85,17 +80,17 @@ impl Session {
 
     /// Takes what the event loop saw.
     pub fn ready(&mut self, token: u64, readable: bool, writable: bool) {
-        if token < FIRST_STREAM_TOKEN {
+        if token < FIRST_TOKEN {
             self.output.ready(token);
-        } else if let Some(stream) = self.streams.get_mut(&((token - FIRST_STREAM_TOKEN) as u32)) {
-            stream.ready(readable, writable);
+            self.services.ready(token);
+        } else {
+            self.streams.ready(token, readable, writable);
         }
     }
 
     /// When [`Session::advance`] must be called at the latest.
     pub fn deadline_ms(&self) -> Option<u64> {
-        let connects = self.streams.values().filter_map(Stream::deadline_ms);
-        connects.chain(self.waits.deadline_ms()).min()
+        self.streams.deadline_ms().into_iter().chain(self.waits.deadline_ms()).min()
     }
 
     /// Acts on whole frames in the inbox. True where there was one.
@@ -117,17 +112,8 @@ impl Session {
         for (id, result) in self.waits.look(now_ms) {
             self.answer(id, Ok(result));
         }
-        let ready: Vec<u32> = self.streams.iter().filter(|(_, stream)| stream.is_ready(now_ms)).map(|(id, _)| *id).collect();
-        let mut moved = false;
-        for id in &ready {
-            // What waits is moved once the transport has made room.
-            if !self.has_room() {
-                break;
-            }
-            moved = true;
-            let standing = self.streams.get_mut(id).map(|stream| stream.advance(now_ms, &mut self.outbox));
-            self.settle(*id, standing.unwrap_or(Standing::Alive));
-        }
+        let mut moved = self.streams.advance(now_ms, &mut self.outbox);
+        moved |= self.streams.accept_one(&mut self.services, &mut self.outbox);
         let sent = self.has_room() && self.output.send(&mut self.output_credit, &mut self.outbox);
         sent || moved || self.outbox.len() > before
     }
@@ -220,6 +206,7 @@ impl Session {
             }
             FrameType::Call => self.call(header.stream, payload, system),
             FrameType::Open => self.open(header.stream, payload),
+            FrameType::Opened | FrameType::Refused => self.streams.answer(header),
             FrameType::Data | FrameType::Credit | FrameType::End | FrameType::Reset => self.stream_frame(header, payload),
             _ => Err("HELLO within a session"),
         };
@@ -260,6 +247,7 @@ impl Session {
         }
         self.phase = Phase::Open;
         self.output_credit = hello.output_credit;
+        self.services.offer(&hello.services);
         let welcome = object(vec![
             ("protocol", PROTOCOL.into()),
             ("nonce", hello.nonce.into()),
@@ -280,17 +268,8 @@ impl Session {
         }
     }
 
-    /// Ids rise, so that one that was used can be told from one that was not without a list of them.
-    fn take_id(&mut self, id: u32) -> Result<(), Violation> {
-        if id <= self.last_id {
-            return Err("an id that is not above all before");
-        }
-        self.last_id = id;
-        Ok(())
-    }
-
     fn call(&mut self, id: u32, payload: &[u8], system: &mut dyn System) -> Result<(), Violation> {
-        self.take_id(id)?;
+        self.streams.take_id(id)?;
         let call = Json::parse(payload)?;
         let op = call.get("op").and_then(Json::as_str).ok_or("a call without op")?;
         let result = match op {
@@ -314,69 +293,24 @@ impl Session {
     }
 
     fn open(&mut self, id: u32, payload: &[u8]) -> Result<(), Violation> {
-        self.take_id(id)?;
+        self.streams.take_id(id)?;
         let json = Json::parse(payload)?;
         let port = json.get("port").and_then(parse_port).ok_or("OPEN without a port")?;
         if json.get("to").and_then(Json::as_str) != Some("tcp") {
             return Err("OPEN to something else than tcp");
         }
-        let opened = if self.streams.len() >= STREAMS_LIMIT {
-            Err(Failure::new("EMFILE", "too many streams at once"))
-        } else {
-            Stream::connect(id, port, monotonic_ms()).and_then(|stream| {
-                let watched = self.events.watch(stream.socket().as_raw_fd(), FIRST_STREAM_TOKEN + u64::from(id));
-                watched.map(|()| stream).map_err(|error| Failure::from_io("watch a socket", &error))
-            })
-        };
-        match opened {
-            Ok(stream) => drop(self.streams.insert(id, stream)),
-            Err(failure) => self.push_json(FrameType::Refused, id, &failure_json(&failure)),
+        if let Err(failure) = self.streams.open(id, port) {
+            self.push_json(FrameType::Refused, id, &failure_json(&failure));
         }
         Ok(())
     }
 
     fn stream_frame(&mut self, header: Header, payload: &[u8]) -> Result<(), Violation> {
-        let id = header.stream;
-        if header.frame_type == FrameType::Credit && payload.len() != 4 {
-            return Err("CREDIT without a number");
-        }
-        let credit = payload.get(..4).map_or(0, |bytes| u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
-        if id == 0 && header.frame_type == FrameType::Credit {
-            self.output_credit += u64::from(credit);
+        if header.stream == 0 && header.frame_type == FrameType::Credit {
+            self.output_credit += u64::from(credit_of(payload)?);
             return if self.output_credit > u64::from(u32::MAX) { Err("too much CREDIT") } else { Ok(()) };
         }
-        if id == 0 || id > self.last_id {
-            return Err("a frame for a stream that was never opened");
-        }
-        let stream = match self.streams.get_mut(&id) {
-            // It may have crossed a RESET.
-            None => return Ok(()),
-            Some(stream) => stream,
-        };
-        let standing = match header.frame_type {
-            FrameType::Data => stream.data(payload, &mut self.outbox)?,
-            FrameType::Credit => stream.credit(credit).map(|()| Standing::Alive)?,
-            FrameType::End => stream.end()?,
-            _ => {
-                if let Some(stream) = self.streams.remove(&id) {
-                    stream.reset();
-                }
-                return Ok(());
-            }
-        };
-        self.settle(id, standing);
-        Ok(())
-    }
-
-    fn settle(&mut self, id: u32, standing: Standing) {
-        let (frame_type, failure) = match standing {
-            Standing::Alive => return,
-            Standing::Over => return drop(self.streams.remove(&id)),
-            Standing::Refused(failure) => (FrameType::Refused, failure),
-            Standing::Broken(failure) => (FrameType::Reset, failure),
-        };
-        self.streams.remove(&id);
-        self.push_json(frame_type, id, &failure_json(&failure));
+        self.streams.frame(header, payload, &mut self.outbox)
     }
 
     /// Tells the host which rule was broken and goes back to looking for a preamble. In answer to a HELLO it comes after the
@@ -394,23 +328,13 @@ impl Session {
     }
 
     fn drop_session(&mut self) {
-        for (_, stream) in std::mem::take(&mut self.streams) {
-            stream.reset();
-        }
+        self.streams.clear();
         self.waits.clear();
         self.phase = Phase::Seeking;
-        self.last_id = 0;
         self.output_credit = 0;
     }
 
     fn push_json(&mut self, frame_type: FrameType, id: u32, json: &Json) {
-        let text = json.to_text();
-        debug_assert!(text.len() <= frame_type.limit());
-        self.outbox.extend(&header_bytes(frame_type, id, text.len()));
-        self.outbox.extend(text.as_bytes());
+        push_json(&mut self.outbox, (frame_type, id), json);
     }
-}
-
-fn failure_json(failure: &Failure) -> Json {
-    object(vec![("code", failure.code.as_str().into()), ("message", failure.message.as_str().into())])
 }

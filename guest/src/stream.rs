@@ -1,4 +1,4 @@
-//! One stream: a TCP connection to 127.0.0.1 and its two directions, each with its own credit.
+//! One stream: a TCP connection of the application's and its two directions, each with its own credit.
 
 use crate::failure::{errno_name, Failure};
 use crate::frame::{header_bytes, FrameType, HEADER_BYTES, PAYLOAD_LIMIT};
@@ -41,11 +41,20 @@ pub enum Standing {
 /// A frame of the host that a stream may not get now.
 pub type Violation = &'static str;
 
+/// Who has still to answer before bytes may flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Opening {
+    /// The application's port; given up at that time.
+    Connecting { until_ms: u64 },
+    /// The host, whose service the application wants.
+    Asked,
+    Done,
+}
+
 pub struct Stream {
     id: u32,
     socket: OwnedFd,
-    /// When the connection is given up, while it is not made yet.
-    connecting_until_ms: Option<u64>,
+    opening: Opening,
     readable: bool,
     writable: bool,
     /// What may still be sent to the host.
@@ -72,10 +81,21 @@ impl Stream {
             Err(error) if error.raw_os_error() != Some(EINPROGRESS) => return Err(failed(error)),
             _ => {}
         }
-        Ok(Stream {
+        Ok(Stream::new(id, socket, Opening::Connecting { until_ms: now_ms + CONNECT_LIMIT_MS }))
+    }
+
+    /// Takes a connection that the application made to a service of the host; it stands still until [`Stream::opened`].
+    pub fn accepted(id: u32, socket: OwnedFd) -> io::Result<Stream> {
+        sys::set_nonblocking(socket.as_raw_fd())?;
+        set_option(&socket, IPPROTO_TCP, TCP_NODELAY, &1i32)?;
+        Ok(Stream::new(id, socket, Opening::Asked))
+    }
+
+    fn new(id: u32, socket: OwnedFd, opening: Opening) -> Stream {
+        Stream {
             id,
             socket,
-            connecting_until_ms: Some(now_ms + CONNECT_LIMIT_MS),
+            opening,
             readable: false,
             writable: false,
             send_credit: INITIAL_CREDIT,
@@ -85,7 +105,7 @@ impl Stream {
             host_ended: false,
             shut: false,
             application_ended: false,
-        })
+        }
     }
 
     pub fn socket(&self) -> &OwnedFd {
@@ -94,7 +114,10 @@ impl Stream {
 
     /// When [`Stream::advance`] must be called at the latest.
     pub fn deadline_ms(&self) -> Option<u64> {
-        self.connecting_until_ms
+        match self.opening {
+            Opening::Connecting { until_ms } => Some(until_ms),
+            Opening::Asked | Opening::Done => None,
+        }
     }
 
     /// Takes what the event loop saw.
@@ -105,15 +128,28 @@ impl Stream {
 
     /// True where [`Stream::advance`] may come to something.
     pub fn is_ready(&self, now_ms: u64) -> bool {
-        match self.connecting_until_ms {
-            Some(limit) => self.writable || now_ms >= limit,
-            None => (self.readable && self.send_credit > 0 && !self.application_ended) || (self.writable && !self.queue.is_empty()),
+        match self.opening {
+            Opening::Connecting { until_ms } => self.writable || now_ms >= until_ms,
+            Opening::Asked => false,
+            Opening::Done => (self.readable && self.send_credit > 0 && !self.application_ended) || (self.writable && !self.queue.is_empty()),
         }
+    }
+
+    /// OPENED from the host.
+    pub fn opened(&mut self) -> Result<(), Violation> {
+        self.must_be_asked()?;
+        self.opening = Opening::Done;
+        Ok(())
+    }
+
+    /// REFUSED from the host may come only while it is asked.
+    pub fn must_be_asked(&self) -> Result<(), Violation> {
+        if self.opening == Opening::Asked { Ok(()) } else { Err("an answer to nothing that was asked") }
     }
 
     /// DATA from the host.
     pub fn data(&mut self, bytes: &[u8], outbox: &mut ByteQueue) -> Result<Standing, Violation> {
-        if self.connecting_until_ms.is_some() {
+        if self.opening != Opening::Done {
             return Err("DATA before OPENED");
         }
         if bytes.is_empty() {
@@ -142,7 +178,7 @@ impl Stream {
     /// CREDIT from the host.
     pub fn credit(&mut self, count: u32) -> Result<(), Violation> {
         self.send_credit += u64::from(count);
-        if self.connecting_until_ms.is_some() {
+        if self.opening != Opening::Done {
             return Err("CREDIT before OPENED");
         }
         if self.send_credit > u64::from(u32::MAX) {
@@ -153,7 +189,7 @@ impl Stream {
 
     /// END from the host.
     pub fn end(&mut self) -> Result<Standing, Violation> {
-        if self.connecting_until_ms.is_some() {
+        if self.opening != Opening::Done {
             return Err("END before OPENED");
         }
         if std::mem::replace(&mut self.host_ended, true) {
@@ -164,11 +200,11 @@ impl Stream {
 
     /// Moves what can be moved: the queue to the application, one frame's worth from it.
     pub fn advance(&mut self, now_ms: u64, outbox: &mut ByteQueue) -> Standing {
-        if let Some(limit) = self.connecting_until_ms {
-            match self.finish_connect(now_ms >= limit) {
+        if let Opening::Connecting { until_ms } = self.opening {
+            match self.finish_connect(now_ms >= until_ms) {
                 Ok(false) => return Standing::Alive,
                 Ok(true) => {
-                    self.connecting_until_ms = None;
+                    self.opening = Opening::Done;
                     outbox.extend(&header_bytes(FrameType::Opened, self.id, 0));
                 }
                 Err(failure) => return Standing::Refused(failure),

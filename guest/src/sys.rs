@@ -75,6 +75,8 @@ pub mod ffi {
         pub fn umount2(target: *const c_char, flags: c_int) -> c_int;
         pub fn chroot(path: *const c_char) -> c_int;
         pub fn unshare(flags: c_int) -> c_int;
+        pub fn setns(namespace: c_int, kind: c_int) -> c_int;
+        pub fn if_nametoindex(name: *const c_char) -> c_uint;
         pub fn sethostname(name: *const c_char, length: usize) -> c_int;
         pub fn setsid() -> c_int;
         pub fn setgroups(count: usize, groups: *const c_uint) -> c_int;

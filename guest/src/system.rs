@@ -1,6 +1,7 @@
 //! What the protocol can ask of the machine that it runs on.
 
 use crate::failure::Failure;
+use crate::services::Service;
 use std::os::unix::io::OwnedFd;
 
 /// `restore` of a HELLO.
@@ -78,6 +79,10 @@ pub trait System {
     fn quiesce(&mut self, trim: bool) -> Result<u64, Failure>;
     /// Takes the exits of children. Returns the application's state when that is what ended.
     fn reap(&mut self) -> Option<Application>;
+    /// Where the application finds the host's services; asked once.
+    fn services(&mut self) -> Vec<Service> {
+        Vec::new()
+    }
     fn memory(&self) -> Memory;
     fn boot_id(&self) -> String;
     /// Where in physical memory the kernel describes itself: address and length as it writes them, empty where it does not.

@@ -1,137 +1,28 @@
 //! The session's rules, by bytes alone: what breaks one, what is ignored, and that garbage is only garbage.
 
-use lull_guest::event_loop::EventLoop;
-use lull_guest::failure::Failure;
-use lull_guest::frame::{header_bytes, FrameType, AGENT_PREAMBLE, HOST_PREAMBLE};
+mod bench;
+
+use bench::{code_of, frame, hello, Bench, NONCE};
+use lull_guest::frame::{FrameType, HOST_PREAMBLE};
 use lull_guest::json::Json;
-use lull_guest::session::{Session, OUTBOX_LIMIT};
-use lull_guest::system::{Application, Memory, Restore, StartSpec, Started, System};
+use lull_guest::streams::{FIRST_OWN_ID, OUTBOX_LIMIT};
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::rc::Rc;
 
-/// Remembers what it was asked.
-#[derive(Default)]
-struct Recorder {
-    asked: Vec<String>,
+fn new_bench() -> Bench {
+    Bench::serving(vec![])
 }
 
-impl System for Recorder {
-    fn restore(&mut self, restore: &Restore) -> Vec<String> {
-        self.asked.push(format!("restore {}", restore.realtime_ns));
-        vec!["entropy: none".to_string()]
-    }
-    fn realtime_ns(&self) -> u64 {
-        5
-    }
-    fn set_realtime_ns(&mut self, _: u64) -> Result<(), Failure> {
-        Ok(())
-    }
-    fn start(&mut self, _: &StartSpec) -> Result<Started, Failure> {
-        Err(Failure::new("ENOENT", "no such program"))
-    }
-    fn application(&self) -> Application {
-        Application::NONE
-    }
-    fn freeze(&mut self) -> Result<(), Failure> {
-        self.asked.push("freeze".to_string());
-        Ok(())
-    }
-    fn thaw(&mut self) -> Result<(), Failure> {
-        self.asked.push("thaw".to_string());
-        Ok(())
-    }
-    fn quiesce(&mut self, trim: bool) -> Result<u64, Failure> {
-        Ok(if trim { 17 } else { 0 })
-    }
-    fn reap(&mut self) -> Option<Application> {
-        None
-    }
-    fn memory(&self) -> Memory {
-        Memory::default()
-    }
-    fn boot_id(&self) -> String {
-        "boot".to_string()
-    }
-}
-
-struct Bench {
-    events: Rc<EventLoop>,
-    session: Session,
-    system: Recorder,
-}
-
-const NONCE: &str = "00112233445566778899aabbccddeeff";
-
-impl Bench {
-    fn new() -> Bench {
-        let events = Rc::new(EventLoop::new().unwrap());
-        Bench { session: Session::new(Rc::clone(&events)), events, system: Recorder::default() }
-    }
-
-    fn open() -> Bench {
-        let mut bench = Bench::new();
-        let frames = bench.say(&hello("\"secret\":\"\""));
-        assert_eq!(frames.len(), 1);
-        bench
-    }
-
-    /// Feeds bytes and takes what comes back.
-    fn say(&mut self, bytes: &[u8]) -> Vec<(u8, u32, Vec<u8>)> {
-        self.session.inbox.extend(bytes);
-        while self.session.receive(&mut self.system) | self.session.advance() {}
-        self.take()
-    }
-
-    fn take(&mut self) -> Vec<(u8, u32, Vec<u8>)> {
-        let bytes = self.session.outbox.as_slice().to_vec();
-        self.session.outbox.clear();
-        let mut rest = &bytes[..];
-        let mut frames = Vec::new();
-        while !rest.is_empty() {
-            rest = rest.strip_prefix(&AGENT_PREAMBLE[..]).unwrap_or(rest);
-            let word = |at: usize| u32::from_le_bytes([rest[at], rest[at + 1], rest[at + 2], rest[at + 3]]);
-            let length = word(8) as usize;
-            frames.push((rest[0], word(4), rest[12..12 + length].to_vec()));
-            rest = &rest[12 + length..];
-        }
-        frames
-    }
-
-    /// Lets the event loop turn until `done`.
-    fn turn_until(&mut self, mut done: impl FnMut(&mut Bench) -> bool) {
-        let mut ready = Vec::new();
-        for _ in 0..10_000 {
-            if done(self) {
-                return;
-            }
-            self.events.wait(Some(10), &mut ready).unwrap();
-            for event in &ready {
-                self.session.ready(event.token, event.readable, event.writable);
-            }
-            while self.session.advance() && self.session.has_room() {}
-        }
-        panic!("it never came");
-    }
-}
-
-fn frame(kind: FrameType, id: u32, payload: &[u8]) -> Vec<u8> {
-    [&header_bytes(kind, id, payload.len())[..], payload].concat()
-}
-
-fn hello(members: &str) -> Vec<u8> {
-    let json = format!(r#"{{"protocol":{{"min":1,"max":1}},"nonce":"{}","outputCredit":1000,{}}}"#, NONCE, members);
-    [&HOST_PREAMBLE[..], &frame(FrameType::Hello, 0, json.as_bytes())].concat()
-}
-
-fn code_of(frames: &[(u8, u32, Vec<u8>)], kind: FrameType) -> String {
-    let found = frames.iter().find(|(frame, _, _)| *frame == kind as u8).unwrap_or_else(|| panic!("no {:?} in {:?}", kind, frames));
-    Json::parse(&found.2).unwrap().get("code").unwrap().as_str().unwrap().to_string()
+fn open_bench() -> Bench {
+    let mut bench = new_bench();
+    let frames = bench.say(&hello("\"secret\":\"\""));
+    assert_eq!(frames.len(), 1);
+    bench
 }
 
 #[test]
 fn hello_in_single_bytes_after_garbage() {
-    let mut bench = Bench::new();
+    let mut bench = new_bench();
     let bytes = [&b"LULL-AGENT-LULL-AGENT-HELL"[..], &hello("\"secret\":\"\"")].concat();
     let mut frames = Vec::new();
     for byte in &bytes {
@@ -145,7 +36,7 @@ fn hello_in_single_bytes_after_garbage() {
 
 #[test]
 fn the_secret_comes_first_and_is_replaced() {
-    let mut bench = Bench::new();
+    let mut bench = new_bench();
     let (first, second) = ("ab".repeat(32), "cd".repeat(32));
     let restore = format!(r#""restore":{{"realtimeNs":"7","entropy":"{}=="}},"thaw":true"#, "A".repeat(86));
     let wrong = bench.say(&hello(&format!(r#""secret":"{}",{}"#, first, restore)));
@@ -163,7 +54,7 @@ fn the_secret_comes_first_and_is_replaced() {
 
 #[test]
 fn versions_must_overlap() {
-    let mut bench = Bench::new();
+    let mut bench = new_bench();
     let bytes = String::from_utf8(hello("\"secret\":\"\"")).unwrap().replace("\"min\":1,\"max\":1", "\"min\":2,\"max\":3");
     assert_eq!(code_of(&bench.say(bytes.as_bytes()), FrameType::Fault), "protocol");
 }
@@ -186,13 +77,17 @@ fn broken_rules_end_the_session() {
         ("id falling", [open(3), open(2)].concat()),
         ("no json", frame(FrameType::Call, 1, b"{")),
         ("no op", frame(FrameType::Call, 1, b"{}")),
+        ("an id of the agent's", open(FIRST_OWN_ID + 1)),
+        ("data for a stream that the agent never opened", frame(FrameType::Data, FIRST_OWN_ID + 1, b"x")),
+        ("an answer that nobody asked for", frame(FrameType::Opened, FIRST_OWN_ID + 1, b"")),
+        ("an answer to itself", [open(3), frame(FrameType::Opened, 3, b"")].concat()),
         ("no port", frame(FrameType::Open, 1, br#"{"to":"tcp","port":0}"#)),
         ("not tcp", frame(FrameType::Open, 1, br#"{"to":"udp","port":1}"#)),
         ("short credit", frame(FrameType::Credit, 0, &[1, 0])),
         ("too much credit", frame(FrameType::Credit, 0, &[0xff; 4])),
     ];
     for (name, bytes) in cases {
-        let mut bench = Bench::open();
+        let mut bench = open_bench();
         assert_eq!(code_of(&bench.say(&bytes), FrameType::Fault), "protocol", "{}", name);
         assert!(bench.session.is_closing, "{}", name);
         assert_eq!(bench.say(&hello("\"secret\":\"\""))[0].0, FrameType::Welcome as u8, "{}", name);
@@ -201,7 +96,7 @@ fn broken_rules_end_the_session() {
 
 #[test]
 fn frames_for_what_is_gone_are_ignored() {
-    let mut bench = Bench::open();
+    let mut bench = open_bench();
     bench.say(&frame(FrameType::Call, 1, br#"{"op":"status"}"#));
     for (kind, payload) in [(FrameType::Data, &b"x"[..]), (FrameType::Credit, &[1, 0, 0, 0]), (FrameType::End, b""), (FrameType::Reset, b"{}")] {
         assert!(bench.say(&frame(kind, 1, payload)).is_empty());
@@ -210,7 +105,7 @@ fn frames_for_what_is_gone_are_ignored() {
 
 #[test]
 fn calls() {
-    let mut bench = Bench::open();
+    let mut bench = open_bench();
     let mut call = |id: u32, json: &str| {
         let frames = bench.say(&frame(FrameType::Call, id, json.as_bytes()));
         assert_eq!((frames.len(), frames[0].1), (1, id));
@@ -227,7 +122,7 @@ fn calls() {
 
 #[test]
 fn too_many_calls_at_once() {
-    let mut bench = Bench::open();
+    let mut bench = open_bench();
     let wait = |id| frame(FrameType::Call, id, br#"{"op":"awaitListening","ports":[1],"timeoutMs":60000}"#);
     for id in 1..=64 {
         bench.session.inbox.extend(&wait(id));
@@ -243,7 +138,7 @@ fn too_many_calls_at_once() {
 #[test]
 fn a_stream_there_and_back() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut bench = Bench::open();
+    let mut bench = open_bench();
     bench.say(&open_to(1, &listener));
     let (mut peer, _) = listener.accept().unwrap();
     let mut seen = Vec::new();
@@ -264,7 +159,7 @@ fn a_stream_there_and_back() {
 #[test]
 fn credit_holds_both_ways() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut bench = Bench::open();
+    let mut bench = open_bench();
     bench.say(&open_to(1, &listener));
     let (mut peer, _) = listener.accept().unwrap();
     bench.turn_until(|bench| !bench.take().is_empty());
@@ -306,7 +201,7 @@ fn credit_holds_both_ways() {
 #[test]
 fn refused_and_dropped() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let mut bench = Bench::open();
+    let mut bench = open_bench();
     bench.session.inbox.extend(&frame(FrameType::Open, 1, format!(r#"{{"to":"tcp","port":{}}}"#, port).as_bytes()));
     bench.session.receive(&mut bench.system);
     let mut frames = Vec::new();
@@ -322,7 +217,7 @@ fn refused_and_dropped() {
 
 #[test]
 fn a_hang_up_that_was_not_seen() {
-    let mut bench = Bench::open();
+    let mut bench = open_bench();
     bench.say(&frame(FrameType::Call, 9, br#"{"op":"status"}"#));
     let frames = bench.say(&hello("\"secret\":\"\""));
     assert_eq!(frames[0].0, FrameType::Welcome as u8);
@@ -331,7 +226,7 @@ fn a_hang_up_that_was_not_seen() {
 
 #[test]
 fn a_host_that_does_not_read_is_not_served_further() {
-    let mut bench = Bench::open();
+    let mut bench = open_bench();
     let call = |id: u32| frame(FrameType::Call, id, br#"{"op":"status"}"#);
     let many: Vec<u8> = (1..200_000).flat_map(call).collect();
     bench.session.inbox.extend(&many);
@@ -350,7 +245,7 @@ fn garbage_is_only_garbage() {
         state
     };
     for round in 0..3000 {
-        let mut bench = if round % 3 == 0 { Bench::new() } else { Bench::open() };
+        let mut bench = if round % 3 == 0 { new_bench() } else { open_bench() };
         for _ in 0..20 {
             let bytes = match random() % 4 {
                 0 => (0..random() % 300).map(|_| random() as u8).collect(),

@@ -1,10 +1,10 @@
 import type { Duplex } from 'node:stream';
-import { AgentStream } from './agent-stream.ts';
+import { AgentStream, type StreamChannel } from './agent-stream.ts';
 import type { ConnectOptions } from './connect-options.ts';
 import { CREDIT_LIMIT, headerOf, jsonFrame, type FrameHeader, type FrameName } from './frame.ts';
 import { FrameReader } from './frame-reader.ts';
 import { greet } from './greeting.ts';
-import { GuestError } from './guest-error.ts';
+import { GuestError, violation } from './guest-error.ts';
 import {
   eventSchema,
   failureSchema,
@@ -19,6 +19,7 @@ import {
   type Welcome,
 } from './messages.ts';
 import { OutputFeed } from './output-feed.ts';
+import { FIRST_AGENT_ID, ServiceStreams } from './service-streams.ts';
 
 /** How long a call, an opening and a handshake may take where nothing else is said: freezing has 20 s in the guest. */
 const WAIT_LIMIT_MS = 30_000;
@@ -73,6 +74,16 @@ export class AgentSession implements AsyncDisposable {
   readonly #calls = new Map<number, Waiting<Buffer>>();
   readonly #openings = new Map<number, Waiting<AgentStream>>();
   readonly #streams = new Map<number, AgentStream>();
+  readonly #channel: StreamChannel = {
+    data: (id, bytes) => this.#write(headerOf('data', id, bytes.length), bytes),
+    credit: (id, count) => this.#sendCredit(id, count),
+    end: (id) => this.#write(headerOf('end', id, 0)),
+    reset: (id, failure) => this.#write(jsonFrame('reset', id, failure)),
+    whenWritable: (callback) => this.#whenWritable(callback),
+    forget: (id) => void this.#streams.delete(id),
+  };
+  /** What the agent opened. */
+  readonly #serviceStreams: ServiceStreams;
   #drained: (() => void)[] = [];
   #lastId = 0;
   #isCorked = false;
@@ -92,6 +103,11 @@ export class AgentSession implements AsyncDisposable {
       credit: OUTPUT_CREDIT,
       giveBack: (count) => this.#sendCredit(0, count),
       failed: (cause) => this.#fail(new GuestError('output', 'what takes the application\'s output failed', { cause })),
+    });
+    this.#serviceStreams = new ServiceStreams(options.services ?? new Map(), {
+      ...this.#channel,
+      opened: (id) => this.#write(headerOf('opened', id, 0)),
+      refused: (id, failure) => this.#write(jsonFrame('refused', id, failure)),
     });
     const closed = Promise.withResolvers<SessionEnd>();
     this.closed = closed.promise;
@@ -144,7 +160,7 @@ export class AgentSession implements AsyncDisposable {
       return await this.#wait({ what: `a connection to port ${port} of the guest`, id, waits: this.#openings, send }, options);
     } catch (error) {
       // Where the guest has not refused it may still open it.
-      if (this.#end === undefined && isGivenUp(error)) this.#sendReset(id, { code: 'ECANCELED', message: 'given up' });
+      if (this.#end === undefined && isGivenUp(error)) this.#channel.reset(id, { code: 'ECANCELED', message: 'given up' });
       throw error;
     }
   }
@@ -234,6 +250,8 @@ export class AgentSession implements AsyncDisposable {
       case 'result':
         this.#mustBeKnown(id, name);
         return this.#calls.get(id)?.resolve(payload);
+      case 'open':
+        return this.#serviceStreams.open(id, payload);
       case 'opened':
         return this.#opened(id);
       case 'refused':
@@ -280,24 +298,21 @@ export class AgentSession implements AsyncDisposable {
     const opening = this.#openings.get(id);
     // Given up in the meantime: a RESET is on its way.
     if (opening === undefined || this.#streams.has(id)) return;
-    const stream = new AgentStream(id, {
-      data: (stream_, bytes) => this.#write(headerOf('data', stream_, bytes.length), bytes),
-      credit: (stream_, count) => this.#sendCredit(stream_, count),
-      end: (stream_) => this.#write(headerOf('end', stream_, 0)),
-      reset: (stream_, failure) => this.#sendReset(stream_, failure),
-      whenWritable: (callback) => this.#whenWritable(callback),
-      forget: (stream_) => void this.#streams.delete(stream_),
-    });
+    const stream = new AgentStream(id, this.#channel);
     this.#streams.set(id, stream);
     opening.resolve(stream);
   }
 
   #toStream(id: number, name: FrameName, receive: (stream: AgentStream) => string | undefined): void {
-    this.#mustBeKnown(id, name);
-    const stream = this.#streams.get(id);
+    const stream = id >= FIRST_AGENT_ID ? this.#serviceStreams.find(id, name) : this.#ownStream(id, name);
     if (stream === undefined) return;
     const broken = receive(stream);
     if (broken !== undefined) throw violation(broken);
+  }
+
+  #ownStream(id: number, name: FrameName): AgentStream | undefined {
+    this.#mustBeKnown(id, name);
+    return this.#streams.get(id);
   }
 
   #mustBeKnown(id: number, name: FrameName): void {
@@ -325,10 +340,6 @@ export class AgentSession implements AsyncDisposable {
     this.#write(frame);
   }
 
-  #sendReset(id: number, failure: { code: string; message: string }): void {
-    this.#write(jsonFrame('reset', id, failure));
-  }
-
   #whenWritable(callback: () => void): void {
     if (this.#transport.writableNeedDrain) this.#drained.push(callback);
     else callback();
@@ -354,14 +365,11 @@ export class AgentSession implements AsyncDisposable {
     const error = end.error ?? new GuestError('closed', 'the session with the guest was closed');
     for (const waits of [this.#calls, this.#openings]) for (const waiting of waits.values()) waiting.reject(error);
     for (const stream of this.#streams.values()) stream.receiveReset(error);
+    this.#serviceStreams.end(error);
     this.#drained = [];
     if (end.reason === 'hung-up') this.#transport.destroy();
     this.#resolveClosed(end);
   }
-}
-
-function violation(rule: string): GuestError {
-  return new GuestError('protocol', `the guest's agent broke a rule: ${rule}`);
 }
 
 function failureOf(what: string, payload: Buffer): GuestError {

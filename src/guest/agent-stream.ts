@@ -73,7 +73,7 @@ export class AgentStream extends Duplex {
   }
 
   /** RESET, or the end of the session: the stream is gone. */
-  receiveReset(error: GuestError): void {
+  receiveReset(error: Error): void {
     this.#isReset = true;
     this.destroy(error);
   }

@@ -1,6 +1,7 @@
 import type { Clock, Random } from '../domain/ports.ts';
 import type { AgentEvent } from './messages.ts';
 import type { OutputConsumer } from './output-feed.ts';
+import type { OfferedServices } from './service-streams.ts';
 
 /** How a session with an agent begins, and who hears what it tells unasked. */
 export interface ConnectOptions {
@@ -14,6 +15,8 @@ export interface ConnectOptions {
   readonly thaw?: boolean;
   readonly onOutput?: OutputConsumer;
   readonly onEvent?: (event: AgentEvent) => void;
+  /** What the guest may open streams to; nothing where left out. */
+  readonly services?: OfferedServices;
   readonly signal?: AbortSignal;
   /** Limit of the handshake, the clock's mending included. */
   readonly timeoutMs?: number;

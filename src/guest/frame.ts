@@ -41,6 +41,7 @@ export const FROM_AGENT = {
   result: CALL_LIMIT,
   event: PAYLOAD_LIMIT,
   output: PAYLOAD_LIMIT,
+  open: PAYLOAD_LIMIT,
   opened: 0,
   refused: PAYLOAD_LIMIT,
   data: PAYLOAD_LIMIT,

@@ -21,6 +21,7 @@ function helloOf(nonce: string, options: ConnectOptions & { outputCredit: number
       resetConnections: options.restore.resetConnections,
     },
     thaw: options.thaw,
+    services: options.services && [...options.services.keys()],
   };
 }
 

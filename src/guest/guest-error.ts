@@ -9,3 +9,6 @@ export class GuestError extends LullError {
     this.code = code;
   }
 }
+
+/** What ends a session whose guest breaks the protocol. */
+export const violation = (rule: string) => new GuestError('protocol', `the guest's agent broke a rule: ${rule}`);

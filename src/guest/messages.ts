@@ -45,6 +45,9 @@ export const eventSchema = z.discriminatedUnion('event', [
 /** What the agent tells unasked. */
 export type AgentEvent = z.infer<typeof eventSchema>;
 
+/** What the agent wants a stream to: a service's name. */
+export const openSchema = z.object({ to: z.string().max(TEXT_LIMIT) });
+
 /** How the application is to be started: the OCI image's configuration, resolved as far as the host can. */
 export interface StartArguments {
   readonly argv: readonly string[];

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LullError } from '../domain/errors.ts';
 
-/** What the agent needs from the kernel: devices, root disk, and the ending of stale sockets. */
+/** What the agent needs from the kernel: devices, root disk, the ending of stale sockets, the way to the host's services, `/dev/fuse`. */
 export const GUEST_MODULES = [
   'virtio_mmio',
   'virtio_blk',
@@ -13,6 +13,8 @@ export const GUEST_MODULES = [
   'erofs',
   'inet_diag',
   'tcp_diag',
+  'veth',
+  'fuse',
 ] as const;
 
 /** The same module is `a-b.ko` as a file and `a_b` to the kernel. */

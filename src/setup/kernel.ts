@@ -7,7 +7,7 @@ import { makeArtifact } from './artifacts.ts';
 import { runCommand } from './command.ts';
 
 /** Bumped when the content of the artifact changes its form. */
-export const KERNEL_RECIPE = '1';
+export const KERNEL_RECIPE = '2';
 
 const DEBIAN_ARCHITECTURE: Readonly<Record<Architecture, string>> = { x86_64: 'amd64', aarch64: 'arm64' };
 const QUERY_LIMIT_MS = 60_000;
@@ -82,7 +82,7 @@ async function imagePackage(lists: readonly string[], debianArch: string): Promi
 async function keepModules(modules: string, into: string): Promise<void> {
   await cp(join(modules, 'modules.builtin'), join(into, 'modules.builtin'));
   await mkdir(join(into, 'modules'));
-  const kept = /^kernel\/(drivers\/(virtio|block|net|char)|fs\/(overlayfs|erofs)|net\/(ipv4|core)|lib|crypto|arch)(\/|$)/;
+  const kept = /^kernel\/(drivers\/(virtio|block|net|char)|fs\/(overlayfs|erofs|fuse)|net\/(ipv4|core)|lib|crypto|arch)(\/|$)/;
   for (const entry of await readdir(join(modules, 'kernel'), { recursive: true, withFileTypes: true })) {
     const path = join(entry.parentPath, entry.name);
     if (!entry.isFile() || !entry.name.endsWith('.ko') || !kept.test(path.slice(modules.length + 1))) continue;

@@ -21,8 +21,8 @@ fn main() {
 }
 
 fn serve() -> Result<(), Failure> {
-    let port = boot()?;
+    let (port, services) = boot()?;
     let events = Rc::new(EventLoop::new().or_failure("epoll")?);
-    let mut agent = Agent::new(events, port, Microvm::new()?).or_failure("watch the serial port")?;
+    let mut agent = Agent::new(events, port, Microvm::new(services)?).or_failure("watch the serial port")?;
     agent.run().or_failure("epoll")
 }

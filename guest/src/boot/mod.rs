@@ -4,9 +4,11 @@ pub mod console;
 mod disks;
 mod modules;
 pub mod mounts;
+mod service_network;
 
 use crate::failure::{Failure, OrFailure};
 use crate::serial::SerialPort;
+use crate::services::Service;
 use crate::sys::{self, ffi, monotonic_ms};
 use mounts::{mount, Mount, MS_MOVE, MS_NODEV, MS_NOEXEC, MS_NOSUID};
 use std::fs;
@@ -32,8 +34,8 @@ pub mod place {
     pub const CGROUP: &str = "/cgroup";
 }
 
-/// Makes the machine ready and opens the port to the host.
-pub fn boot() -> Result<SerialPort, Failure> {
+/// Makes the machine ready: the port to the host, and where the application finds the host's services.
+pub fn boot() -> Result<(SerialPort, Vec<Service>), Failure> {
     modules::load_all()?;
     leave_initramfs()?;
     mount_kernel_trees()?;
@@ -43,8 +45,9 @@ pub fn boot() -> Result<SerialPort, Failure> {
     // Freed pages that a processor keeps to itself look used, so a suspend would save them: let it keep as few as can be.
     fs::write("/proc/sys/vm/percpu_pagelist_high_fraction", "1000000").or_failure("shorten the lists of free pages")?;
     bring_up_loopback()?;
+    let services = service_network::make()?;
     disks::mount_all()?;
-    wait_for("the serial port lull.agent", SerialPort::find)
+    Ok((wait_for("the serial port lull.agent", SerialPort::find)?, services))
 }
 
 /// Looks for something until it is there.

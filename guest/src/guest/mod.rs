@@ -11,6 +11,7 @@ mod rootfs;
 mod sockets;
 
 use crate::failure::Failure;
+use crate::services::Service;
 use crate::sys::{self, CLOCK_REALTIME};
 use crate::system::{Application, ApplicationState, Memory, Restore, StartSpec, Started, System};
 use cgroup::Cgroup;
@@ -19,11 +20,12 @@ use std::fs;
 pub struct Microvm {
     application: Application,
     cgroup: Cgroup,
+    services: Vec<Service>,
 }
 
 impl Microvm {
-    pub fn new() -> Result<Microvm, Failure> {
-        Ok(Microvm { application: Application::NONE, cgroup: Cgroup::create()? })
+    pub fn new(services: Vec<Service>) -> Result<Microvm, Failure> {
+        Ok(Microvm { application: Application::NONE, cgroup: Cgroup::create()?, services })
     }
 }
 
@@ -94,6 +96,10 @@ impl System for Microvm {
             ended = Some(self.application);
         }
         ended
+    }
+
+    fn services(&mut self) -> Vec<Service> {
+        std::mem::take(&mut self.services)
     }
 
     fn memory(&self) -> Memory {

@@ -14,6 +14,8 @@ use std::path::Path;
 /// The devices of an ordinary container. Each is a mount of its own over a plain file: the folder is mounted `nodev`, so a
 /// node that the application makes there is as useless as anywhere.
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+/// With all capabilities, in addition (contract reference, section 8.1).
+const PRIVILEGED_DEVICES: [&str; 1] = ["fuse"];
 /// What Docker hides: memory, keys, timers and knobs that namespaces do not separate; and the page maps.
 const MASKED: [&str; 17] = [
     "/proc/acpi", "/proc/asound", "/proc/dynamic_debug", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/kpagecgroup", "/proc/kpagecount",
@@ -36,14 +38,17 @@ const MNT_DETACH: i32 = 2;
 /// Leaves the agent's tree for the application's; the caller has a mount namespace of its own.
 pub fn enter(capabilities: Capabilities, hostname: &str) -> Result<(), Failure> {
     mount(&Mount { source: "none", target: "/", kind: "", flags: MS_REC | MS_PRIVATE, data: "" })?;
-    let devices = DEVICES.iter().map(|name| clone_device(name).or_failure("take a device along")).collect::<Result<Vec<_>, _>>()?;
+    let is_limited = capabilities == Capabilities::Default;
+    let privileged = if is_limited { &[][..] } else { &PRIVILEGED_DEVICES };
+    let names = DEVICES.iter().chain(privileged);
+    let take = |name: &&'static str| clone_device(name).map(|device| (*name, device)).or_failure("take a device along");
+    let devices = names.map(take).collect::<Result<Vec<_>, _>>()?;
     mount_overlay(capabilities)?;
     pivot().or_failure("enter the application's tree")?;
     for folder in ["/proc", "/sys", "/dev"] {
         make_mount_point(folder)?;
     }
     mount(&Mount { source: "proc", target: "/proc", kind: "proc", flags: HARMLESS, data: "" })?;
-    let is_limited = capabilities == Capabilities::Default;
     let sys_flags = if is_limited { HARMLESS | MS_RDONLY } else { HARMLESS };
     mount(&Mount { source: "sysfs", target: "/sys", kind: "sysfs", flags: sys_flags, data: "" })?;
     fill_dev(&devices, is_limited)?;
@@ -87,10 +92,10 @@ fn make_mount_point(folder: &str) -> Result<(), Failure> {
     }
 }
 
-fn fill_dev(devices: &[OwnedFd], is_limited: bool) -> Result<(), Failure> {
+fn fill_dev(devices: &[(&str, OwnedFd)], is_limited: bool) -> Result<(), Failure> {
     let nodev = if is_limited { MS_NODEV } else { 0 };
     mount(&Mount { source: "tmpfs", target: "/dev", kind: "tmpfs", flags: MS_NOSUID | MS_NOEXEC | nodev, data: "mode=0755,size=64k" })?;
-    for (name, device) in DEVICES.iter().zip(devices) {
+    for (name, device) in devices {
         place_device(name, device).or_failure(&format!("make /dev/{}", name))?;
     }
     for folder in ["/dev/pts", "/dev/shm", "/dev/mqueue"] {

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
-import { text } from 'node:stream/consumers';
+import { PassThrough, type Duplex } from 'node:stream';
+import { buffer, text } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -11,6 +12,7 @@ import { runInNewContext } from 'node:vm';
 import { HOST_PREAMBLE, jsonFrame } from '../../../src/guest/frame.ts';
 import { GuestError } from '../../../src/guest/guest-error.ts';
 import type { AgentEvent } from '../../../src/guest/messages.ts';
+import type { OfferedServices } from '../../../src/guest/service-streams.ts';
 import { buildLoopback, Loopback, serve } from './loopback.ts';
 
 const skip = buildLoopback() ?? false;
@@ -160,6 +162,57 @@ test('awaitListening and openTcp', { skip }, async () => {
   await assert.rejects(session.call('awaitListening', { ports: [server.port], timeoutMs: 60_000 }, { timeoutMs: 50 }), codeIs('ETIMEDOUT'));
   await assert.rejects(session.call('status', {}, { signal: AbortSignal.abort() }), codeIs('ABORT_ERR'));
   await session.call('status', {});
+});
+
+/** A host's `metadata` that hands out the streams in order. */
+function metadataService(): { services: OfferedServices; next: () => Promise<Duplex> } {
+  const arrived = new PassThrough({ objectMode: true });
+  const streams = arrived[Symbol.asyncIterator]() as AsyncIterator<Duplex, undefined>;
+  return { services: new Map([['metadata', (stream) => void arrived.write(stream)]]), next: async () => (await streams.next()).value! };
+}
+
+test('a connection to a service of the host is a stream to it, in order and whole, both ways', { skip }, async () => {
+  await using agent = await Loopback.start();
+  const { services, next } = metadataService();
+  await using session = await agent.session({ services });
+  const bytes = randomBytes(4 * MIB);
+  for (let round = 0; round < 3; round += 1) {
+    const application = agent.connectService();
+    application.end(bytes);
+    const stream = await next();
+    void stream.pipe(stream);
+    assert.deepEqual(await buffer(application), bytes);
+  }
+  const application = agent.connectService();
+  const stream = await next();
+  const reset = once(stream, 'error');
+  application.resetAndDestroy();
+  const [error] = (await reset) as [GuestError];
+  assert.equal(error.code, 'ECONNRESET');
+  const other = agent.connectService();
+  const broken = once(other, 'error');
+  (await next()).destroy();
+  await broken;
+  await session.call('status', {});
+});
+
+test('connections to a service wait for a host, end with its session, and are reset where it has no such service', { skip }, async () => {
+  await using agent = await Loopback.start();
+  const early = agent.connectService();
+  early.write('early');
+  const { services, next } = metadataService();
+  const session = await agent.session({ services });
+  const stream = await next();
+  const [bytes] = (await once(stream, 'data')) as [Buffer];
+  assert.equal(bytes.toString(), 'early');
+  const ended = once(early, 'error');
+  const broken = assert.rejects(once(stream, 'end'), codeIs('closed'));
+  await session.close();
+  await Promise.all([ended, broken]);
+  await using without = await agent.session();
+  const refused = agent.connectService();
+  await once(refused, 'error');
+  await without.call('status', {});
 });
 
 test('half-closed ends stay open, both ways', { skip }, async () => {

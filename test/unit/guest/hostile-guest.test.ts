@@ -11,6 +11,7 @@ import { DEFAULTS } from './loopback.ts';
 class FakeGuest {
   readonly hostEnd: Duplex;
   readonly received: Buffer[] = [];
+  #isReading = true;
   readonly #hello = Promise.withResolvers<string>();
 
   constructor() {
@@ -24,9 +25,14 @@ class FakeGuest {
           const json = all.subarray(HOST_PREAMBLE.length + HEADER_BYTES, HOST_PREAMBLE.length + HEADER_BYTES + length);
           this.#hello.resolve((JSON.parse(json.toString()) as { nonce: string }).nonce);
         }
-        callback();
+        if (this.#isReading) callback();
       },
     });
+  }
+
+  /** From now on nothing that the host writes is taken. */
+  stopReading(): void {
+    this.#isReading = false;
   }
 
   say(...bytes: Buffer[]): void {
@@ -77,6 +83,14 @@ const BROKEN: Record<string, Buffer[]> = {
   'data for nothing': [named('data', 1, Buffer.from('x'))],
   'opened for nothing': [named('opened', 1)],
   'a result for nothing': [named('result', 1, Buffer.from('{"ok":{}}'))],
+  'an open with an id of the host\'s': [jsonFrame('open', 5, { to: 'metadata' })],
+  'an open with the first of its ids': [jsonFrame('open', 0x8000_0000, { to: 'metadata' })],
+  'an open whose id was there': [jsonFrame('open', 0x8000_0001, { to: 'x' }), jsonFrame('open', 0x8000_0001, { to: 'x' })],
+  'an open that is no JSON': [named('open', 0x8000_0001, Buffer.from('{'))],
+  'an open to nothing': [jsonFrame('open', 0x8000_0001, {})],
+  'data for a stream that it never opened': [named('data', 0x8000_0001, Buffer.from('x'))],
+  'credit for a stream that it never opened': [named('credit', 0x8000_0001, Buffer.alloc(4))],
+  'opened for a stream of its own': [jsonFrame('open', 0x8000_0001, { to: 'x' }), named('opened', 0x8000_0001)],
   'empty data': [named('data', 1, 0)],
   'output of a third kind': [named('output', 0, Buffer.from([3, 65]))],
   'empty output': [named('output', 0, 0)],
@@ -122,6 +136,46 @@ test('data beyond the credit, after an end, and credit beyond all bounds end the
     assert.equal(end.error?.code, 'protocol');
     assert.ok(stream.destroyed);
   }
+});
+
+/** A session that offers a service whose streams nobody reads. */
+async function offering(streams: Duplex[]): Promise<{ guest: FakeGuest; session: AgentSession }> {
+  const guest = new FakeGuest();
+  const connecting = AgentSession.connect(guest.hostEnd, { ...DEFAULTS, services: new Map([['metadata', (stream) => void streams.push(stream)]]) });
+  guest.say(welcomeOf(await guest.nonce()));
+  return { guest, session: await connecting };
+}
+
+const AGENT_IDS = 0x8000_0000;
+
+test('a guest has so many streams to the host and no more, and none of another name', async () => {
+  const streams: Duplex[] = [];
+  const { guest, session } = await offering(streams);
+  const opens = (from: number, count: number) => Array.from({ length: count }, (_, index) => jsonFrame('open', AGENT_IDS + from + index, { to: 'metadata' }));
+  guest.say(...opens(1, 63), jsonFrame('open', AGENT_IDS + 64, { to: '__proto__' }), ...opens(65, 1));
+  assert.equal(streams.length, 64);
+  guest.say(jsonFrame('reset', AGENT_IDS + 7, {}), ...opens(66, 1));
+  assert.equal(streams.length, 65);
+  assert.ok(streams[6]!.destroyed);
+  guest.say(...opens(67, 1));
+  assert.equal((await session.closed).error?.message, "the guest's agent broke a rule: more streams to the host than it may have");
+  assert.ok(streams.every((stream) => stream.destroyed));
+});
+
+test('a guest that opens and resets without reading the answers is not answered further', async () => {
+  const streams: Duplex[] = [];
+  const { guest, session } = await offering(streams);
+  guest.stopReading();
+  let isOver = false;
+  void session.closed.then(() => (isOver = true));
+  for (let id = AGENT_IDS + 1; !isOver; id += 1) {
+    guest.say(jsonFrame('open', id, { to: 'metadata' }));
+    if (streams.length === id - AGENT_IDS) guest.say(jsonFrame('reset', id, {}));
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  assert.equal((await session.closed).error?.code, 'protocol');
+  const waiting = guest.hostEnd.writableLength;
+  assert.ok(waiting < 128 * 1024, `${waiting} bytes wait for a guest that does not read`);
 });
 
 test('answers of another shape end the session and reject the call', async () => {

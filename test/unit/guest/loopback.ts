@@ -25,26 +25,33 @@ export class Loopback implements AsyncDisposable {
   readonly #process: ChildProcess;
   readonly #folder: string;
   readonly #socketPath: string;
+  /** Where the application finds the service `metadata`. */
+  readonly servicePort: number;
 
-  private constructor(process: ChildProcess, folder: string, socketPath: string) {
+  private constructor(process: ChildProcess, folder: string, servicePort: number) {
     this.#process = process;
     this.#folder = folder;
-    this.#socketPath = socketPath;
+    this.#socketPath = socketOf(folder);
+    this.servicePort = servicePort;
   }
 
   static async start(): Promise<Loopback> {
     const folder = mkdtempSync(join(tmpdir(), 'lull-agent-'));
-    const socketPath = join(folder, 'agent.sock');
     const binary = join(process.env.CARGO_TARGET_DIR ?? join(CRATE, 'target'), 'release', 'examples', 'loopback');
     if (!existsSync(binary)) throw new Error(`${binary} was not built`);
-    const child = spawn(binary, [socketPath], { stdio: ['pipe', 'pipe', 'inherit'] });
-    await Promise.race([
-      once(child.stdout, 'data'),
+    const child = spawn(binary, [socketOf(folder)], { stdio: ['pipe', 'pipe', 'inherit'] });
+    const [said] = await Promise.race([
+      once(child.stdout, 'data') as Promise<[Buffer]>,
       once(child, 'exit').then(([code]) => {
         throw new Error(`loopback ended with ${String(code)}`);
       }),
     ]);
-    return new Loopback(child, folder, socketPath);
+    return new Loopback(child, folder, Number(said.toString()));
+  }
+
+  /** A connection of the application's to the service `metadata`. */
+  connectService(): Socket {
+    return connect({ port: this.servicePort, host: '127.0.0.1', allowHalfOpen: true });
   }
 
   get pid(): number {
@@ -71,6 +78,8 @@ export class Loopback implements AsyncDisposable {
     rmSync(this.#folder, { recursive: true, force: true });
   }
 }
+
+const socketOf = (folder: string) => join(folder, 'agent.sock');
 
 export const DEFAULTS: ConnectOptions = {
   secret: '',

@@ -1,0 +1,89 @@
+//! The addresses at which the application finds the host's services, in a network namespace of their own that a pair of virtual
+//! Ethernet ends joins to the application's. They are none of the application's own addresses: it may bind any port of
+//! 0.0.0.0, and cannot bind theirs. They need no network card and outlive every snapshot.
+
+use crate::failure::{Failure, OrFailure};
+use crate::netlink::{attribute, Netlink};
+use crate::services::Service;
+use crate::sys::{self, ffi};
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::io::AsRawFd;
+
+/// What the host is asked for, and where: the metadata service where every AWS SDK looks for it (contract reference, section 8.2).
+const SERVICES: [(&str, Ipv4Addr); 2] = [("metadata", Ipv4Addr::new(169, 254, 169, 254)), ("s3", Ipv4Addr::new(169, 254, 170, 2))];
+const PORT: u16 = 80;
+/// The application's own end.
+const APPLICATION_ADDRESS: Ipv4Addr = Ipv4Addr::new(169, 254, 170, 1);
+const APPLICATION_END: &str = "lull0";
+const SERVICE_END: &str = "services";
+
+const CLONE_NEWNET: i32 = 0x4000_0000;
+const NETLINK_ROUTE: i32 = 0;
+const RTM_NEWLINK: u16 = 16;
+const RTM_NEWADDR: u16 = 20;
+const NLM_F_EXCL: u16 = 0x200;
+const NLM_F_CREATE: u16 = 0x400;
+const IFLA_IFNAME: u16 = 3;
+const IFLA_LINKINFO: u16 = 18;
+const IFLA_NET_NS_FD: u16 = 28;
+const IFLA_INFO_KIND: u16 = 1;
+const IFLA_INFO_DATA: u16 = 2;
+const VETH_INFO_PEER: u16 = 1;
+const IFA_ADDRESS: u16 = 1;
+const IFA_LOCAL: u16 = 2;
+const IFF_UP: u32 = 1;
+const AF_INET: u8 = 2;
+const RT_SCOPE_LINK: u8 = 253;
+
+/// Makes namespace, ends and listeners. The namespace lives as long as the listeners do; the caller stays in its own.
+pub fn make() -> Result<Vec<Service>, Failure> {
+    let home = File::open("/proc/self/ns/net").or_failure("open the network namespace")?;
+    sys::check(unsafe { ffi::unshare(CLONE_NEWNET) }).or_failure("make a network namespace")?;
+    let made = make_service_side(&home);
+    sys::check(unsafe { ffi::setns(home.as_raw_fd(), CLONE_NEWNET) }).or_failure("come back to the network namespace")?;
+    let services = made?;
+    let pairs = SERVICES.map(|(_, address)| (APPLICATION_ADDRESS, address));
+    configure(APPLICATION_END, &pairs)?;
+    Ok(services)
+}
+
+fn make_service_side(home: &File) -> Result<Vec<Service>, Failure> {
+    let peer = [
+        link(0, 0),
+        attribute(IFLA_IFNAME, format!("{}\0", APPLICATION_END).as_bytes()),
+        attribute(IFLA_NET_NS_FD, &home.as_raw_fd().to_ne_bytes()),
+    ];
+    let data = attribute(IFLA_INFO_DATA, &attribute(VETH_INFO_PEER, &peer.concat()));
+    let info = [attribute(IFLA_INFO_KIND, b"veth"), data].concat();
+    let body = [link(0, 0), attribute(IFLA_IFNAME, format!("{}\0", SERVICE_END).as_bytes()), attribute(IFLA_LINKINFO, &info)].concat();
+    let netlink = Netlink::open(NETLINK_ROUTE).or_failure("open rtnetlink")?;
+    netlink.request(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &body).or_failure("make the virtual Ethernet ends")?;
+    configure(SERVICE_END, &SERVICES.map(|(_, address)| (address, APPLICATION_ADDRESS)))?;
+    let listen = |(name, address): (&'static str, Ipv4Addr)| {
+        let listener = TcpListener::bind((address, PORT)).or_failure(&format!("listen for {}", name))?;
+        Ok(Service { name, listener })
+    };
+    SERVICES.iter().map(|service| listen(*service)).collect()
+}
+
+/// Gives an end its addresses, each with the one at the other end, which makes a route to that one alone; and brings it up.
+fn configure(name: &str, addresses: &[(Ipv4Addr, Ipv4Addr)]) -> Result<(), Failure> {
+    // Else the kernel gives it an IPv6 address and keeps announcing it.
+    let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{}/disable_ipv6", name), "1");
+    let c_name = sys::c_text(name).or_failure(name)?;
+    let index = unsafe { ffi::if_nametoindex(c_name.as_ptr()) };
+    let netlink = Netlink::open(NETLINK_ROUTE).or_failure("open rtnetlink")?;
+    for (local, peer) in addresses {
+        // `struct ifaddrmsg`: family, length of the prefix, flags, scope, index.
+        let head = [&[AF_INET, 32, 0, RT_SCOPE_LINK][..], &index.to_ne_bytes()].concat();
+        let body = [head, attribute(IFA_LOCAL, &local.octets()), attribute(IFA_ADDRESS, &peer.octets())].concat();
+        netlink.request(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, &body).or_failure("give an address to a virtual Ethernet end")?;
+    }
+    netlink.request(RTM_NEWLINK, 0, &link(index, IFF_UP)).or_failure("bring up a virtual Ethernet end")
+}
+
+/// `struct ifinfomsg`: family, type, index, flags and which of them change.
+fn link(index: u32, flags: u32) -> Vec<u8> {
+    [[0; 4], index.to_ne_bytes(), flags.to_ne_bytes(), flags.to_ne_bytes()].concat()
+}

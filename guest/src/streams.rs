@@ -1,0 +1,194 @@
+//! The streams of a session: those that the host opened to ports of the application, and those that the agent opened to services
+//! of the host. Ids rise, so that one that was used can be told from one that was not without a list of them.
+
+use crate::event_loop::EventLoop;
+use crate::failure::Failure;
+use crate::frame::{FrameType, Header};
+use crate::json::object;
+use crate::message::{failure_json, push_json};
+use crate::queue::ByteQueue;
+use crate::services::{Accepted, Services};
+use crate::stream::{Standing, Stream, Violation};
+use crate::sys::monotonic_ms;
+use std::collections::BTreeMap;
+use std::io;
+use std::os::unix::io::AsRawFd;
+use std::rc::Rc;
+
+/// Streams that the host opened, at once.
+pub const STREAMS_LIMIT: usize = 1024;
+/// Streams that the agent opened, at once, answered or not.
+pub const OWN_STREAMS_LIMIT: usize = 64;
+/// Ids of streams that the agent opens are above this one.
+pub const FIRST_OWN_ID: u32 = 1 << 31;
+/// Event tokens of streams start here; the id is added.
+pub const FIRST_TOKEN: u64 = 1 << 32;
+/// Beyond this much unsent, nothing is read: neither from the host nor from the application.
+pub const OUTBOX_LIMIT: usize = 256 * 1024;
+
+/// True where what is unsent leaves room for more.
+pub fn has_room(outbox: &ByteQueue) -> bool {
+    outbox.len() <= OUTBOX_LIMIT
+}
+
+pub struct Streams {
+    events: Rc<EventLoop>,
+    streams: BTreeMap<u32, Stream>,
+    last_id: u32,
+    last_own_id: u32,
+}
+
+impl Streams {
+    pub fn new(events: Rc<EventLoop>) -> Streams {
+        Streams { events, streams: BTreeMap::new(), last_id: 0, last_own_id: FIRST_OWN_ID }
+    }
+
+    /// Takes what the event loop saw.
+    pub fn ready(&mut self, token: u64, readable: bool, writable: bool) {
+        if let Some(stream) = self.streams.get_mut(&(token.wrapping_sub(FIRST_TOKEN) as u32)) {
+            stream.ready(readable, writable);
+        }
+    }
+
+    /// When [`Streams::advance`] must be called at the latest.
+    pub fn deadline_ms(&self) -> Option<u64> {
+        self.streams.values().filter_map(Stream::deadline_ms).min()
+    }
+
+    /// Takes an id of the host's, for a stream or a call.
+    pub fn take_id(&mut self, id: u32) -> Result<(), Violation> {
+        if id <= self.last_id || id >= FIRST_OWN_ID {
+            return Err("an id that is not above all before, or not the host's");
+        }
+        self.last_id = id;
+        Ok(())
+    }
+
+    /// Begins to connect to a port of the application's.
+    pub fn open(&mut self, id: u32, port: u16) -> Result<(), Failure> {
+        if self.streams.range(..FIRST_OWN_ID).count() >= STREAMS_LIMIT {
+            return Err(Failure::new("EMFILE", "too many streams at once"));
+        }
+        let stream = Stream::connect(id, port, monotonic_ms())?;
+        self.hold(id, stream).map_err(|error| Failure::from_io("watch a socket", &error))
+    }
+
+    /// Moves every stream on by one step. True where something came of it.
+    pub fn advance(&mut self, now_ms: u64, outbox: &mut ByteQueue) -> bool {
+        let ready: Vec<u32> = self.streams.iter().filter(|(_, stream)| stream.is_ready(now_ms)).map(|(id, _)| *id).collect();
+        let mut moved = false;
+        for id in ready {
+            // What waits is moved once the transport has made room.
+            if !has_room(outbox) {
+                break;
+            }
+            moved = true;
+            let standing = self.streams.get_mut(&id).map(|stream| stream.advance(now_ms, outbox));
+            self.settle(id, standing.unwrap_or(Standing::Alive), outbox);
+        }
+        moved
+    }
+
+    /// Takes one connection to a service and asks the host for a stream. True where there was one.
+    pub fn accept_one(&mut self, services: &mut Services, outbox: &mut ByteQueue) -> bool {
+        // What is not taken waits in the backlog of its listener.
+        if !has_room(outbox) || self.streams.range(FIRST_OWN_ID..).count() >= OWN_STREAMS_LIMIT {
+            return false;
+        }
+        match (services.accept(), self.last_own_id.checked_add(1)) {
+            (Some(accepted), Some(id)) => self.open_own(id, accepted, outbox),
+            (accepted, _) => return accepted.is_some(),
+        }
+        true
+    }
+
+    fn open_own(&mut self, id: u32, Accepted { name, is_offered, socket }: Accepted, outbox: &mut ByteQueue) {
+        let stream = match Stream::accepted(id, socket) {
+            Ok(stream) => stream,
+            Err(_) => return,
+        };
+        if !is_offered {
+            return stream.reset();
+        }
+        if self.hold(id, stream).is_ok() {
+            self.last_own_id = id;
+            push_json(outbox, (FrameType::Open, id), &object(vec![("to", name.into())]));
+        }
+    }
+
+    /// OPENED and REFUSED from the host.
+    pub fn answer(&mut self, header: Header) -> Result<(), Violation> {
+        let stream = self.streams.get_mut(&header.stream).ok_or("an answer to nothing that was asked")?;
+        if header.frame_type == FrameType::Opened {
+            return stream.opened();
+        }
+        stream.must_be_asked()?;
+        self.remove_and_reset(header.stream);
+        Ok(())
+    }
+
+    /// DATA, CREDIT, END and RESET for a stream.
+    pub fn frame(&mut self, header: Header, payload: &[u8], outbox: &mut ByteQueue) -> Result<(), Violation> {
+        let id = header.stream;
+        let credit = if header.frame_type == FrameType::Credit { credit_of(payload)? } else { 0 };
+        if id == 0 || id > (if id < FIRST_OWN_ID { self.last_id } else { self.last_own_id }) {
+            return Err("a frame for a stream that was never opened");
+        }
+        let stream = match self.streams.get_mut(&id) {
+            // It may have crossed a RESET.
+            None => return Ok(()),
+            Some(stream) => stream,
+        };
+        let standing = match header.frame_type {
+            FrameType::Data => stream.data(payload, outbox)?,
+            FrameType::Credit => stream.credit(credit).map(|()| Standing::Alive)?,
+            FrameType::End => stream.end()?,
+            _ => {
+                self.remove_and_reset(id);
+                return Ok(());
+            }
+        };
+        self.settle(id, standing, outbox);
+        Ok(())
+    }
+
+    /// The session is over: the application gets errors, and every id is new again.
+    pub fn clear(&mut self) {
+        for (_, stream) in std::mem::take(&mut self.streams) {
+            stream.reset();
+        }
+        self.last_id = 0;
+        self.last_own_id = FIRST_OWN_ID;
+    }
+
+    fn hold(&mut self, id: u32, stream: Stream) -> io::Result<()> {
+        self.events.watch(stream.socket().as_raw_fd(), FIRST_TOKEN + u64::from(id))?;
+        self.streams.insert(id, stream);
+        Ok(())
+    }
+
+    fn remove_and_reset(&mut self, id: u32) {
+        if let Some(stream) = self.streams.remove(&id) {
+            stream.reset();
+        }
+    }
+
+    fn settle(&mut self, id: u32, standing: Standing, outbox: &mut ByteQueue) {
+        let (frame_type, failure) = match standing {
+            Standing::Alive => return,
+            Standing::Over => return drop(self.streams.remove(&id)),
+            Standing::Refused(failure) => (FrameType::Refused, failure),
+            Standing::Broken(failure) => (FrameType::Reset, failure),
+        };
+        self.streams.remove(&id);
+        push_json(outbox, (frame_type, id), &failure_json(&failure));
+    }
+}
+
+/// The number in CREDIT.
+pub fn credit_of(payload: &[u8]) -> Result<u32, Violation> {
+    match payload {
+        [a, b, c, d] => Ok(u32::from_le_bytes([*a, *b, *c, *d])),
+        _ => Err("CREDIT without a number"),
+    }
+}
