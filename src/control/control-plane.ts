@@ -8,6 +8,7 @@ import type { ConnectorState, NetworkConnector, VpcEgressConfiguration } from '.
 import type { AccessKey, BuildEvent, EndpointClaims, Page, PageRequest, StepTimes, SuspendReport, Tags } from '../domain/ports.ts';
 import type { LogUseCases } from './logs/log-use-cases.ts';
 import type { QuotaUseCases } from './quota-use-cases.ts';
+import type { RoleCredentials } from './microvms/execution-role.ts';
 import type { RoleUseCases } from './roles/role-use-cases.ts';
 
 /** The configuration as the caller gave it; what it left out (`null`) gets its default from the use-case. */
@@ -97,6 +98,8 @@ export interface MicrovmUseCases {
   /** @throws LullError validation where the microVM has no SHELL_INGRESS, or ALL_INGRESS beside it */
   createShellAuthToken(input: { microvmId: string; expirationMinutes: number }): Promise<string>;
   createAuthToken(input: { microvmId: string; expirationMinutes: number; ports: EndpointClaims['ports'] }): Promise<string>;
+  /** For the guest alone: the keys of its execution role; undefined where it has none (section 8.2). */
+  executionRoleCredentials(microvmId: string): Promise<RoleCredentials | undefined>;
   report(microvmId: string): Promise<MicrovmReport>;
   logs(microvmId: string, options: { follow: boolean; signal: AbortSignal }): Promise<AsyncIterable<Buffer>>;
 }

@@ -3,6 +3,7 @@
  * `store`, `runtime` and `image`, and one contract suite runs over every implementation of a port.
  */
 import type { Duplex } from 'node:stream';
+import type { GuestService } from './guest-service.ts';
 import type { Image, ImageBuild, ImageConfig, ImageState, ImageVersion, ImageVersionState, ImageVersionStatus, SnapshotSizes } from './image.ts';
 import type { NetworkConnector, ConnectorState } from './network-connector.ts';
 import type { LogExtent, LogGroup, LogLine, LogSource, LogStream } from './log-stream.ts';
@@ -162,6 +163,8 @@ export interface AccessKeyRepository {
   get(accessKeyId: string): Promise<AccessKey | undefined>;
   /** The installation's keys, newest first; no temporary ones. */
   list(): Promise<readonly AccessKey[]>;
+  /** The newest temporary key of one microVM. */
+  newestOf(microvmId: string): Promise<AccessKey | undefined>;
   /** Removes a key of the installation. @returns false where there is none */
   revoke(accessKeyId: string): Promise<boolean>;
   /** Removes the temporary keys of one microVM. */
@@ -292,6 +295,8 @@ export interface RuntimeObserver {
   agentLost(microvmId: string): void;
   /** The application's main process ended inside the guest. */
   applicationExited(microvmId: string, exitCode: number): void;
+  /** The guest opened a connection to a service of its host. Whatever comes over it is the application's: hostile. */
+  guestConnected(microvmId: string, service: GuestService, connection: Duplex): void;
 }
 
 /**

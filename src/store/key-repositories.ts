@@ -35,6 +35,12 @@ export class SqlAccessKeyRepository implements AccessKeyRepository {
     return rows.map(toAccessKey);
   }
 
+  async newestOf(microvmId: string): Promise<AccessKey | undefined> {
+    const ofMicrovm = this.#db.selectFrom('accessKeys').selectAll().where('sessionMicrovmId', '=', microvmId);
+    const row = await ofMicrovm.orderBy('seq', 'desc').limit(1).executeTakeFirst();
+    return row === undefined ? undefined : toAccessKey(row);
+  }
+
   async revoke(accessKeyId: string): Promise<boolean> {
     const { numDeletedRows } = await this.#db
       .deleteFrom('accessKeys')

@@ -39,6 +39,10 @@ export function storeContract(name: string, open: () => Promise<Store>): void {
       await store.accessKeys.insert(temporary);
       await store.accessKeys.insert(lasting);
       assert.deepEqual(await store.accessKeys.get('ASIA1'), temporary);
+      const newer = { ...temporary, accessKeyId: 'ASIA3' };
+      await store.accessKeys.insert(newer);
+      assert.deepEqual(await store.accessKeys.newestOf('microvm-1'), newer);
+      assert.equal(await store.accessKeys.newestOf('microvm-3'), undefined);
       assert.deepEqual(await store.accessKeys.list(), [second, first], 'temporary keys are not listed');
       assert.equal(await store.accessKeys.revoke('ASIA1'), false, 'nor revoked as if they were the installation\'s');
       await store.accessKeys.removeExpired(100);

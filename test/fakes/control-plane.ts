@@ -91,6 +91,7 @@ const usualMicrovms = (): ControlPlane['microvms'] => ({
   terminate: async () => {},
   createAuthToken: async () => 'a.b.c.d.e',
   createShellAuthToken: async () => 'a.b.c.d.e',
+  executionRoleCredentials: async () => undefined,
   report: async () => ({ launch: [{ step: 'restore', ms: 12 }], suspend: null, wake: null }),
   async logs() {
     return (async function* () {

@@ -8,6 +8,7 @@ import { within } from '../../lib/deadline.ts';
 import type { Log } from '../../lib/log.ts';
 import type { MicrovmUseCases } from '../control-plane.ts';
 import { Deadlines } from './deadlines.ts';
+import { ExecutionRoles } from './execution-role.ts';
 import { RuntimeHooks } from './hooks.ts';
 import { Lifecycle } from './lifecycle.ts';
 import { Admission, type AdmissionParts } from './run.ts';
@@ -60,12 +61,20 @@ export class Microvms implements AsyncDisposable {
       act: (microvmId, deadline) =>
         deadline.action === 'suspend' ? lifecycle.suspend(microvmId) : lifecycle.terminate(microvmId, deadline.reason),
     });
+    const roles = new ExecutionRoles({ microvms: store.microvms, accessKeys: store.accessKeys, clock, random: parts.random });
     lifecycle.onChange((microvm) => {
+      if (microvm.state === 'TERMINATED') this.#revokeKeys(roles, microvm.microvmId);
       if (microvm.state !== 'RUNNING') parts.forgetConnections(microvm.microvmId);
       this.#deadlines.watch(microvm);
     });
     this.traffic = new Traffic({ microvms: store.microvms, runtime, lifecycle, deadlines: this.#deadlines });
-    this.useCases = useCasesOf(parts, lifecycle);
+    this.useCases = useCasesOf(parts, lifecycle, roles);
+  }
+
+  #revokeKeys(roles: ExecutionRoles, microvmId: string): void {
+    roles.revoke(microvmId).catch((error: unknown) => {
+      this.#log.error({ microvmId, err: error }, 'the temporary keys of a microVM that has ended could not be revoked: they expire');
+    });
   }
 
   /** Called by the runtime's observer. */
@@ -124,7 +133,7 @@ export class Microvms implements AsyncDisposable {
   }
 }
 
-function useCasesOf(parts: MicrovmParts, lifecycle: Lifecycle): MicrovmUseCases {
+function useCasesOf(parts: MicrovmParts, lifecycle: Lifecycle, roles: ExecutionRoles): MicrovmUseCases {
   const { store, runtime, tokens, clock } = parts;
   const admission = new Admission(parts);
   const usable = async (microvmId: string): Promise<Microvm> => {
@@ -146,7 +155,10 @@ function useCasesOf(parts: MicrovmParts, lifecycle: Lifecycle): MicrovmUseCases 
     list: (filter, page) => store.microvms.list(filter, page),
     suspend: (microvmId) => lifecycle.suspend(microvmId),
     resume: (microvmId) => lifecycle.wake(microvmId),
-    terminate: (microvmId) => lifecycle.terminate(microvmId),
+    terminate: async (microvmId) => {
+      await lifecycle.terminate(microvmId);
+      await roles.revoke(microvmId);
+    },
     createAuthToken: async ({ microvmId, expirationMinutes, ports }) => {
       const expiresAtMs = expiryOf(expirationMinutes);
       await usable(microvmId);
@@ -157,6 +169,7 @@ function useCasesOf(parts: MicrovmParts, lifecycle: Lifecycle): MicrovmUseCases 
       requireShell(await usable(microvmId));
       return tokens.issue({ microvmId, purpose: 'shell', ports: [], expiresAtMs });
     },
+    executionRoleCredentials: (microvmId) => roles.credentials(microvmId),
     report: async (microvmId) => {
       await lifecycle.get(microvmId);
       return lifecycle.report(microvmId);

@@ -58,13 +58,14 @@ export async function microvmsBed({ hooks, memoryQuotaMib = 4096, availableMib =
   const clock = new SteeredClock(1_000_000);
   const forgotten: string[] = [];
   let serial = 0;
+  let secrets = 0;
   const microvms = new Microvms({
     store,
     runtime,
     clock,
     tokens: { issue: async (claims) => JSON.stringify(claims), open: async () => undefined },
     log: SILENT,
-    random: { uuid: () => `uuid-${(serial += 1)}`, bytes: (length) => Buffer.alloc(length) },
+    random: { uuid: () => `uuid-${(serial += 1)}`, bytes: (length) => Buffer.alloc(length, (secrets += 1)) },
     realm: DEFAULT_REALM,
       passRole: createPassRole({ roles: store.roles, realm: DEFAULT_REALM, check: 'own-account' }),
     capacity: { availableMib: () => availableMib },
