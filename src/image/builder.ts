@@ -3,6 +3,7 @@ import { mkdirSync } from 'node:fs';
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { BuildFailure, type HooksConfig, type SnapshotSizes } from '../domain/image.ts';
+import { GUEST_S3_ENDPOINT } from '../domain/guest-service.ts';
 import type { BuildRequest, ImageBuilder } from '../domain/ports.ts';
 import { microvmSize, type MicrovmSize } from '../domain/sizes.ts';
 import { DEFAULT_ARTIFACT_LIMITS, unpackArtifact } from './artifact.ts';
@@ -118,7 +119,7 @@ async function containerToDisks({ parts, request, log, signal, contextDir, disks
   return { config: image.config, codeBytes };
 }
 
-/** Contract reference, section 8.1: the image's own environment, then the version's, then AWS's four variables. */
+/** Contract reference, section 8.1: the image's own environment, then the version's, then AWS's four variables; and, first, one of Lull's. */
 function applicationOf(config: OciConfig, request: BuildRequest) {
   const argv = [...config.entrypoint, ...config.cmd];
   if (argv.length === 0) throw new BuildFailure('APPLICATION_FAILED', 'start application', { reason: 'The image has neither CMD nor ENTRYPOINT: there is nothing to run.' });
@@ -127,6 +128,8 @@ function applicationOf(config: OciConfig, request: BuildRequest) {
     return [variable.slice(0, split), variable.slice(split + 1)];
   });
   const env = {
+    // The snapshot holds it before any microVM has a role, so every image gets it; its own settings win.
+    AWS_ENDPOINT_URL_S3: GUEST_S3_ENDPOINT,
     ...Object.fromEntries(own),
     ...request.config.environmentVariables,
     AWS_LAMBDA_MICROVM_IMAGE_NAME: request.imageName,

@@ -6,6 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { pino, type Logger } from 'pino';
+import { createGuestServer, type GuestServer } from '../api/guest-server.ts';
 import { createApi } from '../api/server.ts';
 import { createConnectorUseCases } from '../control/connectors/use-cases.ts';
 import type { ControlPlane } from '../control/control-plane.ts';
@@ -137,6 +138,7 @@ async function openParts(stack: AsyncDisposableStack, ground: Ground) {
       vmmDied: (id, process) => microvms.vmmDied(id, process),
       agentLost: (id) => microvms.agentLost(id),
       applicationExited: (id, code) => microvms.applicationExited(id, code),
+      guestConnected: (id, service, connection) => guests.connect(id, service, connection),
     },
     network: () => ({ kind: 'none' }),
   });
@@ -179,6 +181,8 @@ async function openParts(stack: AsyncDisposableStack, ground: Ground) {
     logs: createLogUseCases(catalogue, systemClock),
     quotas: createQuotaUseCases({ quotas: ground.quotas, hostMemoryMib: defaultMemoryQuotaMib() }),
   });
+  const guests: GuestServer = await createGuestServer({ ...ports, microvms: control.microvms, blobs, log });
+  stack.defer(() => guests.close());
   return { ...ground, store, blobs, proxy, microvms, images, logRetention, control, stopRequested };
 }
 

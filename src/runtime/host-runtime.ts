@@ -233,6 +233,7 @@ export class HostRuntime implements MicrovmRuntime {
       onExit: (exitCode) => {
         if (this.#live.get(microvmId) === incarnation) this.#parts.observer.applicationExited(microvmId, exitCode);
       },
+      onConnection: (service, connection) => this.#parts.observer.guestConnected(microvmId, service, connection),
     });
     this.#live.set(microvmId, incarnation);
     this.#snapshotIds.set(microvmId, snapshotId);

@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import type { Duplex } from 'node:stream';
 import { z } from 'zod';
 import { LullError } from '../domain/errors.ts';
+import { GUEST_SERVICES, type GuestService } from '../domain/guest-service.ts';
 import type { Clock, Random } from '../domain/ports.ts';
 import { AgentSession } from '../guest/agent-session.ts';
 import { GuestError } from '../guest/guest-error.ts';
@@ -30,6 +31,8 @@ export interface IncarnationParts {
   /** What the agent in memory knows, most likely first. */
   readonly secrets: readonly string[];
   readonly onExit: (exitCode: number) => void;
+  /** The guest opened a connection to a service of its host. */
+  readonly onConnection: (service: GuestService, connection: Duplex) => void;
   /** The agent cannot be reached any more although its process lives. */
   readonly onLost: () => void;
   readonly clock: Pick<Clock, 'nowMs'>;
@@ -162,7 +165,7 @@ export class Incarnation {
   }
 
   async #greetWith(secret: string, { channel, resetConnections, nextSecret }: Greeting & { channel: Duplex }): Promise<void> {
-    const { log, onExit, clock, random } = this.#parts;
+    const { log, onExit, onConnection, clock, random } = this.#parts;
     const session = await AgentSession.connect(channel, {
       secret,
       ...(nextSecret === undefined ? {} : { nextSecret }),
@@ -172,6 +175,7 @@ export class Incarnation {
       clock,
       random,
       onOutput: (_name, bytes) => log.append(bytes),
+      services: new Map(GUEST_SERVICES.map((service) => [service, (stream) => onConnection(service, stream)])),
       onEvent: ({ exitCode, signal }) => onExit(exitCodeOf(exitCode, signal)),
     });
     const { application, warnings } = session.welcome;

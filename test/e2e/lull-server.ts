@@ -57,6 +57,7 @@ interface Session {
   readonly s3: S3;
   readonly logs: CloudWatchLogs;
   readonly client: LullClient;
+  readonly apiUrl: string;
   readonly endpointPort: number;
   readonly ca: string;
 }
@@ -101,6 +102,10 @@ export class LullServer implements AsyncDisposable {
 
   get logs(): CloudWatchLogs {
     return this.#required().logs;
+  }
+
+  get apiUrl(): string {
+    return this.#required().apiUrl;
   }
 
   /** For what AWS's API does not have. */
@@ -212,6 +217,7 @@ export class LullServer implements AsyncDisposable {
       s3: new S3({ ...common, forcePathStyle: true, maxAttempts: 1 }),
       logs: new CloudWatchLogs({ ...common, maxAttempts: 1 }),
       client: new LullClient({ apiUrl: address.apiUrl, region, credentials: { accessKeyId, secretAccessKey } }),
+      apiUrl: address.apiUrl,
       endpointPort: address.endpointPort,
       ca: readFileSync(caFiles(this.data).ca, 'utf8'),
     };

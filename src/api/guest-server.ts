@@ -1,0 +1,89 @@
+/**
+ * What guests reach of this server over their agents' streams: the metadata service, and an object store that takes the keys of
+ * their own execution role alone. Each is a server of its own without the control plane's routes, and none of them listens.
+ */
+import type { IncomingMessage, Server } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { LogController, fastify, type FastifyInstance } from 'fastify';
+import type { GuestService } from '../domain/guest-service.ts';
+import { KeyedQueue } from '../lib/keyed-queue.ts';
+import { AuthFailure, Authenticator, type KnownSigner } from './authentication.ts';
+import { createMetadataServer, type MetadataAdapters } from './metadata-server.ts';
+import { addS3Surface } from './s3/surface.ts';
+import { DEFAULT_API_LIMITS, type ApiAdapters } from './server.ts';
+
+export type GuestAdapters = Pick<ApiAdapters, 'store' | 'blobs' | 'realm' | 'limits'> &
+  Omit<MetadataAdapters, 'ownerOf' | 'random'> & { readonly random: ApiAdapters['random'] & MetadataAdapters['random'] };
+
+/** See the file's head. */
+export interface GuestServer {
+  /** Takes a connection that the application of a microVM made. Its bytes are hostile, who it is from is not. */
+  connect(microvmId: string, service: GuestService, connection: Duplex): void;
+  /** Ends when what is being answered has been. */
+  close(): Promise<void>;
+}
+
+/** What the router sees of every URL. */
+const SCOPE = '/-s3';
+
+export async function createGuestServer(adapters: GuestAdapters): Promise<GuestServer> {
+  const owners = new WeakMap<Duplex, string>();
+  const ownerOf = ({ socket }: IncomingMessage): string => {
+    const microvmId = owners.get(socket);
+    if (microvmId === undefined) throw new Error('a request over a connection of no microVM');
+    return microvmId;
+  };
+  const objects = createObjectServer(adapters, ownerOf);
+  await objects.ready();
+  const servers: Readonly<Record<GuestService, Server>> = { metadata: createMetadataServer({ ...adapters, ownerOf }), s3: objects.server };
+  return {
+    connect(microvmId, service, connection) {
+      owners.set(connection, microvmId);
+      // node:http, Event 'connection': any Duplex may be handed to a server so.
+      servers[service].emit('connection', connection);
+    },
+    close: () => objects.close(),
+  };
+}
+
+/** An S3 surface and nothing else, for the keys of whichever microVM is at the other end. */
+function createObjectServer(adapters: GuestAdapters, ownerOf: MetadataAdapters['ownerOf']): FastifyInstance {
+  const limits = { ...DEFAULT_API_LIMITS, ...adapters.limits };
+  const { store, blobs, clock, realm, log, random } = adapters;
+  const app = fastify({
+    loggerInstance: log,
+    logController: new LogController({ disableRequestLogging: true }),
+    requestIdHeader: false,
+    genReqId: () => random.uuid(),
+    bodyLimit: limits.maxObjectBytes,
+    exposeHeadRoutes: false,
+    http: { maxHeaderSize: limits.maxHeaderBytes },
+    // The surface reads the path itself, as received.
+    rewriteUrl: () => SCOPE,
+  });
+  const authenticator = new RoleAuthenticator({ accessKeys: store.accessKeys, clock, realm }, ownerOf);
+  const { objects, uploads } = store;
+  // By its address alone: no name of a bucket stands before it.
+  const surface = { authenticator, objects, uploads, blobs, clock, random, realm, limits, completions: new KeyedQueue(), apiHosts: [] };
+  app.register(async (scope) => addS3Surface(scope, surface), { prefix: SCOPE });
+  return app;
+}
+
+/** Knows only temporary keys of the microVM that a request comes from. */
+class RoleAuthenticator extends Authenticator {
+  readonly #ownerOf: MetadataAdapters['ownerOf'];
+
+  constructor(adapters: ConstructorParameters<typeof Authenticator>[0], ownerOf: MetadataAdapters['ownerOf']) {
+    super(adapters);
+    this.#ownerOf = ownerOf;
+  }
+
+  override async identify(request: IncomingMessage, service: string): Promise<KnownSigner> {
+    const signer = await super.identify(request, service);
+    const { principal } = signer;
+    if (principal.kind !== 'role' || principal.session.microvmId !== this.#ownerOf(request)) {
+      throw new AuthFailure('unknown-key', principal.accessKeyId);
+    }
+    return signer;
+  }
+}
