@@ -27,6 +27,9 @@ const OPERATIONS: readonly Difference[] = [
   unseen('DeleteMicrovmImageVersion', 'MethodNotAllowedException; DeleteMicrovmImage removes all versions'),
   differs('ListMicrovmImageBuilds', 'one build a version: AWS builds for two generations of its processors'),
   differs('ListManagedMicrovmImages', '`al2023-1` is listed for scripts that name it; nothing of it is here. `lull-base`, `lull-python` and `lull-node` are'),
+  differs('CreateNetworkConnector', 'ACTIVE at once; what it names is kept and shown, and nothing is done to packets yet. Six security groups are refused (quota of 5)'),
+  differs('DeleteNetworkConnector', 'refused also while a version of an image names it; one that is not there is ResourceNotFoundException. The texts of ResourceConflictException are not recorded'),
+  differs('TagResource', 'at most 50 tags, no key that begins with `aws:`; images and network connectors only'),
   unseen('ListNetworkConnectorVersions', NEWER),
 ];
 
@@ -42,7 +45,7 @@ const MEMBERS: readonly Difference[] = [
   differs('*.input.buildRoleArn', 'must be there (IAM); the build itself needs no permissions'),
   differs('RunMicrovm.input.executionRoleArn', 'must be there (IAM); not used yet'),
   differs('*.input.resources', '128 and 256 MiB too'),
-  differs('*.input.logging', 'kept and shown; the logs are files, which `lull logs` prints'),
+  differs('*.input.logging', 'CloudWatch Logs here has them, without an execution role too; where a stream is taken its name gets an ending'),
   differs('*.input.cpuConfigurations', "taken and shown; images are of the host's architecture"),
   differs('*.input.egressNetworkConnectors', 'kept and shown; microVMs have no network yet'),
   ...each(differs, ['*.output.architecture', '*.output.chipset', '*.output.chipsetGeneration', '*.output.items.architecture', '*.output.items.chipset', '*.output.items.chipsetGeneration'], "AWS's values, whatever the host is"),

@@ -33,3 +33,28 @@ export const IDENTITY: readonly Step[] = [
   { id: 'delete the role', ...iam, operation: 'DeleteRole', input: { RoleName } },
   { id: 'the role has gone', ...iam, operation: 'GetRole', input: { RoleName }, error: { type: 'NoSuchEntity', status: 404, message: { $matches: 'spare-${client}' } } },
 ];
+
+const logs = { service: 'logs' } as const;
+const logGroupName = '/scenario/${client}';
+
+/** What the image's build and the microVM printed, under the names that were given for it. */
+export const LOGS: readonly Step[] = [
+  { id: 'log groups', ...logs, operation: 'DescribeLogGroups', input: { logGroupNamePrefix: logGroupName }, expect: { logGroups: { $has: { logGroupName, arn: { $is: 'string' } } } }, repeat: true },
+  { id: 'streams of the group', ...logs, operation: 'DescribeLogStreams', input: { logGroupName }, expect: { logStreams: { $has: { logStreamName: 'build' } } }, repeat: true },
+  {
+    id: 'what the build printed',
+    ...logs,
+    operation: 'GetLogEvents',
+    input: { logGroupName, logStreamName: 'build', startFromHead: true, limit: 100 },
+    expect: { events: { $each: { message: { $is: 'string' }, timestamp: { $is: 'size' } } }, nextForwardToken: { $is: 'string' } },
+    repeat: true,
+  },
+  { id: 'events of the group', ...logs, operation: 'FilterLogEvents', input: { logGroupName, limit: 5 }, expect: { events: { $each: { logStreamName: { $is: 'string' }, message: { $is: 'string' } } } } },
+  {
+    id: 'a group that is not there',
+    ...logs,
+    operation: 'DescribeLogStreams',
+    input: { logGroupName: '/scenario/nobody' },
+    error: { type: 'ResourceNotFoundException', status: 400, message: { $is: 'string' } },
+  },
+];
