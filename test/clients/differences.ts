@@ -43,7 +43,7 @@ const MEMBERS: readonly Difference[] = [
   differs('*.input.imageIdentifier', 'the bare name of an image is taken too'),
   differs('*.input.baseImageArn', 'must be one that ListManagedMicrovmImages shows; what is built on is what `FROM` names'),
   differs('*.input.buildRoleArn', 'must be there (IAM); the build itself needs no permissions'),
-  differs('RunMicrovm.input.executionRoleArn', 'must be there (IAM); not used yet'),
+  differs('RunMicrovm.input.executionRoleArn', 'must be there (IAM); its keys, which the guest gets from its metadata service, reach S3 here and nothing else'),
   differs('*.input.resources', '128 and 256 MiB too'),
   differs('*.input.logging', 'CloudWatch Logs here has them, without an execution role too; where a stream is taken its name gets an ending'),
   differs('*.input.cpuConfigurations', "taken and shown; images are of the host's architecture"),
@@ -53,7 +53,7 @@ const MEMBERS: readonly Difference[] = [
 
 const ERRORS: readonly Difference[] = [
   ...each(unseen, ['*.errors.InternalServerException', '*.errors.ServiceException'], 'a defect of Lull: `test/unit/api/microvm-operations.test.ts`'),
-  ...each(unseen, ['*.errors.ThrottlingException', '*.errors.TooManyRequestsException'], 'calls per second are not limited'),
+  ...each(unseen, ['*.errors.ThrottlingException', '*.errors.TooManyRequestsException'], 'calls per second are limited only where an operator says so (`--limits aws`, single ones by `--quota`): `test/unit/api/rate-limits.test.ts`'),
   ...each(
     unseen,
     ['*.errors.AccessDeniedException'],
@@ -79,7 +79,7 @@ const ERRORS: readonly Difference[] = [
   ...each(unseen, ['TagResource.errors.ResourceConflictException', 'UntagResource.errors.ResourceConflictException'], 'changes of tags wait for each other'),
   unseen('CreateMicrovmImage.errors.ResourceNotFoundException', 'a base image that is not there is a ValidationException, a role AccessDeniedException'),
   unseen('ListMicrovms.errors.ResourceNotFoundException', 'an image that is not there has no microVMs: the list is empty'),
-  ...each(unseen, ['CreateMicrovmImage.errors.ServiceQuotaExceededException', 'UpdateMicrovmImage.errors.ServiceQuotaExceededException'], 'too many builds at once: `test/unit/control/images-create.test.ts`'),
+  ...each(unseen, ['CreateMicrovmImage.errors.ServiceQuotaExceededException', 'UpdateMicrovmImage.errors.ServiceQuotaExceededException'], 'too many images, versions or builds: `test/unit/control/images-change.test.ts`, `test/unit/control/images-create.test.ts`'),
   unseen('RunMicrovm.errors.InsufficientCapacityException', 'where the host runs short of memory: `test/unit/control/microvms-run.test.ts`'),
   ...each(unseen, ['CreateNetworkConnector.errors.NetworkConnectorLimitExceededException', 'UpdateNetworkConnector.errors.NetworkConnectorLimitExceededException'], 'connectors are not limited in number'),
 ];

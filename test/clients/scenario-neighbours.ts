@@ -1,5 +1,6 @@
 /** The services that real tools ask before and beside MicroVMs: who one is, and the roles. */
 import type { Json } from './client.ts';
+import { MEMORY_QUOTA_MIB } from './scenario-microvms.ts';
 import type { Step } from './scenario-run.ts';
 
 const iam = { service: 'iam' } as const;
@@ -56,5 +57,23 @@ export const LOGS: readonly Step[] = [
     operation: 'DescribeLogStreams',
     input: { logGroupName: '/scenario/nobody' },
     error: { type: 'ResourceNotFoundException', status: 400, message: { $is: 'string' } },
+  },
+];
+
+const quotas = { service: 'service-quotas' } as const;
+/** Section 7.2 of the contract reference: the sum of allocated memory. */
+const MEMORY = { ServiceCode: 'lambda', QuotaCode: 'L-CD1C0CC4' };
+
+/** The limits that are enforced. */
+export const QUOTAS: readonly Step[] = [
+  { id: 'a quota', ...quotas, operation: 'GetServiceQuota', input: MEMORY, expect: { Quota: { ...MEMORY, Value: MEMORY_QUOTA_MIB, Adjustable: true } } },
+  { id: 'its default', ...quotas, operation: 'GetAWSDefaultServiceQuota', input: MEMORY, expect: { Quota: MEMORY } },
+  { id: 'every quota', ...quotas, operation: 'ListServiceQuotas', input: { ServiceCode: 'lambda', MaxResults: 100 }, expect: { Quotas: { $has: MEMORY } } },
+  {
+    id: 'a quota that is not there',
+    ...quotas,
+    operation: 'GetServiceQuota',
+    input: { ServiceCode: 'lambda', QuotaCode: 'L-00000000' },
+    error: { type: 'NoSuchResourceException', status: 400, message: { $is: 'string' } },
   },
 ];

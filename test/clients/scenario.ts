@@ -6,7 +6,7 @@ import type { Step } from './scenario-run.ts';
 import { CONNECTORS } from './scenario-connectors.ts';
 import { BASES, BROKEN_IMAGE, IMAGE_BEGIN, IMAGE_BUILT, IMAGE_END, IMAGE_UPDATE } from './scenario-images.ts';
 import { LIFE, MEMORY_QUOTA_MIB, RUN } from './scenario-microvms.ts';
-import { IDENTITY, LOGS } from './scenario-neighbours.ts';
+import { IDENTITY, LOGS, QUOTAS } from './scenario-neighbours.ts';
 import { MORE_OBJECTS, OBJECTS } from './scenario-objects.ts';
 import { REFUSALS } from './scenario-refusals.ts';
 import { TAGS } from './scenario-tags.ts';
@@ -18,6 +18,7 @@ export const SERVER_OPTIONS = ['--quota', `memory=${MEMORY_QUOTA_MIB}`, '--build
 export const SCENARIO: readonly Step[] = [
   ...OBJECTS,
   ...IDENTITY,
+  ...QUOTAS,
   ...IMAGE_BEGIN,
   ...REFUSALS,
   ...BASES,
