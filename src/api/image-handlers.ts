@@ -95,6 +95,11 @@ export const imageHandlers: HandlersOf<ImageOperation> = {
     return renderVersion(image.imageArn, version);
   },
 
+  async DeleteMicrovmImageVersion({ imageIdentifier, imageVersion }, { control }) {
+    const { image, version } = await control.images.deleteVersion(imageIdentifier, imageVersion);
+    return { imageIdentifier: image.imageArn, imageVersion: version.version, state: version.state };
+  },
+
   async ListMicrovmImageBuilds(input, { control }) {
     const listing = 'ListMicrovmImageBuilds';
     const requested = pageRequest(listing, input);

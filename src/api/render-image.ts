@@ -96,9 +96,9 @@ export function renderBuild(found: ImageWithVersion): OperationAnswer<'GetMicrov
     sizes === null
       ? null
       : {
-          memorySnapshotSizeInBytes: sizes.memoryBytes,
+          memorySnapshotSizeInBytes: sizes.memoryBytes ?? null,
           codeInstallSizeInBytes: sizes.codeBytes,
-          diskSnapshotSizeInBytes: sizes.diskBytes,
+          diskSnapshotSizeInBytes: sizes.diskBytes ?? null,
         };
   return { ...renderBuildItem(found), snapshotBuild };
 }

@@ -117,12 +117,16 @@ async function controlOver(stack: AsyncDisposableStack, { store, blobs, clock, r
       capacity: { availableMib: () => Number.MAX_SAFE_INTEGER },
       memoryQuotaMib: Number.MAX_SAFE_INTEGER,
       hookTimeoutScale: 1,
+      onSuspendHookFailure: 'terminate',
       passRole,
       forgetConnections: () => undefined,
+      onEnd: () => undefined,
     }),
   );
   const limits = { buildsAtOnce: 1, buildsWaiting: 1, images: Number.MAX_SAFE_INTEGER, versionsPerImage: Number.MAX_SAFE_INTEGER };
-  const images = stack.use(createImageUseCases({ store, builder: NO_BUILDER, blobs, clock, random, log, realm: DEFAULT_REALM, passRole, limits, managed: [] }));
+  const architecture = { host: 'x86_64', isStrict: false } as const;
+  const parts = { store, builder: NO_BUILDER, blobs, clock, random, log, realm: DEFAULT_REALM, passRole, architecture, limits, managed: [] };
+  const images = stack.use(createImageUseCases(parts));
   await microvms.recover();
   // Nothing else of the control plane is called.
   const control: Partial<ControlPlane> = { images, microvms: microvms.useCases };

@@ -80,6 +80,7 @@ export class Records {
       logging: null,
       runHookPayload: null,
       clientToken: this.#random.uuid(),
+      requestFingerprint: this.#random.uuid(),
       startedAtMs: this.#atMs,
       suspendedAtMs: state === 'SUSPENDED' ? this.#atMs : null,
       terminatedAtMs: state === 'TERMINATED' ? this.#atMs : null,

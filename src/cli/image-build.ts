@@ -33,7 +33,8 @@ export interface BuildOutcome {
   readonly stateReason: string | null;
   /** The end of the failing step's log. */
   readonly logTail: readonly string[];
-  readonly sizes: { readonly memoryBytes: number; readonly codeBytes: number; readonly diskBytes: number } | null;
+  /** As far as the build has come. */
+  readonly sizes: { readonly memoryBytes: number | null; readonly codeBytes: number; readonly diskBytes: number | null } | null;
 }
 
 /** Packs, uploads, creates or updates the image, and follows the build to its end. */

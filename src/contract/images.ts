@@ -145,6 +145,7 @@ export const createImageAnswer = z.object({ ...updateImageAnswer.shape, tags: z.
 
 export const listImagesAnswer = pageAnswer(imageSummary);
 export const deleteImageAnswer = z.object({ imageIdentifier: z.string(), state: imageState });
+export const deleteVersionAnswer = z.object({ imageIdentifier: z.string(), imageVersion: z.string(), state: versionState });
 
 export const versionAnswer = z.object({
   imageArn: z.string(),
@@ -176,9 +177,9 @@ export const getBuildAnswer = z.object({
   ...buildSummary.shape,
   snapshotBuild: z
     .object({
-      memorySnapshotSizeInBytes: z.number(),
+      memorySnapshotSizeInBytes: z.number().nullable(),
       codeInstallSizeInBytes: z.number(),
-      diskSnapshotSizeInBytes: z.number(),
+      diskSnapshotSizeInBytes: z.number().nullable(),
     })
     .nullable(),
 });

@@ -85,6 +85,7 @@ export const OPERATIONS = {
   ListMicrovmImageVersions: { ...LIST, path: `${IMAGE}/versions`, input: images.listVersionsInput, answer: images.listVersionsAnswer },
   GetMicrovmImageVersion: { ...GET, path: VERSION, input: images.versionLabels, answer: images.versionAnswer },
   UpdateMicrovmImageVersion: { ...WITH_BODY, method: 'PATCH', path: VERSION, input: images.updateVersionInput, answer: images.versionAnswer },
+  DeleteMicrovmImageVersion: { ...DELETE, path: VERSION, input: images.versionLabels, answer: images.deleteVersionAnswer },
   ListMicrovmImageBuilds: {
     ...GET,
     path: `${VERSION}/builds`,

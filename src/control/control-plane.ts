@@ -52,6 +52,8 @@ export interface ImageUseCases {
   list(filter: { nameFilter?: string | undefined }, page: PageRequest): Promise<Page<Image>>;
   /** Asynchronous: answers DELETING, the image is gone when it 404s. */
   delete(imageIdentifier: string): Promise<Image>;
+  /** Asynchronous: answers DELETING, the version is gone when it 404s. */
+  deleteVersion(imageIdentifier: string, version: string): Promise<ImageWithVersion>;
   version(imageIdentifier: string, version: string): Promise<ImageWithVersion>;
   versions(imageIdentifier: string, page: PageRequest): Promise<Page<ImageVersion> & { image: Image }>;
   setVersionStatus(imageIdentifier: string, version: string, status: ImageVersionStatus): Promise<ImageWithVersion>;

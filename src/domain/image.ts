@@ -14,7 +14,10 @@ export const IMAGE_STATES = [
 ] as const;
 export type ImageState = (typeof IMAGE_STATES)[number];
 
-/** Section 1.4. */
+/** Nothing is under way with an image in one of these: it may be updated, and its versions changed. */
+export const SETTLED_IMAGE_STATES = ['CREATED', 'CREATE_FAILED', 'UPDATED', 'UPDATE_FAILED'] as const satisfies readonly ImageState[];
+
+/** Section 1.4. DELETED is not shown: the version is kept for the microVMs that still rest on its files. */
 export const IMAGE_VERSION_STATES = [
   'PENDING',
   'IN_PROGRESS',
@@ -25,6 +28,9 @@ export const IMAGE_VERSION_STATES = [
   'DELETE_FAILED',
 ] as const;
 export type ImageVersionState = (typeof IMAGE_VERSION_STATES)[number];
+
+/** Versions whose build waits or runs. */
+export const BUILDING_VERSION_STATES = ['PENDING', 'IN_PROGRESS'] as const satisfies readonly ImageVersionState[];
 
 /** Section 1.4. */
 export type ImageVersionStatus = 'ACTIVE' | 'INACTIVE';
@@ -129,12 +135,15 @@ export interface SnapshotSizes {
   readonly diskBytes: number;
 }
 
+/** As far as a build has come: one whose application failed has installed its code (section 2.5). */
+export type BuildSizes = Pick<SnapshotSizes, 'codeBytes'> & Partial<SnapshotSizes>;
+
 /** The build of a version (AWS makes two, one per chipset generation; one host makes one). */
 export interface ImageBuild {
   readonly buildId: string;
   readonly state: BuildState;
   readonly stateReason: string | null;
-  readonly sizes: SnapshotSizes | null;
+  readonly sizes: BuildSizes | null;
   readonly createdAtMs: number;
 }
 
@@ -149,6 +158,7 @@ export const BUILD_FAILURES = {
   DISK_STORAGE_FULL: 'The container image build ran out of disk space.',
   APPLICATION_FAILED: 'The application did not come up.',
   READY_HOOK_FAILED: 'The ready hook failed.',
+  VALIDATE_HOOK_FAILED: 'The validate hook failed.',
   INTERNAL_PLATFORM_ERROR: 'The build failed because of an internal error.',
 } as const;
 export type BuildFailureCode = keyof typeof BUILD_FAILURES;
@@ -158,6 +168,8 @@ export class BuildFailure extends Error {
   override readonly name = 'BuildFailure';
   readonly code: BuildFailureCode;
   readonly step: string;
+  /** Set once the container image is installed. */
+  codeBytes: number | undefined;
 
   /** @param how.reason the words for `stateReason` where those of the code say too little */
   constructor(code: BuildFailureCode, step: string, how: { readonly reason?: string; readonly cause?: unknown } = {}) {

@@ -1,4 +1,5 @@
 /** The microVM: its record, its states and what may happen in each. Contract reference, section 3. */
+import { isoDuration } from '../lib/iso-duration.ts';
 import type { LoggingConfig } from './image.ts';
 
 /**
@@ -79,6 +80,25 @@ export const MICROVM_STATE_RULES: {
   TERMINATED: { wire: 'TERMINATED', live: false, countsMemory: false, traffic: 'refuse' },
 };
 
+/** What may be asked of a microVM. */
+export type MicrovmRequest = 'suspend' | 'resume' | 'terminate' | 'token';
+/** `do` it; `nothing` is left to do, which is an answer of 200; `conflict` is 409; `ended` is AWS's 400. */
+export type RequestOutcome = 'do' | 'nothing' | 'conflict' | 'ended';
+
+/**
+ * What each state makes of a request. Sections 1.6 and 13 for RUNNING, SUSPENDED and TERMINATED; ours for the others, which
+ * a request meets only where what was under way broke off: it waits for that first.
+ */
+export const MICROVM_REQUESTS: { readonly [S in MicrovmState]: { readonly [R in MicrovmRequest]: RequestOutcome } } = {
+  PENDING: { suspend: 'conflict', resume: 'conflict', terminate: 'do', token: 'do' },
+  RUNNING: { suspend: 'do', resume: 'nothing', terminate: 'do', token: 'do' },
+  SUSPENDING: { suspend: 'conflict', resume: 'conflict', terminate: 'do', token: 'do' },
+  SUSPENDED: { suspend: 'nothing', resume: 'do', terminate: 'do', token: 'do' },
+  WAKING: { suspend: 'conflict', resume: 'conflict', terminate: 'do', token: 'do' },
+  TERMINATING: { suspend: 'ended', resume: 'ended', terminate: 'do', token: 'ended' },
+  TERMINATED: { suspend: 'ended', resume: 'ended', terminate: 'nothing', token: 'ended' },
+};
+
 /** The state as AWS's API shows it: section 3.1 has no RESUMING, a waking microVM stays SUSPENDED. */
 export const wireState = (state: MicrovmState) => MICROVM_STATE_RULES[state].wire;
 
@@ -119,6 +139,8 @@ export interface Microvm {
   readonly logging: LoggingConfig | null;
   readonly runHookPayload: string | null;
   readonly clientToken: string | null;
+  /** Digest of the call that made it, where that had a client token (section 1.8). */
+  readonly requestFingerprint: string | null;
   readonly startedAtMs: number;
   readonly suspendedAtMs: number | null;
   readonly terminatedAtMs: number | null;
@@ -129,14 +151,18 @@ export interface Microvm {
   readonly process: ProcessIdentity | null;
 }
 
+const CHECK_HOOK = 'Please check your hook endpoint and application logs for more details.';
+
 /** The reasons in `stateReason`. Section 3.1 where recorded; the others are ours (NOT FOUND in section 14). */
 export const STATE_REASONS = {
   success: 'Success.',
   maximumDuration: 'The MicroVM reached its maximum duration.',
   suspendedDuration: 'The MicroVM reached its maximum suspended duration.',
   containerExited: (code: number) => `Container Stopped with Exit Code: ${code}`,
-  hookStatus: (hook: string, status: number) =>
-    `${hook} lifecycle hook returned HTTP status ${status}. Please check your hook endpoint and application logs for more details.`,
+  hookStatus: (hook: string, status: number) => `${hook} lifecycle hook returned HTTP status ${status}. ${CHECK_HOOK}`,
+  /** In the form of the one that is recorded; the duration as in section 2.5. */
+  hookTimedOut: (hook: string, timeoutSeconds: number) => `${hook} lifecycle hook timed out after ${isoDuration(timeoutSeconds)}. ${CHECK_HOOK}`,
+  hookUnreachable: (hook: string) => `${hook} lifecycle hook could not be reached. ${CHECK_HOOK}`,
   launchFailed: (step: string, detail: string) => `The MicroVM could not be launched (${step}): ${detail}`,
   agentLost: "The MicroVM's agent could not be reached any more.",
   notResumed: (detail: string) => `The MicroVM could not be resumed, and its disk had already moved on: ${detail}`,

@@ -4,6 +4,16 @@
 export const ARCHITECTURES = ['x86_64', 'aarch64'] as const;
 export type Architecture = (typeof ARCHITECTURES)[number];
 
+/** As AWS's API would name them; its enum has ARM_64 only (contract reference, section 1.4). */
+export const WIRE_ARCHITECTURES: { readonly [A in Architecture]: string } = { x86_64: 'X86_64', aarch64: 'ARM_64' };
+
+/** What images are built for. */
+export interface ArchitecturePolicy {
+  readonly host: Architecture;
+  /** Refuses an image that asks for another one; else it is built for the host, and its log says so. */
+  readonly isStrict: boolean;
+}
+
 /** A file kept under the hash of its content. */
 export interface PlatformFile {
   /** Prefix of the SHA-256; also the name of its folder. */

@@ -4,6 +4,7 @@
  */
 import type { Duplex } from 'node:stream';
 import type { GuestService } from './guest-service.ts';
+import type { HookOutcome } from './hooks.ts';
 import type { Image, ImageBuild, ImageConfig, ImageState, ImageVersion, ImageVersionState, ImageVersionStatus, SnapshotSizes } from './image.ts';
 import type { NetworkConnector, ConnectorState } from './network-connector.ts';
 import type { LogExtent, LogGroup, LogLine, LogSource, LogStream } from './log-stream.ts';
@@ -37,7 +38,7 @@ export interface PageRequest {
 }
 
 export interface MicrovmRepository {
-  /** @throws LullError conflict where the client token is taken; not-found where its image is being deleted, or a connector is not there */
+  /** @throws LullError conflict where the client token is taken; not-found where its image or version is being deleted, or a connector is not there */
   insert(microvm: Microvm): Promise<void>;
   get(microvmId: string): Promise<Microvm | undefined>;
   byEndpoint(endpointId: string): Promise<Microvm | undefined>;
@@ -78,21 +79,37 @@ export interface ImageRepository {
   /** The version that a create or an update with this client token made. */
   versionByClientToken(clientToken: string): Promise<ImageVersion | undefined>;
   version(name: string, version: string): Promise<ImageVersion | undefined>;
+  /** The version with these files, also one that is DELETED. */
+  versionOfSnapshot(snapshotId: string): Promise<ImageVersion | undefined>;
   /** Newest first. */
   versions(name: string, page: PageRequest): Promise<Page<ImageVersion>>;
   /** The newest version that is SUCCESSFUL and ACTIVE. */
   newestActive(name: string): Promise<ImageVersion | undefined>;
-  /** Versions whose state is one of these, over all images (what a crash left unfinished). */
+  /** Versions whose state is one of these, over all images (what a crash left unfinished), DELETED among them. */
   versionsInStates(states: readonly ImageVersionState[]): Promise<readonly ImageVersion[]>;
   /** How many versions the image ever had: version numbers are never used twice. */
   versionCount(name: string): Promise<number>;
-  /** Changes a version, its build and its image in one transaction. */
-  update(name: string, version: string, change: ImageChange): Promise<void>;
   /**
-   * Moves an image and its versions to DELETING where no build of it runs and no microVM of it lives, in one transaction:
-   * from then on `microvms.insert` refuses its name.
+   * Changes a version, its build and its image in one transaction. Which versions are the image's latest follows from it.
+   * @returns false, and changes nothing, where the version is not in a state that the change starts from
    */
-  markDeleting(name: string, atMs: number): Promise<'deleting' | 'building' | 'in-use' | 'absent'>;
+  update(name: string, version: string, change: ImageChange): Promise<boolean>;
+  /**
+   * Moves an image and its versions to DELETING where neither its first build nor the deletion of a version is under way
+   * and no microVM of it lives, in one transaction: from then on `microvms.insert` refuses its name.
+   */
+  markDeleting(name: string, atMs: number): Promise<'deleting' | 'busy' | 'in-use' | 'absent'>;
+  /**
+   * Moves a version to DELETING and its image to UPDATING, in one transaction: from then on `microvms.insert` refuses it.
+   * Not the last version, and not while anything else than its own build is under way with the image.
+   */
+  markVersionDeleting(name: string, version: string, atMs: number): Promise<'deleting' | 'busy' | 'last' | 'absent'>;
+  /** Ends what {@link markVersionDeleting} began: the version is DELETED and known by its files only, its image UPDATED. */
+  retireVersion(snapshotId: string, atMs: number): Promise<void>;
+  /** True where the version is DELETED and every microVM that rested on its files has ended. */
+  isUnused(snapshotId: string): Promise<boolean>;
+  /** Forgets a version that is DELETED. */
+  removeVersion(snapshotId: string): Promise<void>;
   /** Images in one of these states (what a crash left unfinished). */
   inStates(states: readonly ImageState[]): Promise<readonly Image[]>;
   /** Removes the image and its versions. */
@@ -128,9 +145,11 @@ export interface ConnectorRepository {
 
 /** What one step of a build changes, at each of the three levels. */
 export interface ImageChange {
+  /** The states of the version that it starts from; any without. */
+  readonly from?: readonly ImageVersionState[];
   /** Becomes `updatedAtMs` of the version, and of the image where it changes. */
   readonly atMs?: number;
-  readonly image?: { state?: ImageState; latestActiveVersion?: string | null; latestFailedVersion?: string | null };
+  readonly image?: { state?: ImageState };
   readonly version?: { state?: ImageVersionState; status?: ImageVersionStatus };
   readonly build?: Partial<Pick<ImageBuild, 'state' | 'stateReason' | 'sizes'>>;
 }
@@ -336,8 +355,8 @@ export interface MicrovmRuntime {
   untouchedSince(microvmId: string, generation: number): Promise<boolean>;
   /** A byte stream to 127.0.0.1:`port` in a running microVM. @throws LullError internal where the guest refuses */
   dial(microvmId: string, port: number): Promise<Duplex>;
-  /** One HTTP POST from inside the guest to 127.0.0.1:`port` (section 4). @returns the status, or 'timeout' / 'refused' */
-  callHook(microvmId: string, hook: { port: number; path: string; body?: string; timeoutMs: number }): Promise<number | 'timeout' | 'refused'>;
+  /** One HTTP POST from inside the guest to 127.0.0.1:`port` (section 4). */
+  callHook(microvmId: string, hook: { port: number; path: string; body?: string; timeoutMs: number }): Promise<HookOutcome>;
   /** The application's output: what was kept, then, with `follow`, what comes. */
   logs(microvmId: string, options: { follow: boolean; signal: AbortSignal }): AsyncIterable<Buffer>;
   /** Removes folders of microVMs that are not in `known`. @returns their ids */

@@ -4,6 +4,7 @@
  */
 import { LullError } from './errors.ts';
 import { QUOTAS, type QuotaName } from './quotas.ts';
+import { MICROVM_REQUESTS, type Microvm, type MicrovmRequest } from './microvm.ts';
 
 /** Section 1.6. */
 export const imageNotFound = (imageArn: string) =>
@@ -37,18 +38,28 @@ export const malformedArn = () => new LullError('validation', "Malformed ARN - d
 export const imageNameTaken = (name: string) =>
   new LullError('validation', `A MicroVM image with the name '${name}' already exists in this account`);
 
-/** Section 1.6. */
-export const imageBusy = () => new LullError('validation', 'Cannot delete MicroVM image in its current state.');
+/** Section 1.6, whose `…` was recorded as the ARN. */
+export const imageBusy = (imageArn: string) => new LullError('validation', `Cannot delete MicroVM image in its current state: ${imageArn}`);
+
+/** Section 2.2, "the last version cannot be deleted"; the words are those that users of AWS report. */
+export const lastVersion = () => new LullError('validation', 'This is the last version. Please delete the entire image');
 
 /** Section 1.6. */
 export const imageInUse = () => new LullError('validation', 'Cannot delete microvm image with running microvms.');
 
-/** Section 1.6: change of an image whose build still runs; recorded for UPDATING, ours for the other states. */
+/** Section 1.6: change of an image with which a build or a deletion is under way; recorded for UPDATING, ours for the other states. */
 export const imageUpdating = (state = 'UPDATING') => new LullError('conflict', `MicroVM Image is already in state: ${state}`);
 
 /** Section 1.6. */
 export const microvmTerminated = (microvmId: string) =>
   new LullError('validation', `The MicroVM ${microvmId} has been terminated and its state cannot be changed.`);
+
+/** @throws LullError in the words for what the state of the microVM makes of the request */
+export function requireAllowed({ microvmId, state }: Pick<Microvm, 'microvmId' | 'state'>, request: MicrovmRequest): void {
+  const answer = MICROVM_REQUESTS[state][request];
+  if (answer === 'ended') throw microvmTerminated(microvmId);
+  if (answer === 'conflict') throw new LullError('conflict', `The MicroVM ${microvmId} is ${state}.`);
+}
 
 /** Section 1.6. */
 export const tokenTooLong = (minutes: number) =>
@@ -93,6 +104,9 @@ export const readyHookRequired = () =>
     'validation',
     'The ready (/ready) MicroVM image hook must be enabled when any MicroVM lifecycle hook (run, resume, suspend, or terminate) is enabled.',
   );
+
+/** Section 4: a port is required once any hook is on; the words are ours. */
+export const hookPortRequired = () => new LullError('validation', 'The hooks port must be given when any hook is enabled.');
 
 /** Section 1.6. */
 export const runHookRequired = () =>
@@ -142,6 +156,10 @@ export const codeArtifactNotS3 = () =>
 /** Sections 1.3 and 1.8: a client token repeated with other parameters. */
 export const clientTokenReused = (clientToken: string) =>
   new LullError('conflict', `The client token ${clientToken} has already been used with different parameters.`);
+
+/** Ours, with `--architecture strict`: AWS has one architecture, which this host is not. */
+export const architectureUnsupported = (asked: string, host: string) =>
+  new LullError('validation', `cpuConfigurations ask for ${asked}, and this host builds for ${host} only: leave them out, or start the server with --architecture host.`);
 
 /** Ours: the host's memory, not the account's limit, is exhausted. */
 export const hostFull = (detail: string) => new LullError('insufficient-capacity', detail);

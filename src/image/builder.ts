@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { BuildFailure, type HooksConfig, type SnapshotSizes } from '../domain/image.ts';
 import { GUEST_S3_ENDPOINT } from '../domain/guest-service.ts';
 import type { BuildRequest, ImageBuilder } from '../domain/ports.ts';
+import { WIRE_ARCHITECTURES, type Architecture } from '../domain/platform.ts';
 import { microvmSize, type MicrovmSize } from '../domain/sizes.ts';
 import { DEFAULT_ARTIFACT_LIMITS, unpackArtifact } from './artifact.ts';
 import type { BuildLog, BuildLogs } from './build-log.ts';
@@ -33,7 +34,7 @@ export interface Snapshotter {
     };
     hooks: HooksConfig | null;
     step: <T>(name: string, work: () => Promise<T>) => Promise<T>;
-    onOutput: (bytes: Buffer) => void;
+    onOutput: (source: 'application' | 'validate', bytes: Buffer) => void;
     signal: AbortSignal;
   }): Promise<{ memoryBytes: number; diskBytes: number }>;
 }
@@ -47,6 +48,7 @@ export interface ImageBuilderParts {
   /** Folder for unpacked artifacts, which the build's user can read. */
   readonly contextsDir: string;
   readonly hostCores: number;
+  readonly architecture: Architecture;
   /** Called when a version's files are removed. */
   readonly onRemove: (snapshotId: string) => void;
 }
@@ -81,24 +83,50 @@ async function buildVersion(parts: ImageBuilderParts, request: BuildRequest, { l
   const disks = { rootDisk: join(parts.snapshotDir(request.snapshotId), 'root.erofs'), scratch: join(parts.snapshotDir(request.snapshotId), 'scratch.ext4') };
   const contextDir = join(parts.contextsDir, request.snapshotId);
   try {
+    sayArchitecture(log, { asked: request.config.cpuArchitectures, host: parts.architecture });
     await log.step('unpack', () => unpackArtifact({ zipPath: request.artifactPath, into: contextDir, limits: DEFAULT_ARTIFACT_LIMITS, signal }));
     const built = await containerToDisks({ parts, request, log, signal, contextDir, disks, size });
-    const output = log.output('application');
-    const { memoryBytes, diskBytes } = await parts.snapshotter.make({
-      snapshotId: request.snapshotId,
-      guestMemoryMib: size.guestMemoryMib,
-      vcpus: Math.min(size.vcpus, parts.hostCores),
-      application: applicationOf(built.config, request),
-      hooks: request.config.hooks,
-      step: (name, work) => log.step(name, work),
-      onOutput: (bytes) => output.write(bytes),
-      signal,
+    const { codeBytes } = built;
+    const { memoryBytes, diskBytes } = await makeSnapshot(parts, request, { log, signal, size, config: built.config }).catch((error: unknown) => {
+      if (error instanceof BuildFailure) error.codeBytes = codeBytes;
+      throw error;
     });
-    output.end();
-    return { memoryBytes, diskBytes, codeBytes: built.codeBytes };
+    return { memoryBytes, diskBytes, codeBytes };
   } finally {
     await rm(contextDir, { recursive: true, force: true });
   }
+}
+
+interface SnapshotWork {
+  readonly log: BuildLog;
+  readonly signal: AbortSignal;
+  readonly size: MicrovmSize;
+  readonly config: OciConfig;
+}
+
+async function makeSnapshot(parts: ImageBuilderParts, request: BuildRequest, { log, signal, size, config }: SnapshotWork): Promise<{ memoryBytes: number; diskBytes: number }> {
+  const output = { application: log.output('application'), validate: log.output('validate') };
+  try {
+    return await parts.snapshotter.make({
+      snapshotId: request.snapshotId,
+      guestMemoryMib: size.guestMemoryMib,
+      vcpus: Math.min(size.vcpus, parts.hostCores),
+      application: applicationOf(config, request),
+      hooks: request.config.hooks,
+      step: (name, work) => log.step(name, work),
+      onOutput: (source, bytes) => output[source].write(bytes),
+      signal,
+    });
+  } finally {
+    for (const sink of Object.values(output)) sink.end();
+  }
+}
+
+/** AWS has one architecture, which its clients ask for or take for granted; a host may have another. */
+function sayArchitecture(log: BuildLog, { asked, host }: { asked: readonly string[] | null; host: Architecture }): void {
+  const here = WIRE_ARCHITECTURES[host];
+  const wanted = asked?.[0] ?? WIRE_ARCHITECTURES.aarch64;
+  if (wanted !== here) log.line('prepare', `Built for ${here}, as this host is; ${asked === null ? `on AWS it would be ${wanted}` : `cpuConfigurations ask for ${wanted}`}.`);
 }
 
 interface DiskWork {

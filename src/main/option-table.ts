@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { defaultDataFolder } from '../client/data-folder.ts';
 import { ROLE_CHECKS } from '../control/roles/pass-role.ts';
+import { SUSPEND_HOOK_FAILURES } from '../domain/hooks.ts';
 import { DEFAULT_REALM } from '../domain/ids.ts';
 import { ADJUSTABLE_QUOTAS } from '../domain/quotas.ts';
 import { platformFolder } from '../setup/platform.ts';
@@ -233,6 +234,33 @@ export const SERVER_OPTIONS = {
     schema: count,
     description: 'how much they may take; the oldest go first',
     default: 1024,
+  },
+  architecture: {
+    flag: '--architecture <rule>',
+    env: 'LULL_ARCHITECTURE',
+    key: 'build.architecture',
+    shape: 'text',
+    schema: z.enum(['host', 'strict']),
+    description: "host builds every image for this machine; strict refuses cpuConfigurations that are not this machine's",
+    default: 'host',
+  },
+  hookTimeoutScale: {
+    flag: '--hook-timeout-scale <n>',
+    env: 'LULL_HOOK_TIMEOUT_SCALE',
+    key: 'hooks.timeout-scale',
+    shape: 'count',
+    schema: count,
+    description: 'factor on the time-outs of hooks',
+    shownDefault: '1 with KVM, 10 without',
+  },
+  onSuspendHookFailure: {
+    flag: '--on-suspend-hook-failure <what>',
+    env: 'LULL_ON_SUSPEND_HOOK_FAILURE',
+    key: 'hooks.on-suspend-failure',
+    shape: 'text',
+    schema: z.enum(SUSPEND_HOOK_FAILURES),
+    description: 'a microVM whose suspend hook fails: terminate ends it, as AWS does; keepRunning lets it run on',
+    default: 'terminate',
   },
   limits: {
     flag: '--limits <whose>',

@@ -1,6 +1,7 @@
 /** What a server is started with, put together from its settings. */
 import type { RoleCheck } from '../control/roles/pass-role.ts';
 import { LullError } from '../domain/errors.ts';
+import type { OnSuspendHookFailure } from '../domain/hooks.ts';
 import type { QuotaChoice } from '../domain/quotas.ts';
 import type { ListenAddress } from './option-values.ts';
 import type { LOG_LEVELS, Surroundings } from './option-table.ts';
@@ -47,6 +48,10 @@ export interface ServerOptions {
   readonly roleCheck: RoleCheck;
   readonly logs: { readonly retentionDays: number; readonly maxMib: number };
   readonly buildsAtOnce: number;
+  readonly architecture: 'host' | 'strict';
+  /** From the accelerator without. */
+  readonly hookTimeoutScale: number | undefined;
+  readonly onSuspendHookFailure: OnSuspendHookFailure;
   readonly quotas: QuotaChoice;
   readonly logLevel: (typeof LOG_LEVELS)[number];
 }
@@ -84,6 +89,9 @@ export function serverOptions(settings: Settings): ServerOptions {
     roleCheck: settings.roleCheck.value,
     logs: { retentionDays: settings.logRetentionDays.value, maxMib: settings.logMaxMib.value },
     buildsAtOnce: settings.buildsAtOnce.value,
+    architecture: settings.architecture.value,
+    hookTimeoutScale: settings.hookTimeoutScale.value,
+    onSuspendHookFailure: settings.onSuspendHookFailure.value,
     quotas: { limits: settings.limits.value, given: settings.quota.value },
     logLevel: settings.logLevel.value,
   };

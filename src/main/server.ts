@@ -10,7 +10,7 @@ import { createGuestServer, type GuestServer } from '../api/guest-server.ts';
 import { createApi } from '../api/server.ts';
 import { createConnectorUseCases } from '../control/connectors/use-cases.ts';
 import type { ControlPlane } from '../control/control-plane.ts';
-import { createImageUseCases } from '../control/images/image-use-cases.ts';
+import { createImageUseCases, type ImageControl } from '../control/images/image-use-cases.ts';
 import type { ImageLimits } from '../control/images/context.ts';
 import { managedImages } from '../control/images/managed.ts';
 import { createKeyUseCases } from '../control/keys.ts';
@@ -26,8 +26,9 @@ import { createTagUseCases } from '../control/tags.ts';
 import { LullError } from '../domain/errors.ts';
 import type { Realm } from '../domain/ids.ts';
 import type { Platform } from '../domain/platform.ts';
+import { defaultHookTimeoutScale } from '../domain/hooks.ts';
 import { quotasOf, ratesOf, type Quotas } from '../domain/quotas.ts';
-import type { EndpointTokens } from '../domain/ports.ts';
+import type { EndpointTokens, RuntimeObserver } from '../domain/ports.ts';
 import { createBuildLogs } from '../image/build-log.ts';
 import { createBuildLogFiles } from '../image/build-log-files.ts';
 import { createImageBuilder } from '../image/builder.ts';
@@ -76,9 +77,6 @@ export interface ServerEnvironment {
 const UPLOAD_LIFE_MS = 7 * 24 * 3_600_000;
 const MIB = 1024 ** 2;
 
-/** AWS's hook time-outs are for hardware; emulation takes ten times as long (design, "Sizes"). */
-const timeoutScaleOf = (driver: Driver) => (driver.accelerator === 'tcg' ? 10 : 1);
-
 /**
  * Starts a server.
  * @throws LullError where the data folder is in use, an address is taken, or the machine is not set up
@@ -92,7 +90,8 @@ export async function startServer(given: ServerOptions, environment: ServerEnvir
   const driver = await chooseDriver(options, platform, environment.kvmWorks);
   const realm = await realmOf(options.dataFolder, options.realm);
   const quotas = quotasOf(options.quotas, defaultMemoryQuotaMib());
-  const parts = await openParts(stack, { options, realm, quotas, platform, driver, log });
+  const hookTimeoutScale = options.hookTimeoutScale ?? defaultHookTimeoutScale(driver.accelerator);
+  const parts = await openParts(stack, { options, realm, quotas, hookTimeoutScale, platform, driver, log });
   const listeners = await listen(stack, parts);
   const held = stack.move();
   return {
@@ -108,6 +107,7 @@ interface Ground {
   readonly options: ServerOptions;
   readonly realm: Realm;
   readonly quotas: Quotas;
+  readonly hookTimeoutScale: number;
   readonly platform: Platform;
   readonly driver: Driver;
   readonly log: Logger;
@@ -134,12 +134,7 @@ async function openParts(stack: AsyncDisposableStack, ground: Ground) {
     snapshots,
     clock: systemClock,
     random: systemRandom,
-    observer: {
-      vmmDied: (id, process) => microvms.vmmDied(id, process),
-      agentLost: (id) => microvms.agentLost(id),
-      applicationExited: (id, code) => microvms.applicationExited(id, code),
-      guestConnected: (id, service, connection) => guests.connect(id, service, connection),
-    },
+    observer: observerOf(() => ({ microvms, guests })),
     network: () => ({ kind: 'none' }),
   });
   stack.defer(() => runtime.detach());
@@ -158,14 +153,16 @@ async function openParts(stack: AsyncDisposableStack, ground: Ground) {
       passRole,
       capacity: hostCapacity,
       memoryQuotaMib: ground.quotas.memory,
-      hookTimeoutScale: timeoutScaleOf(driver),
+      hookTimeoutScale: ground.hookTimeoutScale,
+      onSuspendHookFailure: options.onSuspendHookFailure,
       forgetConnections: (microvmId) => proxy.forget(microvmId),
+      onEnd: (snapshotId) => images.microvmEnded(snapshotId),
     }),
   );
   const { realm } = ground;
   const ports = { store, realm, clock: systemClock, random: systemRandom };
   const ownKeyId = await ensureCredentials({ ...ports, dataFolder: options.dataFolder, keys: store.accessKeys });
-  const images = stack.use(imageControl(stack, ground, { layout, workers, snapshots, store, blobs, passRole }));
+  const images: ImageControl = stack.use(imageControl(stack, ground, { layout, workers, snapshots, store, blobs, passRole }));
   const buildLogs = createBuildLogFiles((snapshotId) => layout.snapshot(snapshotId).dir);
   const catalogue = new LogCatalogue({ streams: store.logs, files: { microvm: applicationLogs, build: buildLogs } });
   const { retentionDays: daysKept, maxMib } = options.logs;
@@ -186,6 +183,14 @@ async function openParts(stack: AsyncDisposableStack, ground: Ground) {
   return { ...ground, store, blobs, proxy, microvms, images, logRetention, control, stopRequested };
 }
 
+/** @param parts asked for only once there are microVMs, when everything is wired */
+const observerOf = (parts: () => { microvms: Microvms; guests: GuestServer }): RuntimeObserver => ({
+  vmmDied: (id, process) => parts().microvms.vmmDied(id, process),
+  agentLost: (id) => parts().microvms.agentLost(id),
+  applicationExited: (id, code) => parts().microvms.applicationExited(id, code),
+  guestConnected: (id, service, connection) => parts().guests.connect(id, service, connection),
+});
+
 interface ImageGround {
   readonly layout: DataLayout;
   readonly workers: MemoryWorkers;
@@ -205,7 +210,7 @@ function imageControl(stack: AsyncDisposableStack, ground: Ground, { layout, wor
     kernelPath: platform.kernel.path,
     initramfsPath: platform.initramfs.path,
     hostTool: hostToolPath(platform),
-    timeoutScale: timeoutScaleOf(driver),
+    timeoutScale: ground.hookTimeoutScale,
     clock: systemClock,
     random: systemRandom,
   });
@@ -216,6 +221,7 @@ function imageControl(stack: AsyncDisposableStack, ground: Ground, { layout, wor
     snapshotDir: (snapshotId) => layout.snapshot(snapshotId).dir,
     contextsDir: containers.contextsDir,
     hostCores: availableParallelism(),
+    architecture: platform.arch,
     onRemove: (snapshotId) => snapshots.forget(snapshotId),
   });
   return createImageUseCases({
@@ -227,6 +233,7 @@ function imageControl(stack: AsyncDisposableStack, ground: Ground, { layout, wor
     random: systemRandom,
     realm,
     passRole,
+    architecture: { host: platform.arch, isStrict: options.architecture === 'strict' },
     limits: imageLimits(ground),
     managed: managedImages(realm, platform.baseImages),
   });

@@ -1,7 +1,12 @@
 /** One call of a lifecycle hook: HTTP/1.1 POST, from 127.0.0.1 in the guest (contract reference, section 4). */
-import { request } from 'node:http';
+import { once } from 'node:events';
+import { request, type IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
+import type { HookOutcome } from '../domain/hooks.ts';
 import { DeadlineError, within } from '../lib/deadline.ts';
+
+/** The status decides; the rest is read so that the application can finish its answer in peace, but not for ever. */
+const REST_LIMIT_MS = 1000;
 
 export interface HookCall {
   readonly port: number;
@@ -11,10 +16,12 @@ export interface HookCall {
 }
 
 /** @param dial opens the stream to the hook's port @returns the status, or why there is none */
-export async function postHook(dial: () => Promise<Duplex>, hook: HookCall): Promise<number | 'timeout' | 'refused'> {
+export async function postHook(dial: () => Promise<Duplex>, hook: HookCall): Promise<HookOutcome> {
   const abort = new AbortController();
   try {
-    return await within(hook.path, hook.timeoutMs, post(dial, hook, abort.signal));
+    const response = await within(hook.path, hook.timeoutMs, post(dial, hook, abort.signal));
+    await within('the rest of the answer', REST_LIMIT_MS, once(response.resume(), 'close')).catch(() => undefined);
+    return response.statusCode ?? 0;
   } catch (error) {
     return error instanceof DeadlineError ? 'timeout' : 'refused';
   } finally {
@@ -22,9 +29,13 @@ export async function postHook(dial: () => Promise<Duplex>, hook: HookCall): Pro
   }
 }
 
-async function post(dial: () => Promise<Duplex>, hook: HookCall, signal: AbortSignal): Promise<number> {
+async function post(dial: () => Promise<Duplex>, hook: HookCall, signal: AbortSignal): Promise<IncomingMessage> {
   const stream = await dial();
-  const answer = Promise.withResolvers<number>();
+  if (signal.aborted) {
+    stream.destroy();
+    throw new Error('the hook was given up before its port answered');
+  }
+  const answer = Promise.withResolvers<IncomingMessage>();
   const body = hook.body ?? '';
   const call = request({
     method: 'POST',
@@ -38,10 +49,7 @@ async function post(dial: () => Promise<Duplex>, hook: HookCall, signal: AbortSi
       ...(hook.body === undefined ? {} : { 'content-type': 'application/json' }),
     },
   });
-  call.on('response', (response) => {
-    response.resume();
-    answer.resolve(response.statusCode ?? 0);
-  });
+  call.on('response', answer.resolve);
   call.on('error', answer.reject);
   call.end(body);
   return answer.promise;

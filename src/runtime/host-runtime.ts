@@ -6,6 +6,7 @@ import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { LullError } from '../domain/errors.ts';
+import type { HookOutcome } from '../domain/hooks.ts';
 import type { ProcessIdentity } from '../domain/microvm.ts';
 import type { Clock, LaunchRequest, MicrovmRuntime, Random, RuntimeObserver, StepTimes, SuspendReport } from '../domain/ports.ts';
 import { copySparse } from '../host/disk.ts';
@@ -161,7 +162,7 @@ export class HostRuntime implements MicrovmRuntime {
     return this.#required(microvmId).dial(port);
   }
 
-  callHook(microvmId: string, hook: HookCall): Promise<number | 'timeout' | 'refused'> {
+  callHook(microvmId: string, hook: HookCall): Promise<HookOutcome> {
     return postHook(() => this.dial(microvmId, hook.port), hook);
   }
 

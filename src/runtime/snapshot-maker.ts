@@ -1,23 +1,25 @@
 /** The one boot in the life of an image: kernel, agent, application, and the snapshot that every launch restores. */
 import { chmod, mkdir, readFile, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { enabledHook } from '../domain/hooks.ts';
 import { BuildFailure, type HooksConfig } from '../domain/image.ts';
-import { STATE_REASONS } from '../domain/microvm.ts';
 import type { Clock, Random } from '../domain/ports.ts';
-import { AgentSession } from '../guest/agent-session.ts';
 import { extentsOf } from '../host/disk.ts';
-import type { Driver, Machine } from '../vmm/driver.ts';
+import type { Driver } from '../vmm/driver.ts';
 import { awaitReady } from './application-ready.ts';
+import { greetBuildGuest, whileAlive, type BuildGuest } from './build-guest.ts';
 import type { DataLayout } from './data-layout.ts';
 import { writeManifest } from './manifests.ts';
 import type { MemoryWorkers } from './memory-workers.ts';
 import { pageStructsSchema } from './page-structs.ts';
+import { validateSnapshot } from './snapshot-validation.ts';
 
 /** Under emulation a boot takes 3 to 6 seconds on a quiet machine; one that hangs is tried once more. */
 const BOOT_LIMIT_MS = 60_000;
 const BOOT_TRIES = 2;
 const SECRET_BYTES = 32;
 const CALL_LIMIT_MS = 120_000;
+const START = 'start application';
 
 /** What the application in the guest is: the agent's `start` call (docs/agent-protocol.md). */
 export interface ApplicationSpec {
@@ -39,8 +41,8 @@ export interface SnapshotRequest {
   readonly hooks: HooksConfig | null;
   /** Runs one named step of the build, with its time in the log. */
   readonly step: <T>(name: string, work: () => Promise<T>) => Promise<T>;
-  /** The application's output, for the build's log. */
-  readonly onOutput: (bytes: Buffer) => void;
+  /** Output for the build's log: of the application before the snapshot, and in the guest that validates it. */
+  readonly onOutput: (source: 'application' | 'validate', bytes: Buffer) => void;
   readonly signal: AbortSignal;
 }
 
@@ -58,13 +60,10 @@ export interface SnapshotMakerParts {
   readonly random: Pick<Random, 'bytes'>;
 }
 
-/** A guest that has booted, with the session to its agent. */
+/** A guest that has booted, and the secret that its agent has been given. */
 interface Booted {
-  readonly machine: Machine;
-  readonly session: AgentSession;
+  readonly guest: BuildGuest;
   readonly secret: string;
-  /** Resolves with the exit code when the application's first process ends. */
-  readonly exited: Promise<number>;
 }
 
 export class SnapshotMaker {
@@ -75,30 +74,37 @@ export class SnapshotMaker {
   }
 
   /**
-   * Boots, starts the application, waits until it is up, and saves it.
+   * Boots, starts the application, waits until it is up, saves it, and asks a restored guest whether it is as it should be.
    * @returns the size of the memory snapshot, in bytes on disk
    * @throws BuildFailure with the step; the signal's reason where that ended it. The hypervisor is gone either way
    */
   async make(request: SnapshotRequest): Promise<{ memoryBytes: number; diskBytes: number }> {
     const runDir = `${this.#parts.layout.runtimeFolder}/${request.snapshotId}`;
     try {
-      let vmcoreinfo = '';
-      const booted = await request.step('boot', () => this.#boot(request, runDir));
-      try {
-        await request.step('start application', () => this.#startApplication(request, booted));
-        vmcoreinfo = await request.step('snapshot', () => this.#save(request, booted));
-      } finally {
-        // First, so that nothing of the session's end can keep the hypervisor alive.
-        await booted.machine.kill();
-        await booted.session.close();
-      }
-      return await request.step('seal', () => this.#seal(request, booted.secret, vmcoreinfo));
+      const { secret, vmcoreinfo } = await this.#bootAndSave(request, runDir);
+      const sizes = await request.step('seal', () => this.#seal(request, secret, vmcoreinfo));
+      await this.#validate(request, secret);
+      return sizes;
     } catch (error) {
       request.signal.throwIfAborted();
       throw error;
     } finally {
       await rm(runDir, { recursive: true, force: true });
     }
+  }
+
+  async #bootAndSave(request: SnapshotRequest, runDir: string): Promise<{ secret: string; vmcoreinfo: string }> {
+    const { guest, secret } = await request.step('boot', () => this.#boot(request, runDir));
+    await using _ending = guest;
+    await request.step(START, () => this.#startApplication(request, guest));
+    return { secret, vmcoreinfo: await request.step('snapshot', () => this.#save(request, guest)) };
+  }
+
+  async #validate({ hooks, snapshotId, guestMemoryMib, vcpus, signal, step, onOutput }: SnapshotRequest, agentSecret: string): Promise<void> {
+    const enabled = enabledHook(hooks, 'validate');
+    if (enabled === undefined) return;
+    const validation = { snapshotId, guestMemoryMib, vcpus, agentSecret, enabled, signal, onOutput: (bytes: Buffer) => onOutput('validate', bytes) };
+    await step('validate', () => validateSnapshot(this.#parts, validation));
   }
 
   async #boot(request: SnapshotRequest, runDir: string): Promise<Booted> {
@@ -132,20 +138,21 @@ export class SnapshotMaker {
       consolePath: `${files.dir}/console.log`,
     });
     const secret = random.bytes(SECRET_BYTES).toString('hex');
-    const exited = Promise.withResolvers<number>();
     try {
-      const session = await AgentSession.connect(await machine.dial(), {
-        secret: '',
-        nextSecret: secret,
-        restore: { resetConnections: false },
-        timeoutMs: BOOT_LIMIT_MS,
-        signal: request.signal,
-        clock,
-        random,
-        onOutput: (_name, bytes) => request.onOutput(bytes),
-        onEvent: ({ exitCode, signal }) => exited.resolve(exitCode ?? 128 + (signal ?? 0)),
-      });
-      return { machine, session, secret, exited: exited.promise };
+      const guest = await greetBuildGuest(
+        { machine, channel: await machine.dial() },
+        {
+          secret: '',
+          nextSecret: secret,
+          restore: { resetConnections: false },
+          timeoutMs: BOOT_LIMIT_MS,
+          signal: request.signal,
+          clock,
+          random,
+          onOutput: (_name, bytes) => request.onOutput('application', bytes),
+        },
+      );
+      return { guest, secret };
     } catch (error) {
       await machine.kill();
       const console = await readFile(`${files.dir}/console.log`, 'utf8').catch(() => '');
@@ -153,31 +160,21 @@ export class SnapshotMaker {
     }
   }
 
-  async #startApplication(request: SnapshotRequest, booted: Booted): Promise<void> {
-    const { hooks, signal } = request;
-    const { exposedPorts, ...start } = request.application;
-    const step = 'start application';
-    await booted.session.call('start', start, { timeoutMs: CALL_LIMIT_MS, signal }).catch((error: unknown) => {
-      throw new BuildFailure('APPLICATION_FAILED', step, {
+  async #startApplication({ hooks, signal, application }: SnapshotRequest, guest: BuildGuest): Promise<void> {
+    const { exposedPorts, ...start } = application;
+    const { session } = guest;
+    await session.call('start', start, { timeoutMs: CALL_LIMIT_MS, signal }).catch((error: unknown) => {
+      throw new BuildFailure('APPLICATION_FAILED', START, {
         reason: `The application could not be started: ${error instanceof Error ? error.message : String(error)}`,
         cause: error,
       });
     });
-    const exit = booted.exited.then((exitCode) => {
-      throw new BuildFailure('APPLICATION_FAILED', step, { reason: STATE_REASONS.containerExited(exitCode) });
-    });
-    exit.catch(() => undefined);
-    const gone = booted.machine.exited.then((said) => {
-      throw new BuildFailure('INTERNAL_PLATFORM_ERROR', step, { cause: new Error(said) });
-    });
-    gone.catch(() => undefined);
-    using abort = abortOf(signal);
-    const ready = awaitReady({ session: booted.session, exposedPorts, hooks, signal, timeoutScale: this.#parts.timeoutScale });
-    await Promise.race([abort.promise, ready, exit, gone]);
+    const ready = awaitReady({ session, exposedPorts, hooks, step: START, signal, timeoutScale: this.#parts.timeoutScale });
+    await whileAlive(guest, { step: START, signal }, ready);
   }
 
   /** @returns where the guest's kernel describes itself */
-  async #save({ snapshotId, signal }: SnapshotRequest, { session, machine }: Booted): Promise<string> {
+  async #save({ snapshotId, signal }: SnapshotRequest, { session, machine }: BuildGuest): Promise<string> {
     const files = this.#parts.layout.snapshot(snapshotId);
     const limits = { timeoutMs: CALL_LIMIT_MS, signal };
     const { vmcoreinfo } = await session.call('status', {}, limits);
@@ -227,14 +224,4 @@ export class SnapshotMaker {
     const sum = (extents: [number, number][]) => extents.reduce((bytes, [, length]) => bytes + length, 0);
     return { memoryBytes: sum(memoryExtents), diskBytes: sum(scratchExtents) };
   }
-}
-
-/** A promise that rejects with the signal's reason; disposing lets go of the signal. */
-function abortOf(signal: AbortSignal): { promise: Promise<never> } & Disposable {
-  const { promise, reject } = Promise.withResolvers<never>();
-  promise.catch(() => undefined);
-  const abort = (): void => reject(signal.reason as Error);
-  if (signal.aborted) abort();
-  signal.addEventListener('abort', abort, { once: true });
-  return { promise, [Symbol.dispose]: () => signal.removeEventListener('abort', abort) };
 }

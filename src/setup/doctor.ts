@@ -3,6 +3,7 @@ import { access, constants, readFile, statfs } from 'node:fs/promises';
 import { lookup } from 'node:dns/promises';
 import { userInfo } from 'node:os';
 import { LullError } from '../domain/errors.ts';
+import { defaultHookTimeoutScale } from '../domain/hooks.ts';
 import type { Platform } from '../domain/platform.ts';
 import { BUILD_USER, RANGE_SIZE, account, idRanges, subordinateIdsMend } from './build-user.ts';
 import { probeKvm } from './kvm-probe.ts';
@@ -72,8 +73,14 @@ async function prepared(platform: Platform, options: DoctorOptions): Promise<rea
     kvm.works
       ? { need: 'accelerator', state: 'ok', detail: `kvm: ${kvm.reason}` }
       : { need: 'accelerator', state: 'degraded', detail: `tcg (emulation: slower, and no security boundary): ${kvm.reason}` },
+    { need: 'hook time-outs', state: 'ok', detail: hookTimeouts(kvm.works) },
     ...writableSnapshots(platform),
   ];
+}
+
+function hookTimeouts(kvmWorks: boolean): string {
+  const scale = defaultHookTimeoutScale(kvmWorks ? 'kvm' : 'tcg');
+  return scale === 1 ? "AWS's (--hook-timeout-scale lengthens them)" : `${scale} times AWS's, for want of KVM (--hook-timeout-scale sets another factor)`;
 }
 
 /** The first QEMU that can map guest memory from a file that it opens read-only. */

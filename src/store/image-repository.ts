@@ -1,7 +1,14 @@
 /** Images and their versions in SQL. */
 import { sql, type Insertable, type Kysely, type Selectable, type SelectQueryBuilder, type Transaction } from 'kysely';
 import { LullError } from '../domain/errors.ts';
-import type { Image, ImageState, ImageVersion, ImageVersionState } from '../domain/image.ts';
+import {
+  BUILDING_VERSION_STATES,
+  SETTLED_IMAGE_STATES,
+  type Image,
+  type ImageState,
+  type ImageVersion,
+  type ImageVersionState,
+} from '../domain/image.ts';
 import { buildStream } from '../domain/log-stream.ts';
 import { MICROVM_STATES } from '../domain/microvm.ts';
 import type { ImageChange, ImageRepository, Page, PageRequest, Tags } from '../domain/ports.ts';
@@ -89,11 +96,17 @@ export class SqlImageRepository implements ImageRepository {
     return row === undefined ? undefined : toImageVersion(row);
   }
 
+  async versionOfSnapshot(snapshotId: string): Promise<ImageVersion | undefined> {
+    const row = await this.#db.selectFrom('imageVersions').selectAll().where('snapshotId', '=', snapshotId).executeTakeFirst();
+    return row === undefined ? undefined : toImageVersion(row);
+  }
+
   async versions(name: string, page: PageRequest): Promise<Page<ImageVersion>> {
     const rows = await this.#db
       .selectFrom('imageVersions')
       .selectAll()
       .where('imageName', '=', name)
+      .where('state', '!=', 'DELETED')
       .where('seq', '<', positionBefore(page))
       .orderBy('seq', 'desc')
       .limit(page.limit + 1)
@@ -125,10 +138,11 @@ export class SqlImageRepository implements ImageRepository {
     return row?.versionsMade ?? 0;
   }
 
-  async update(name: string, version: string, change: ImageChange): Promise<void> {
-    await this.#db.transaction().execute(async (tx) => {
+  async update(name: string, version: string, change: ImageChange): Promise<boolean> {
+    return this.#db.transaction().execute(async (tx) => {
       const row = await versionRow(tx, name, version);
       if (row === undefined) throw gone(`${name}, version ${version}`);
+      if (change.from?.includes(row.state) === false) return false;
       const stamp = change.atMs === undefined ? {} : { updatedAtMs: change.atMs };
       const build = { ...toImageVersion(row).build, ...change.build };
       await tx
@@ -136,21 +150,24 @@ export class SqlImageRepository implements ImageRepository {
         .set({ ...change.version, ...stamp, build: JSON.stringify(build) })
         .where('seq', '=', row.seq)
         .execute();
-      if (change.image === undefined) return;
+      const latest = change.version === undefined ? {} : await latestVersions(tx, name);
+      const image = { ...change.image, ...latest };
+      if (Object.keys(image).length === 0) return true;
       await tx
         .updateTable('images')
-        .set({ ...change.image, ...stamp })
+        .set({ ...image, ...stamp })
         .where('name', '=', name)
         .execute();
+      return true;
     });
   }
 
-  async markDeleting(name: string, atMs: number): Promise<'deleting' | 'building' | 'in-use' | 'absent'> {
+  async markDeleting(name: string, atMs: number): Promise<'deleting' | 'busy' | 'in-use' | 'absent'> {
     return this.#db.transaction().execute(async (tx) => {
       const image = await tx.selectFrom('images').select('state').where('name', '=', name).executeTakeFirst();
       if (image === undefined) return 'absent';
       if (image.state === 'DELETING') return 'deleting';
-      if (image.state === 'CREATING' || image.state === 'UPDATING') return 'building';
+      if (image.state === 'CREATING' || (image.state === 'UPDATING' && (await hasVersion(tx, name, 'DELETING')))) return 'busy';
       const user = await tx
         .selectFrom('microvms')
         .select('microvmId')
@@ -164,6 +181,50 @@ export class SqlImageRepository implements ImageRepository {
       await tx.updateTable('imageVersions').set(deleting).where('imageName', '=', name).execute();
       return 'deleting';
     });
+  }
+
+  async markVersionDeleting(name: string, version: string, atMs: number): Promise<'deleting' | 'busy' | 'last' | 'absent'> {
+    return this.#db.transaction().execute(async (tx) => {
+      const image = await tx.selectFrom('images').select('state').where('name', '=', name).executeTakeFirst();
+      const row = await versionRow(tx, name, version);
+      if (image === undefined || row === undefined) return 'absent';
+      const shown = await tx.selectFrom('imageVersions').select('seq').where('imageName', '=', name).where('state', '!=', 'DELETED').limit(2).execute();
+      if (shown.length < 2) return 'last';
+      const isOwnBuild = image.state === 'UPDATING' && includes(BUILDING_VERSION_STATES, row.state);
+      if (!isOwnBuild && !includes(SETTLED_IMAGE_STATES, image.state)) return 'busy';
+      await tx.updateTable('imageVersions').set({ state: 'DELETING', updatedAtMs: atMs }).where('seq', '=', row.seq).execute();
+      const latest = await latestVersions(tx, name);
+      await tx.updateTable('images').set({ state: 'UPDATING', updatedAtMs: atMs, ...latest }).where('name', '=', name).execute();
+      return 'deleting';
+    });
+  }
+
+  async retireVersion(snapshotId: string, atMs: number): Promise<void> {
+    await this.#db.transaction().execute(async (tx) => {
+      // Its client token goes with it: a repeated update makes a new version.
+      const retired = await tx
+        .updateTable('imageVersions')
+        .set({ state: 'DELETED', clientToken: null, requestFingerprint: null })
+        .where('snapshotId', '=', snapshotId)
+        .where('state', '=', 'DELETING')
+        .returning('imageName')
+        .executeTakeFirst();
+      if (retired === undefined) return;
+      const updated = { state: 'UPDATED', updatedAtMs: atMs } as const;
+      await tx.updateTable('images').set(updated).where('name', '=', retired.imageName).where('state', '=', 'UPDATING').execute();
+    });
+  }
+
+  async isUnused(snapshotId: string): Promise<boolean> {
+    const version = this.#db.selectFrom('imageVersions').select('seq').where('snapshotId', '=', snapshotId).where('state', '=', 'DELETED');
+    const user = this.#db.selectFrom('microvms').select('seq').where('snapshotId', '=', snapshotId).where('state', 'in', NEEDS_IMAGE).limit(1);
+    // Once it is DELETED nobody new comes.
+    const [deleted, used] = [await version.executeTakeFirst(), await user.executeTakeFirst()];
+    return deleted !== undefined && used === undefined;
+  }
+
+  async removeVersion(snapshotId: string): Promise<void> {
+    await this.#db.deleteFrom('imageVersions').where('snapshotId', '=', snapshotId).where('state', '=', 'DELETED').execute();
   }
 
   async inStates(states: readonly ImageState[]): Promise<readonly Image[]> {
@@ -188,14 +249,38 @@ export class SqlImageRepository implements ImageRepository {
   }
 }
 
-function versionRow(db: Kysely<Tables> | Transaction<Tables>, name: string, version: string): Promise<Selectable<ImageVersionTable> | undefined> {
-  return db.selectFrom('imageVersions').selectAll().where('imageName', '=', name).where('version', '=', version).executeTakeFirst();
+type Database = Kysely<Tables> | Transaction<Tables>;
+
+/** A version that is not DELETED. */
+function versionRow(db: Database, name: string, version: string): Promise<Selectable<ImageVersionTable> | undefined> {
+  return db
+    .selectFrom('imageVersions')
+    .selectAll()
+    .where('imageName', '=', name)
+    .where('version', '=', version)
+    .where('state', '!=', 'DELETED')
+    .executeTakeFirst();
 }
 
 async function countOf<N extends keyof Tables>(rows: SelectQueryBuilder<Tables, N, object>): Promise<number> {
   const { count } = await rows.select(({ fn }) => fn.countAll<number>().as('count')).executeTakeFirstOrThrow();
   return count;
 }
+
+async function hasVersion(db: Database, name: string, state: ImageVersionState): Promise<boolean> {
+  const row = await db.selectFrom('imageVersions').select('seq').where('imageName', '=', name).where('state', '=', state).limit(1).executeTakeFirst();
+  return row !== undefined;
+}
+
+/** What the image names as its latest: the newest that may be launched, and the newest whose build failed. */
+async function latestVersions(db: Database, name: string): Promise<{ latestActiveVersion: string | null; latestFailedVersion: string | null }> {
+  const newest = db.selectFrom('imageVersions').select('version').where('imageName', '=', name).orderBy('seq', 'desc').limit(1);
+  const active = await newest.where('state', '=', 'SUCCESSFUL').where('status', '=', 'ACTIVE').executeTakeFirst();
+  const failed = await newest.where('state', '=', 'FAILED').executeTakeFirst();
+  return { latestActiveVersion: active?.version ?? null, latestFailedVersion: failed?.version ?? null };
+}
+
+const includes = <T extends string>(states: readonly T[], state: string): boolean => (states as readonly string[]).includes(state);
 
 const gone = (what: string) => new LullError('not-found', `The image ${what} does not exist.`);
 

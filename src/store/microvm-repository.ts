@@ -26,9 +26,11 @@ export class SqlMicrovmRepository implements MicrovmRepository {
     try {
       await this.#db.transaction().execute(async (tx) => {
         const image = await tx.selectFrom('images').select('state').where('name', '=', microvm.imageName).executeTakeFirst();
+        const version = await tx.selectFrom('imageVersions').select('state').where('snapshotId', '=', microvm.snapshotId).executeTakeFirst();
         // Its snapshot is about to go.
         if (image?.state === 'DELETING') throw noActiveVersion(microvm.imageArn);
         await requireConnectors(tx, microvm.egressConnectors);
+        if (version?.state === 'DELETING' || version?.state === 'DELETED') throw noActiveVersion(microvm.imageArn, microvm.imageVersion);
         await tx.insertInto('microvms').values(toRow(microvm)).execute();
         await insertLogStream(tx, microvmStream(microvm));
       });
@@ -142,6 +144,7 @@ function toRow(microvm: Microvm): Insertable<MicrovmTable> {
     logging: jsonOrNull(microvm.logging),
     runHookPayload: microvm.runHookPayload,
     clientToken: microvm.clientToken,
+    requestFingerprint: microvm.requestFingerprint,
     startedAtMs: microvm.startedAtMs,
     suspendedAtMs: microvm.suspendedAtMs,
     terminatedAtMs: microvm.terminatedAtMs,

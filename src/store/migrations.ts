@@ -275,4 +275,12 @@ export const MIGRATIONS: readonly Migration[] = [
        END`,
     ],
   },
+  {
+    version: 8,
+    name: 'what microVMs were asked with, and who rests on which snapshot',
+    statements: [
+      'ALTER TABLE microvms ADD COLUMN request_fingerprint TEXT',
+      'CREATE INDEX microvms_by_snapshot ON microvms (snapshot_id, state)',
+    ],
+  },
 ];

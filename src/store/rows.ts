@@ -55,6 +55,7 @@ const microvmRow: z.ZodType<Microvm> = z.object({
   logging: json(logging).nullable(),
   runHookPayload: z.string().nullable(),
   clientToken: z.string().nullable(),
+  requestFingerprint: z.string().nullable(),
   startedAtMs: timeMs,
   suspendedAtMs: timeMs.nullable(),
   terminatedAtMs: timeMs.nullable(),
@@ -119,7 +120,7 @@ const imageBuild: z.ZodType<ImageBuild> = z.object({
   buildId: z.string(),
   state: z.enum(['PENDING', 'IN_PROGRESS', 'SUCCESSFUL', 'FAILED']),
   stateReason: z.string().nullable(),
-  sizes: z.object({ memoryBytes: count, codeBytes: count, diskBytes: count }).nullable(),
+  sizes: z.object({ memoryBytes: count.exactOptional(), codeBytes: count, diskBytes: count.exactOptional() }).nullable(),
   createdAtMs: timeMs,
 });
 

@@ -29,6 +29,7 @@ export interface MicrovmTable {
   logging: Json | null;
   runHookPayload: string | null;
   clientToken: string | null;
+  requestFingerprint: string | null;
   startedAtMs: number;
   suspendedAtMs: number | null;
   terminatedAtMs: number | null;

@@ -33,6 +33,7 @@ export function imageContract(open: () => Promise<Store>): void {
     assert.equal(await store.images.byClientToken('none'), undefined);
     assert.equal(await store.images.version('none', '1.0'), undefined);
     assert.equal(await store.images.versionByClientToken('none'), undefined);
+    assert.equal(await store.images.versionOfSnapshot('none'), undefined);
     assert.equal(await store.images.newestActive('none'), undefined);
     assert.equal(await store.images.versionCount('none'), 0);
     assert.deepEqual(await store.images.versions('none', { limit: 5 }), { items: [], next: null });
@@ -83,12 +84,14 @@ export function imageContract(open: () => Promise<Store>): void {
     const version = versionRecord('app');
     await store.images.insert(image, version);
     const sizes = { memoryBytes: 1, codeBytes: 2, diskBytes: 3 };
-    await store.images.update('app', '1.0', {
+    const changed = await store.images.update('app', '1.0', {
+      from: ['PENDING'],
       atMs: 99,
-      image: { state: 'CREATED', latestActiveVersion: '1.0' },
+      image: { state: 'CREATED' },
       version: { state: 'SUCCESSFUL', status: 'ACTIVE' },
       build: { state: 'SUCCESSFUL', sizes },
     });
+    assert.equal(changed, true);
     assert.deepEqual(await store.images.get('app'), { ...image, state: 'CREATED', latestActiveVersion: '1.0', updatedAtMs: 99 });
     const after = await store.images.version('app', '1.0');
     assert.deepEqual(after, { ...version, state: 'SUCCESSFUL', status: 'ACTIVE', updatedAtMs: 99, build: { ...version.build, state: 'SUCCESSFUL', sizes } });
@@ -132,13 +135,15 @@ export function imageContract(open: () => Promise<Store>): void {
     assert.deepEqual((await store.images.inStates(['DELETING'])).map(({ name }) => name), ['b']);
   });
 
-  test('markDeleting: not while a build runs, not while anything needs the snapshot, once more is no harm', async () => {
+  test('markDeleting: not while the first build runs, a version goes, or anything needs the snapshot; once more is no harm', async () => {
     await using store = await open();
     assert.equal(await store.images.markDeleting('none', 5), 'absent');
-    for (const state of ['CREATING', 'UPDATING'] as const) {
-      await store.images.insert(imageRecord(state, { state }), versionRecord(state));
-      assert.equal(await store.images.markDeleting(state, 5), 'building');
-    }
+    await store.images.insert(imageRecord('first', { state: 'CREATING' }), versionRecord('first'));
+    assert.equal(await store.images.markDeleting('first', 5), 'busy');
+    await store.images.insert(imageRecord('draining', { state: 'UPDATING' }), versionRecord('draining', '1.0', { state: 'DELETING' }));
+    assert.equal(await store.images.markDeleting('draining', 5), 'busy');
+    await store.images.insert(imageRecord('updating', { state: 'UPDATING' }), versionRecord('updating', '1.0', { state: 'IN_PROGRESS' }));
+    assert.equal(await store.images.markDeleting('updating', 5), 'deleting');
     await store.images.insert(imageRecord('app', { state: 'UPDATE_FAILED' }), versionRecord('app'));
     for (const state of MICROVM_STATES) {
       const image = imageRecord(`of-${state}`, { state: 'CREATED' });
@@ -150,6 +155,80 @@ export function imageContract(open: () => Promise<Store>): void {
     assert.equal(await store.images.markDeleting('app', 6), 'deleting');
     assert.equal((await store.images.get('app'))?.updatedAtMs, 5);
     assert.equal((await store.images.version('app', '1.0'))?.state, 'DELETING');
+  });
+
+  const usable = { state: 'SUCCESSFUL', status: 'ACTIVE' } as const;
+  const threeVersions = async (store: Store): Promise<void> => {
+    await store.images.insert(imageRecord('app', { state: 'CREATED', latestActiveVersion: '1.0' }), versionRecord('app', '1.0', usable));
+    await store.images.addVersion(versionRecord('app', '2.0', { state: 'FAILED', request: { clientToken: 'token', fingerprint: 'f' } }), 'UPDATE_FAILED');
+    await store.images.addVersion(versionRecord('app', '3.0', usable), 'UPDATED');
+  };
+
+  test('a version is marked and retired: the image is UPDATING, then UPDATED, and its latest versions follow', async () => {
+    await using store = await open();
+    await threeVersions(store);
+    const latest = async () => {
+      const { state, latestActiveVersion, latestFailedVersion } = (await store.images.get('app'))!;
+      return [state, latestActiveVersion, latestFailedVersion];
+    };
+    assert.equal(await store.images.markVersionDeleting('app', '3.0', 7), 'deleting');
+    assert.deepEqual(await latest(), ['UPDATING', '1.0', '2.0']);
+    assert.deepEqual((await store.images.version('app', '3.0'))?.state, 'DELETING');
+    assert.equal((await store.images.newestActive('app'))?.version, '1.0');
+    assert.equal(await store.images.markVersionDeleting('app', '3.0', 8), 'busy');
+    assert.equal(await store.images.markVersionDeleting('app', '2.0', 8), 'busy');
+    await store.images.retireVersion('snapshot-app-3.0', 9);
+    assert.deepEqual(await latest(), ['UPDATED', '1.0', '2.0']);
+    assert.equal((await store.images.get('app'))?.updatedAtMs, 9);
+    await store.images.markVersionDeleting('app', '2.0', 10);
+    await store.images.retireVersion('snapshot-app-2.0', 11);
+    assert.deepEqual(await latest(), ['UPDATED', '1.0', null]);
+    assert.equal(await store.images.versionByClientToken('token'), undefined);
+    assert.equal(await store.images.markVersionDeleting('app', '1.0', 12), 'last');
+    assert.equal(await store.images.markVersionDeleting('app', '2.0', 12), 'absent');
+    assert.equal(await store.images.markVersionDeleting('none', '1.0', 12), 'absent');
+  });
+
+  test('a version goes while its own build waits or runs, not while another is under way', async () => {
+    await using store = await open();
+    await threeVersions(store);
+    for (const [number, state] of [['4.0', 'PENDING'], ['5.0', 'IN_PROGRESS']] as const) {
+      await store.images.addVersion(versionRecord('app', number, { state }), 'UPDATING');
+      assert.equal(await store.images.markVersionDeleting('app', '1.0', 7), 'busy');
+      assert.equal(await store.images.markVersionDeleting('app', number, 7), 'deleting');
+      const late = { from: ['PENDING', 'IN_PROGRESS'], version: { state: 'SUCCESSFUL' }, image: { state: 'UPDATED' } } as const;
+      assert.equal(await store.images.update('app', number, late), false);
+      assert.equal((await store.images.version('app', number))?.state, 'DELETING');
+      await store.images.retireVersion(`snapshot-app-${number}`, 8);
+    }
+    assert.equal((await store.images.get('app'))?.state, 'UPDATED');
+  });
+
+  test('a version that is DELETED is found by its files alone, and is in use until the last microVM has ended', async () => {
+    await using store = await open();
+    await threeVersions(store);
+    const snapshotId = 'snapshot-app-3.0';
+    await store.microvms.insert(microvmRecord('a', { snapshotId, imageVersion: '3.0', state: 'SUSPENDED' }));
+    assert.equal(await store.images.isUnused(snapshotId), false);
+    await store.images.markVersionDeleting('app', '3.0', 7);
+    await assert.rejects(store.microvms.insert(microvmRecord('b', { snapshotId, imageVersion: '3.0' })), { kind: 'not-found', message: /and version 3\.0$/ });
+    await store.images.retireVersion(snapshotId, 8);
+    await assert.rejects(store.microvms.insert(microvmRecord('b', { snapshotId, imageVersion: '3.0' })), { kind: 'not-found' });
+    assert.equal(await store.images.version('app', '3.0'), undefined);
+    assert.deepEqual((await store.images.versions('app', { limit: 5 })).items.map(({ version }) => version), ['2.0', '1.0']);
+    assert.equal((await store.images.versionOfSnapshot(snapshotId))?.version, '3.0');
+    assert.deepEqual((await store.images.versionsInStates(['DELETED'])).map(({ version }) => version), ['3.0']);
+    assert.equal(await store.images.isUnused(snapshotId), false);
+    await store.microvms.apply('microvm-a', 'terminate');
+    assert.equal(await store.images.isUnused(snapshotId), false);
+    await store.microvms.apply('microvm-a', 'terminated');
+    assert.equal(await store.images.isUnused(snapshotId), true);
+    await store.images.removeVersion('snapshot-app-1.0');
+    await store.images.removeVersion(snapshotId);
+    assert.equal(await store.images.versionOfSnapshot(snapshotId), undefined);
+    assert.ok(await store.images.version('app', '1.0'));
+    await store.images.addVersion(versionRecord('app', '4.0'), 'UPDATING');
+    assert.equal(await store.images.versionCount('app'), 4);
   });
 
   test('remove takes the versions along and frees name and client token', async () => {

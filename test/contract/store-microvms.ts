@@ -15,6 +15,7 @@ const FULL: Microvm = microvmRecord('full', {
   logging: { cloudWatch: { logGroup: 'group' } },
   runHookPayload: '{"ключ":"🙂"}',
   clientToken: 'token',
+  requestFingerprint: 'f',
   suspendedAtMs: 2,
   terminatedAtMs: 3,
   generation: 4,

@@ -4,7 +4,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as pass } from 'node:timers/promises';
-import { cannotServe, hasFiles, LullServer } from './lull-server.ts';
+import { cannotServe, hasFiles, LullServer, snapshotFiles } from './lull-server.ts';
 import { LullProcess, runLull } from './server-process.ts';
 import { WAKES_BY_TRAFFIC, type RunInput, type TestMicrovm } from './test-microvm.ts';
 
@@ -168,6 +168,31 @@ describe('the life of a microVM', { skip: await cannotServe() }, () => {
       name: 'ResourceNotFoundException',
       message: `MicroVM not found: ${unknown}`,
     });
+  });
+
+  it('keeps the files of a deleted version for as long as a microVM rests on them', async () => {
+    const { snapshotBuild } = await server.update('probe');
+    assert.ok(snapshotBuild, 'version 2.0 is there');
+    const [runner, sleeper] = await Promise.all([launch({ imageVersion: '1.0' }), launch({ imageVersion: '1.0' })]);
+    await sleeper.json<Count>('/count');
+    await sleeper.suspend();
+    const { lambda } = server;
+    const first = { imageIdentifier: imageArn, imageVersion: '1.0' };
+    assert.equal((await lambda.deleteMicrovmImageVersion(first)).state, 'DELETING');
+    await server.process.said('the version to be gone', (line) => (line.includes('image version deleted') ? true : undefined));
+    await assert.rejects(lambda.getMicrovmImageVersion(first), { name: 'ResourceNotFoundException' });
+    await assert.rejects(launch({ imageVersion: '1.0' }), { name: 'ResourceNotFoundException', message: `No active version found for MicroVM image ${imageArn} and version 1.0` });
+    assert.equal((await sleeper.json<Count>('/count')).counter, 2);
+    assert.equal((await runner.json<Count>('/count')).counter, 1);
+    await sleeper.suspend();
+    await server.crash();
+    assert.equal((await sleeper.json<Count>('/count')).counter, 3);
+    await runner.terminate();
+    assert.equal(snapshotFiles(server).length, 2);
+    await sleeper.terminate();
+    await server.process.said('its files to be removed', (line) => (line.includes('files of a deleted image version removed') ? true : undefined));
+    assert.equal(snapshotFiles(server).length, 1);
+    assert.equal((await server.lambda.getMicrovmImage({ imageIdentifier: imageArn })).latestActiveImageVersion, '2.0');
   });
 
   it('ends by the clock: the longest sleep, the longest life', async () => {

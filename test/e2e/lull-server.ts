@@ -1,9 +1,9 @@
 /** The real server, as its own process on folders of its own, with AWS's SDKs pointed at it. */
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { CloudWatchLogs } from '@aws-sdk/client-cloudwatch-logs';
-import { LambdaMicrovms } from '@aws-sdk/client-lambda-microvms';
+import { LambdaMicrovms, type GetMicrovmImageBuildCommandOutput } from '@aws-sdk/client-lambda-microvms';
 import { S3 } from '@aws-sdk/client-s3';
 import { packSource } from '../../src/cli/source-archive.ts';
 import { LullClient } from '../../src/client/client.ts';
@@ -41,6 +41,8 @@ export interface BuildOutcome {
   readonly imageState: string | undefined;
   /** The build's, where it failed. */
   readonly stateReason: string | undefined;
+  /** As far as the build has come. */
+  readonly snapshotBuild: GetMicrovmImageBuildCommandOutput['snapshotBuild'];
   /** Lines of the build's log, each with its step. */
   readonly log: readonly { readonly step: string; readonly text: string }[];
   /** Steps that ended in failure. */
@@ -127,9 +129,9 @@ export class LullServer implements AsyncDisposable {
     return ['up', '--data', this.data, '--runtime', this.runtime, '--listen', '127.0.0.1:0', '--endpoint-listen', '127.0.0.1:0', ...this.#options];
   }
 
-  /** Starts the server on its folders, and waits until it says that it serves. */
-  async up(): Promise<void> {
-    const process = new LullProcess(this.words);
+  /** Starts the server on its folders, and waits until it says that it serves. @param more options for this time */
+  async up(more: readonly string[] = []): Promise<void> {
+    const process = new LullProcess([...this.words, ...more]);
     try {
       await process.said('the server to be ready', (line) => (line.startsWith('lull: serving ') ? true : undefined));
       this.#session = await this.#open(process);
@@ -191,6 +193,19 @@ export class LullServer implements AsyncDisposable {
     return imageArn;
   }
 
+  /** Makes a new version of an image from the artifact that it was made from, and follows its build. */
+  async update(name: string, input: Partial<Parameters<LambdaMicrovms['updateMicrovmImage']>[0]> = {}): Promise<BuildOutcome> {
+    const { imageArn, imageVersion } = await this.lambda.updateMicrovmImage({
+      imageIdentifier: name,
+      baseImageArn: BASE_IMAGE,
+      buildRoleArn: BUILD_ROLE,
+      codeArtifact: { uri: `s3://${BUCKET}/${name}.zip` },
+      resources: [{ minimumMemoryInMiB: SMALL_MIB }],
+      ...input,
+    });
+    return within(`the build of ${name}`, BUILD_LIMIT_MS, this.#follow(imageArn!, imageVersion!));
+  }
+
   /** Launches a microVM, which may still be PENDING. */
   async run(imageIdentifier: string, input: RunInput = {}): Promise<TestMicrovm> {
     const { microvmId, endpoint, state } = await this.lambda.runMicrovm({ imageIdentifier, ...input });
@@ -233,8 +248,8 @@ export class LullServer implements AsyncDisposable {
     }
     const imageState = await this.#settledImage(imageIdentifier);
     const { items = [] } = await this.lambda.listMicrovmImageBuilds({ imageIdentifier, imageVersion });
-    const { stateReason } = await this.lambda.getMicrovmImageBuild({ imageIdentifier, imageVersion, buildId: items[0]!.buildId });
-    return { imageArn: imageIdentifier, imageState, stateReason: stateReason ?? undefined, log, failedSteps };
+    const { stateReason, snapshotBuild } = await this.lambda.getMicrovmImageBuild({ imageIdentifier, imageVersion, buildId: items[0]!.buildId });
+    return { imageArn: imageIdentifier, imageState, stateReason: stateReason ?? undefined, snapshotBuild, log, failedSteps };
   }
 
   /** The log ends a moment before the outcome is committed. */
@@ -253,3 +268,7 @@ export class LullServer implements AsyncDisposable {
 
 /** True where the folder of a microVM's files is there. */
 export const hasFiles = (server: LullServer, microvmId: string) => existsSync(`${server.data}/microvms/${microvmId}`);
+
+/** The names in the folders of the snapshots. */
+export const snapshotFiles = (server: LullServer): string[][] =>
+  readdirSync(`${server.data}/images`).map((snapshotId) => readdirSync(`${server.data}/images/${snapshotId}`).toSorted());

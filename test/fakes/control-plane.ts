@@ -67,6 +67,10 @@ const usualImages = (): ControlPlane['images'] => ({
   get: async () => imageRecord('app', { state: 'CREATED', latestActiveVersion: '1.0' }),
   list: async () => ({ items: [imageRecord('app')], next: null }),
   delete: async () => imageRecord('app', { state: 'DELETING' }),
+  deleteVersion: async (_identifier, version) => ({
+    image: imageRecord('app', { state: 'UPDATING' }),
+    version: versionRecord('app', version, { state: 'DELETING' }),
+  }),
   version: async (_identifier, version) => ({ image: imageRecord('app'), version: versionRecord('app', version) }),
   versions: async () => ({ image: imageRecord('app'), items: [versionRecord('app')], next: null }),
   setVersionStatus: async (_identifier, version, status) => ({

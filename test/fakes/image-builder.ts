@@ -9,6 +9,8 @@ export interface OpenBuild {
   /** The artifact's bytes when the build began. */
   readonly artifact: string;
   readonly signal: AbortSignal;
+  /** Goes on to whatever end the test gives it, as one that is nearly done when it is aborted. */
+  ignoresAbort: boolean;
   succeed(sizes?: SnapshotSizes): void;
   fail(error: unknown): void;
 }
@@ -39,16 +41,24 @@ export class FakeImageBuilder implements ImageBuilder {
   build(request: BuildRequest, signal: AbortSignal): Promise<SnapshotSizes> {
     const { promise, resolve, reject } = Promise.withResolvers<SnapshotSizes>();
     this.files.add(request.snapshotId);
+    let hasSucceeded = false;
     const fail = (error: unknown) => {
+      if (hasSucceeded) return;
       this.files.delete(request.snapshotId);
       reject(error);
     };
-    signal.addEventListener('abort', () => fail(signal.reason));
+    signal.addEventListener('abort', () => {
+      if (!build.ignoresAbort) fail(signal.reason);
+    });
     const build: OpenBuild = {
+      ignoresAbort: false,
       request,
       artifact: readFileSync(request.artifactPath, 'utf8'),
       signal,
-      succeed: (sizes = SIZES) => resolve(sizes),
+      succeed: (sizes = SIZES) => {
+        hasSucceeded = true;
+        resolve(sizes);
+      },
       fail,
     };
     const wanted = this.#wanted.shift();

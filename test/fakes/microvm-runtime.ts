@@ -1,6 +1,7 @@
 /** A runtime without microVMs that does what it is told, notes it, and fails where a test says so. */
 import { EventEmitter } from 'node:events';
 import { PassThrough, type Duplex } from 'node:stream';
+import type { HookOutcome } from '../../src/domain/hooks.ts';
 import type { ProcessIdentity } from '../../src/domain/microvm.ts';
 import type { MicrovmRuntime, StepTimes, SuspendReport } from '../../src/domain/ports.ts';
 
@@ -12,7 +13,9 @@ export class FakeMicrovmRuntime implements MicrovmRuntime {
   /** Steps that fail the next time they are taken. */
   readonly failing = new Set<RuntimeStep>();
   /** What adopt, verifyGeneration and untouchedSince answer. */
-  answers = { alive: true, complete: true, untouched: true, hook: 200 as number | 'timeout' | 'refused' };
+  answers = { alive: true, complete: true, untouched: true, hook: 200 as HookOutcome };
+  /** Every call of a hook, in order. */
+  readonly hooks: { readonly path: string; readonly timeoutMs: number; readonly body?: string }[] = [];
   readonly #held = new Map<RuntimeStep, Promise<void>>();
   readonly #events = new EventEmitter<{ step: [string] }>().setMaxListeners(0);
 
@@ -98,7 +101,8 @@ export class FakeMicrovmRuntime implements MicrovmRuntime {
     return new PassThrough();
   }
 
-  async callHook(microvmId: string): Promise<number | 'timeout' | 'refused'> {
+  async callHook(microvmId: string, { path, timeoutMs, body }: Parameters<MicrovmRuntime['callHook']>[1]): Promise<HookOutcome> {
+    this.hooks.push({ path, timeoutMs, ...(body === undefined ? {} : { body }) });
     await this.#take('callHook', microvmId);
     return this.answers.hook;
   }

@@ -69,6 +69,7 @@ export const microvmRecord = (name: string, fields: Partial<Microvm> = {}): Micr
   logging: null,
   runHookPayload: null,
   clientToken: null,
+  requestFingerprint: null,
   startedAtMs: AT_MS,
   suspendedAtMs: null,
   terminatedAtMs: null,

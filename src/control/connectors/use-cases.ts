@@ -12,7 +12,7 @@ import type { Clock, Random, Store } from '../../domain/ports.ts';
 import { clientTokenReused, connectorNotFound } from '../../domain/refusals.ts';
 import { KeyedQueue } from '../../lib/keyed-queue.ts';
 import type { ConnectorUseCases, CreateConnectorInput, UpdateConnectorInput } from '../control-plane.ts';
-import { markOf } from '../images/client-request.ts';
+import { markOf } from '../client-request.ts';
 import { changedTags } from '../tags.ts';
 
 export interface ConnectorPorts {
@@ -54,7 +54,7 @@ export async function requireConnector({ store, realm }: Pick<ConnectorPorts, 's
 
 async function create(ports: ConnectorPorts, input: CreateConnectorInput): Promise<NetworkConnector> {
   const { store, clock, random, realm } = ports;
-  const request = markOf('create', input);
+  const request = markOf('CreateNetworkConnector', input);
   const earlier = await store.connectors.byClientToken(input.clientToken);
   if (earlier !== undefined) {
     if (!isDeepStrictEqual(earlier.request, request)) throw clientTokenReused(input.clientToken);
@@ -82,7 +82,7 @@ async function create(ports: ConnectorPorts, input: CreateConnectorInput): Promi
 async function update(ports: ConnectorPorts, input: UpdateConnectorInput): Promise<NetworkConnector> {
   const { store, clock } = ports;
   const before = await requireConnector(ports, input.identifier);
-  const request = markOf('update', input);
+  const request = markOf('UpdateNetworkConnector', input);
   if (before.lastUpdate?.request.clientToken === input.clientToken) {
     if (!isDeepStrictEqual(before.lastUpdate.request, request)) throw clientTokenReused(input.clientToken);
     return before;

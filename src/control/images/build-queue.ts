@@ -10,6 +10,7 @@ interface QueuedBuild {
   readonly snapshotId: string;
   readonly task: BuildTask;
   readonly reached: PromiseWithResolvers<boolean>;
+  readonly abort: AbortController;
 }
 
 /** Tasks settle their own errors: one that rejects all the same goes to `onDefect`. */
@@ -46,8 +47,19 @@ export class BuildQueue {
   /** Queues a build, limit or not: it has been accepted. Once stopped, it is left to the next start. */
   add(snapshotId: string, task: BuildTask): void {
     if (this.#stop.signal.aborted) return;
-    this.#waiting.push({ snapshotId, task, reached: Promise.withResolvers() });
+    this.#waiting.push({ snapshotId, task, reached: Promise.withResolvers(), abort: new AbortController() });
     this.#startNext();
+  }
+
+  /** Ends a build that is no longer wanted: one that waits never begins, one that runs is aborted. Resolves when it has ended. */
+  async cancel(snapshotId: string): Promise<void> {
+    const place = this.#waiting.findIndex((build) => build.snapshotId === snapshotId);
+    if (place !== -1) return this.#waiting.splice(place, 1)[0]?.reached.resolve(false);
+    for (const [build, ended] of this.#running) {
+      if (build.snapshotId !== snapshotId) continue;
+      build.abort.abort();
+      await ended;
+    }
   }
 
   /** Resolves with true when the build has reached the builder, with false when it ended before; at once where it is not here. */
@@ -85,7 +97,7 @@ export class BuildQueue {
 
   async #run(build: QueuedBuild): Promise<void> {
     try {
-      await build.task(this.#stop.signal, () => build.reached.resolve(true));
+      await build.task(AbortSignal.any([this.#stop.signal, build.abort.signal]), () => build.reached.resolve(true));
     } catch (error) {
       this.#onDefect(error);
     } finally {

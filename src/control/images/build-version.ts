@@ -1,5 +1,13 @@
 /** The life of one build, from PENDING to SUCCESSFUL or FAILED: every step is in the store before it is done. */
-import { BUILD_FAILURES, BuildFailure, IMAGE_AFTER_BUILD, type Image, type ImageVersion, type SnapshotSizes } from '../../domain/image.ts';
+import {
+  BUILD_FAILURES,
+  BUILDING_VERSION_STATES,
+  BuildFailure,
+  IMAGE_AFTER_BUILD,
+  type Image,
+  type ImageVersion,
+  type SnapshotSizes,
+} from '../../domain/image.ts';
 import type { BuildTask } from './build-queue.ts';
 import type { ImageContext } from './context.ts';
 import { parseS3Uri } from './image-config.ts';
@@ -22,42 +30,56 @@ export function buildTask(context: ImageContext, { imageName, version }: Pick<Im
     const fields = { image: imageName, version, snapshotId: record.snapshotId };
     let built = false;
     try {
-      await store.images.update(imageName, version, {
+      const begun = await store.images.update(imageName, version, {
+        from: ['PENDING'],
         atMs: clock.nowMs(),
         version: { state: 'IN_PROGRESS' },
         build: { state: 'IN_PROGRESS' },
       });
+      if (!begun) return;
       const sizes = await buildSnapshot(context, { image, version: record, signal, reachedBuilder });
       built = true;
-      await succeed(context, record, sizes);
-      log.info(fields, 'image version built');
+      const kept = await succeed(context, record, sizes);
+      log.info(fields, kept ? 'image version built' : UNWANTED);
     } catch (error) {
-      const stateReason = reasonOf(error, signal);
+      const failure = { stateReason: reasonOf(error, signal), codeBytes: error instanceof BuildFailure ? error.codeBytes : undefined };
+      const isWanted = await failVersion(context, record, failure);
       const step = error instanceof BuildFailure ? error.step : undefined;
-      log[step === undefined ? 'error' : 'info']({ ...fields, step, stateReason, err: error }, 'image version failed');
-      await failVersion(context, record, stateReason);
+      if (!isWanted) log.info(fields, UNWANTED);
+      else log[step === undefined ? 'error' : 'info']({ ...fields, step, stateReason: failure.stateReason, err: error }, 'image version failed');
       // A snapshot that could not be entered in the store: only now is it sure that no row promises it.
       if (built) await context.builder.remove(record.snapshotId);
     }
   };
 }
 
-/** Writes the failure of a build at all three levels. */
-export async function failVersion({ store, clock }: ImageContext, { imageName, version }: ImageVersion, stateReason: string): Promise<void> {
+/** Its files go with the version. */
+const UNWANTED = 'image version given up while it was built: it is being deleted';
+
+/** Why a build failed, and what was installed by then. */
+interface BuildOutcome {
+  readonly stateReason: string;
+  readonly codeBytes?: number | undefined;
+}
+
+/** Writes the failure of a build at all three levels. @returns false where its version is being deleted */
+export async function failVersion({ store, clock }: ImageContext, { imageName, version }: ImageVersion, { stateReason, codeBytes }: BuildOutcome): Promise<boolean> {
   const image = await store.images.get(imageName);
-  await store.images.update(imageName, version, {
+  return store.images.update(imageName, version, {
+    from: BUILDING_VERSION_STATES,
     atMs: clock.nowMs(),
-    image: { ...stateAfter(image, 'failed'), latestFailedVersion: version },
+    image: stateAfter(image, 'failed'),
     version: { state: 'FAILED', status: 'INACTIVE' },
-    build: { state: 'FAILED', stateReason },
+    build: { state: 'FAILED', stateReason, sizes: codeBytes === undefined ? null : { codeBytes } },
   });
 }
 
-async function succeed({ store, clock }: ImageContext, { imageName, version }: ImageVersion, sizes: SnapshotSizes): Promise<void> {
+async function succeed({ store, clock }: ImageContext, { imageName, version }: ImageVersion, sizes: SnapshotSizes): Promise<boolean> {
   const image = await store.images.get(imageName);
-  await store.images.update(imageName, version, {
+  return store.images.update(imageName, version, {
+    from: BUILDING_VERSION_STATES,
     atMs: clock.nowMs(),
-    image: { ...stateAfter(image, 'succeeded'), latestActiveVersion: version },
+    image: stateAfter(image, 'succeeded'),
     version: { state: 'SUCCESSFUL', status: 'ACTIVE' },
     build: { state: 'SUCCESSFUL', sizes },
   });

@@ -1,12 +1,13 @@
 /** What every use-case of images works with. */
 import { imageArn, imageNameOf, parseImageArn, type Realm } from '../../domain/ids.ts';
 import type { Image } from '../../domain/image.ts';
+import type { ArchitecturePolicy } from '../../domain/platform.ts';
 import type { BlobStore } from '../../domain/object-store.ts';
 import type { Clock, ImageBuilder, Random, Store } from '../../domain/ports.ts';
-import { imageNotFound } from '../../domain/refusals.ts';
+import { imageNotFound, imageVersionNotFound } from '../../domain/refusals.ts';
 import type { KeyedQueue } from '../../lib/keyed-queue.ts';
 import type { Log } from '../../lib/log.ts';
-import type { ManagedImage } from '../control-plane.ts';
+import type { ImageWithVersion, ManagedImage } from '../control-plane.ts';
 import type { PassRole } from '../roles/pass-role.ts';
 
 /** How much there may be: quotas (section 7.2), and how many builds the host runs at a time. */
@@ -29,6 +30,7 @@ export interface ImagePorts {
   readonly random: Pick<Random, 'uuid'>;
   readonly realm: Realm;
   readonly passRole: PassRole;
+  readonly architecture: ArchitecturePolicy;
   readonly limits: ImageLimits;
   /** The base images on offer, see {@link managedImages}. */
   readonly managed: readonly ManagedImage[];
@@ -63,4 +65,13 @@ export async function requireImage({ store }: Pick<ImagePorts, 'store'>, { name,
   const image = await store.images.get(name);
   if (image === undefined) throw imageNotFound(arn);
   return image;
+}
+
+/** @throws LullError not-found in AWS's words */
+export async function findVersion(context: Pick<ImagePorts, 'store' | 'realm'>, imageIdentifier: string, number: string): Promise<ImageWithVersion> {
+  const named = nameImage(context, imageIdentifier);
+  const image = await context.store.images.get(named.name);
+  const version = image && (await context.store.images.version(named.name, number));
+  if (image === undefined || version === undefined) throw imageVersionNotFound(named.arn, number);
+  return { image, version };
 }

@@ -1,20 +1,20 @@
 /** From what a caller gave to a complete configuration: defaults (section 1.3) and the rules between members (section 1.6). */
-import { managedConnectorArn, managedConnectorOf, type Realm } from '../../domain/ids.ts';
-import { customerConnectorOf } from '../../domain/network-connector.ts';
+import { WIRE_ARCHITECTURES, type ArchitecturePolicy } from '../../domain/platform.ts';
 import type { HooksConfig, ImageConfig } from '../../domain/image.ts';
 import {
+  architectureUnsupported,
   baseImageUnknown,
   codeArtifactNotS3,
-  connectorMalformed,
-  connectorUnknown,
+  hookPortRequired,
   memorySizeUnsupported,
   readyHookRequired,
 } from '../../domain/refusals.ts';
 import { DEFAULT_BASELINE_MIB, MICROVM_SIZES, microvmSize } from '../../domain/sizes.ts';
+import { checkedConnectors, defaultConnectors } from '../connectors.ts';
 import type { ImageConfigInput, ManagedImage } from '../control-plane.ts';
+import type { ImagePorts } from './context.ts';
 
 const S3_URI = /^s3:\/\/([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])\/(.{1,1024})$/s;
-const CONNECTOR_ARN = /^arn:aws[a-z-]*:lambda:[a-z0-9-]+:([0-9]{12}|aws):network-connector:.+$/;
 
 /**
  * Completes and checks a configuration.
@@ -22,7 +22,7 @@ const CONNECTOR_ARN = /^arn:aws[a-z-]*:lambda:[a-z0-9-]+:([0-9]{12}|aws):network
  */
 export function completeImageConfig(
   input: ImageConfigInput,
-  { realm, managed }: { realm: Realm; managed: readonly ManagedImage[] },
+  { realm, managed, architecture }: Pick<ImagePorts, 'realm' | 'managed' | 'architecture'>,
 ): ImageConfig {
   const minimumMemoryMib = input.minimumMemoryMib ?? DEFAULT_BASELINE_MIB;
   const baseImageVersion = baseVersion(input, managed);
@@ -31,8 +31,10 @@ export function completeImageConfig(
     const supported = MICROVM_SIZES.map(({ baselineMib }) => baselineMib);
     throw memorySizeUnsupported(minimumMemoryMib, input.baseImageArn, supported);
   }
-  if (usesLifecycleHooks(input.hooks) && input.hooks?.microvmImageHooks?.ready !== 'ENABLED') throw readyHookRequired();
-  return { ...input, baseImageVersion, minimumMemoryMib, egressConnectors: egressConnectors(input.egressConnectors, realm) };
+  checkHooks(input.hooks);
+  checkArchitecture(input.cpuArchitectures, architecture);
+  const egress = checkedConnectors(input.egressConnectors, 'egress');
+  return { ...input, baseImageVersion, minimumMemoryMib, egressConnectors: egress ?? defaultConnectors(realm, 'egress') };
 }
 
 /** Bucket and key of an artifact; undefined where the text is no `s3://` address. */
@@ -50,18 +52,17 @@ function baseVersion({ baseImageArn, baseImageVersion }: ImageConfigInput, manag
   return `${found.version}.0`;
 }
 
-function usesLifecycleHooks(hooks: HooksConfig | null): boolean {
+function checkHooks(hooks: HooksConfig | null): void {
   const { run, resume, suspend, terminate } = hooks?.microvmHooks ?? {};
-  return [run, resume, suspend, terminate].includes('ENABLED');
+  const { ready, validate } = hooks?.microvmImageHooks ?? {};
+  const usesLifecycle = [run, resume, suspend, terminate].includes('ENABLED');
+  if (usesLifecycle && ready !== 'ENABLED') throw readyHookRequired();
+  if ((usesLifecycle || ready === 'ENABLED' || validate === 'ENABLED') && hooks?.port === undefined) throw hookPortRequired();
 }
 
-function egressConnectors(given: readonly string[] | null, realm: Realm): readonly string[] {
-  // An empty list means the same as none (section 1.3).
-  if (given === null || given.length === 0) return [managedConnectorArn(realm, 'INTERNET_EGRESS')];
-  for (const arn of given) {
-    if (!CONNECTOR_ARN.test(arn)) throw connectorMalformed();
-    // One that a customer made is looked up by the store as it writes the version.
-    if (managedConnectorOf(arn) !== 'INTERNET_EGRESS' && customerConnectorOf(arn) === undefined) throw connectorUnknown(arn);
-  }
-  return given;
+/** Unless it is to be strict, an image is built for the host whatever its callers, who know AWS's one architecture, say. */
+function checkArchitecture(asked: readonly string[] | null, { host, isStrict }: ArchitecturePolicy): void {
+  const here = WIRE_ARCHITECTURES[host];
+  const other = asked?.find((architecture) => architecture !== here);
+  if (isStrict && other !== undefined) throw architectureUnsupported(other, here);
 }

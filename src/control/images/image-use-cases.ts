@@ -1,13 +1,12 @@
 /** Everything that can be asked of images. */
 import type { ImageVersion } from '../../domain/image.ts';
 import type { BuildEvent } from '../../domain/ports.ts';
-import { imageVersionNotFound } from '../../domain/refusals.ts';
 import { within } from '../../lib/deadline.ts';
 import { KeyedQueue } from '../../lib/keyed-queue.ts';
-import type { ImageUseCases, ImageWithVersion } from '../control-plane.ts';
+import type { ImageUseCases } from '../control-plane.ts';
 import { BuildQueue } from './build-queue.ts';
-import { nameImage, requireImage, type ImageContext, type ImagePorts } from './context.ts';
-import { ImageDeletions } from './image-deletions.ts';
+import { findVersion, nameImage, requireImage, type ImageContext, type ImagePorts } from './context.ts';
+import { Deletions } from './deletions.ts';
 import { createImage, updateImage } from './make-version.ts';
 import { recoverImages } from './recover.ts';
 import { setVersionStatus } from './version-status.ts';
@@ -19,6 +18,8 @@ const STOP_LIMIT_MS = 30_000;
 export interface ImageControl extends ImageUseCases, AsyncDisposable {
   /** Finishes what an earlier server left: call once, before the first request. Resolves when the store is consistent. */
   recover(): Promise<void>;
+  /** A microVM with these files has ended: if it was the last of a deleted version, they go. */
+  microvmEnded(snapshotId: string): void;
   /** Resolves when no build and no deletion runs or waits. */
   idle(): Promise<void>;
 }
@@ -28,7 +29,8 @@ export function createImageUseCases(ports: ImagePorts): ImageControl {
   const context: ImageContext = { ...ports, changes: new KeyedQueue() };
   const { store, builder, managed, log } = context;
   const builds = new BuildQueue(ports.limits, (err) => log.error({ err }, 'a build could not be brought to an end'));
-  const deletions = new ImageDeletions(context);
+  const deletions = new Deletions(context, builds);
+  let isStopping = false;
   const idle = async () => {
     await context.changes.idle();
     await builds.idle();
@@ -39,7 +41,8 @@ export function createImageUseCases(ports: ImagePorts): ImageControl {
     update: (input) => updateImage(context, builds, input),
     get: async (imageIdentifier) => requireImage(context, nameImage(context, imageIdentifier)),
     list: (filter, page) => store.images.list(filter, page),
-    delete: (imageIdentifier) => deletions.request(imageIdentifier),
+    delete: (imageIdentifier) => deletions.image(imageIdentifier),
+    deleteVersion: (imageIdentifier, version) => deletions.version(imageIdentifier, version),
     version: (imageIdentifier, version) => findVersion(context, imageIdentifier, version),
     versions: async (imageIdentifier, page) => {
       const image = await requireImage(context, nameImage(context, imageIdentifier));
@@ -53,21 +56,17 @@ export function createImageUseCases(ports: ImagePorts): ImageControl {
       return options.follow ? eventsOnceBuilding(builds, found.version, { ...options, events }) : events();
     },
     recover: () => recoverImages(context, builds, deletions),
+    microvmEnded: (snapshotId) => {
+      if (!isStopping) deletions.collect(snapshotId);
+    },
     idle,
     async [Symbol.asyncDispose]() {
+      isStopping = true;
       const ended = builds.stop().then(idle);
       // What does not end in time is found IN_PROGRESS or DELETING at the next start.
       await within('ending image builds', STOP_LIMIT_MS, ended).catch((err: unknown) => log.error({ err }, 'image builds did not end'));
     },
   };
-}
-
-async function findVersion(context: ImageContext, imageIdentifier: string, number: string): Promise<ImageWithVersion> {
-  const named = nameImage(context, imageIdentifier);
-  const image = await context.store.images.get(named.name);
-  const version = image && (await context.store.images.version(named.name, number));
-  if (image === undefined || version === undefined) throw imageVersionNotFound(named.arn, number);
-  return { image, version };
 }
 
 /** A build that waits has no events yet, and its builder does not know it: whoever follows waits with it. */

@@ -1,12 +1,12 @@
 /** CreateMicrovmImage and UpdateMicrovmImage: a new version is written to the store, and its build queued. */
 import { imageArn, nextImageVersion } from '../../domain/ids.ts';
-import type { ClientRequest, Image, ImageConfig, ImageVersion } from '../../domain/image.ts';
+import { SETTLED_IMAGE_STATES, type ClientRequest, type Image, type ImageConfig, type ImageState, type ImageVersion } from '../../domain/image.ts';
 import { imageNameTaken, imageUpdating } from '../../domain/refusals.ts';
+import { clientRequest, requireSameRequest } from '../client-request.ts';
 import type { CreateImageInput, ImageWithVersion, UpdateImageInput } from '../control-plane.ts';
+import { changedTags } from '../tags.ts';
 import type { BuildQueue } from './build-queue.ts';
 import { buildTask } from './build-version.ts';
-import { clientRequest, repeatedRequest } from './client-request.ts';
-import { changedTags } from '../tags.ts';
 import { nameImage, requireImage, type ImageContext } from './context.ts';
 import { completeImageConfig } from './image-config.ts';
 
@@ -16,7 +16,7 @@ import { completeImageConfig } from './image-config.ts';
  */
 export async function createImage(context: ImageContext, builds: BuildQueue, input: CreateImageInput): Promise<ImageWithVersion> {
   const { store, clock, random, realm } = context;
-  const request = clientRequest('create', input);
+  const request = clientRequest('CreateMicrovmImage', input);
   return context.changes.run(input.name, async () => {
     const repeated = await repeatedRequest(context, request);
     if (repeated !== undefined) return repeated;
@@ -51,7 +51,7 @@ export async function createImage(context: ImageContext, builds: BuildQueue, inp
 export async function updateImage(context: ImageContext, builds: BuildQueue, input: UpdateImageInput): Promise<ImageWithVersion> {
   const { store, clock } = context;
   const named = nameImage(context, input.imageIdentifier);
-  const request = clientRequest('update', input);
+  const request = clientRequest('UpdateMicrovmImage', input);
   return context.changes.run(named.name, async () => {
     const repeated = await repeatedRequest(context, request);
     if (repeated !== undefined) return repeated;
@@ -70,7 +70,20 @@ export async function updateImage(context: ImageContext, builds: BuildQueue, inp
 
 /** No build and no deletion is under way, and none broke off half-way. */
 export function canChange({ state }: Image): boolean {
-  return state === 'CREATED' || state === 'CREATE_FAILED' || state === 'UPDATED' || state === 'UPDATE_FAILED';
+  return (SETTLED_IMAGE_STATES as readonly ImageState[]).includes(state);
+}
+
+/**
+ * What an earlier call with the same token and parameters made, as it is now.
+ * @throws LullError conflict where the token belongs to another call
+ */
+async function repeatedRequest({ store }: ImageContext, request: ClientRequest | undefined): Promise<ImageWithVersion | undefined> {
+  if (request === undefined) return undefined;
+  const version = await store.images.versionByClientToken(request.clientToken);
+  if (version === undefined) return undefined;
+  requireSameRequest(request, version.request?.fingerprint);
+  const image = await store.images.get(version.imageName);
+  return image === undefined ? undefined : { image, version };
 }
 
 interface NewVersion {

@@ -3,10 +3,8 @@ import { LullError } from '../../domain/errors.ts';
 import type { ImageVersionStatus } from '../../domain/image.ts';
 import { imageUpdating, imageVersionNotFound } from '../../domain/refusals.ts';
 import type { ImageWithVersion } from '../control-plane.ts';
-import { nameImage, requireImage, type ImageContext } from './context.ts';
+import { findVersion, nameImage, requireImage, type ImageContext } from './context.ts';
 import { canChange } from './make-version.ts';
-
-const VERSIONS_A_PAGE = 50;
 
 /** The version that is to change, and what it becomes. */
 export interface VersionStatusChange {
@@ -34,27 +32,7 @@ export async function setVersionStatus(
     if (version.state !== 'SUCCESSFUL') {
       throw new LullError('validation', `Version ${number} of MicroVM image ${named.arn} is in state ${version.state} and cannot be ACTIVE.`);
     }
-    const atMs = clock.nowMs();
-    const latestActiveVersion = await newestUsable(context, named.name, { version: number, status });
-    await store.images.update(named.name, number, { atMs, image: { latestActiveVersion }, version: { status } });
-    return { image: { ...image, latestActiveVersion, updatedAtMs: atMs }, version: { ...version, status, updatedAtMs: atMs } };
+    await store.images.update(named.name, number, { atMs: clock.nowMs(), version: { status } });
+    return findVersion(context, imageIdentifier, number);
   });
-}
-
-/** The newest version that may be launched once `changed` has its new status. */
-async function newestUsable(
-  { store }: ImageContext,
-  name: string,
-  changed: { version: string; status: ImageVersionStatus },
-): Promise<string | null> {
-  let after: string | undefined;
-  do {
-    const page = await store.images.versions(name, { limit: VERSIONS_A_PAGE, after });
-    const usable = page.items.find(({ version, state, status }) => {
-      return state === 'SUCCESSFUL' && (version === changed.version ? changed.status : status) === 'ACTIVE';
-    });
-    if (usable !== undefined) return usable.version;
-    after = page.next ?? undefined;
-  } while (after !== undefined);
-  return null;
 }

@@ -1,77 +1,66 @@
 /** The runtime hooks of an application: contract reference, section 4. */
 import { LullError } from '../../domain/errors.ts';
-import type { HooksConfig } from '../../domain/image.ts';
+import { enabledHook, hookPath, hookTitle, type HookOutcome, type RuntimeHook } from '../../domain/hooks.ts';
 import { STATE_REASONS, type Microvm } from '../../domain/microvm.ts';
 import type { ImageRepository, MicrovmRuntime } from '../../domain/ports.ts';
 
-const HOOK_PATH = '/aws/lambda-microvms/runtime/v1';
-/** Section 4: the default of every runtime hook. */
-const DEFAULT_TIMEOUT_SECONDS = 1;
+/** A hook that did not answer 200 in time; the message is AWS's `stateReason`. */
+export class HookFailure extends LullError {
+  constructor(stateReason: string) {
+    super('validation', stateReason);
+  }
+}
 
-type RuntimeHook = 'run' | 'resume' | 'suspend' | 'terminate';
-
-/** Calls the hooks that an image enables; those it does not are passed over. */
+/** Calls the hooks that an image enables; those it does not are passed over. None is called twice. */
 export class RuntimeHooks {
-  readonly #images: ImageRepository;
-  readonly #runtime: MicrovmRuntime;
+  readonly #images: Pick<ImageRepository, 'versionOfSnapshot'>;
+  readonly #runtime: Pick<MicrovmRuntime, 'callHook'>;
   readonly #timeoutScale: number;
 
-  /** @param timeoutScale factor on AWS's time-outs: emulation is slower (design, "Sizes") */
-  constructor(images: ImageRepository, runtime: MicrovmRuntime, timeoutScale: number) {
+  /** @param timeoutScale factor on AWS's time-outs; texts keep AWS's figures */
+  constructor(images: Pick<ImageRepository, 'versionOfSnapshot'>, runtime: Pick<MicrovmRuntime, 'callHook'>, timeoutScale: number) {
     this.#images = images;
     this.#runtime = runtime;
     this.#timeoutScale = timeoutScale;
   }
 
-  /** @throws LullError validation with AWS's text where it does not answer 200 in time */
+  /** @throws HookFailure where it does not answer 200 in time */
   async run(microvm: Microvm): Promise<void> {
     const { microvmId, runHookPayload } = microvm;
-    await this.#require('run', microvm, JSON.stringify({ microvmId, runHookPayload: runHookPayload ?? '' }));
+    await this.#call('run', microvm, JSON.stringify({ microvmId, runHookPayload: runHookPayload ?? '' }));
   }
 
-  /** @throws LullError validation with AWS's text where it does not answer 200 in time */
+  /** @throws HookFailure where it does not answer 200 in time */
   resume(microvm: Microvm): Promise<void> {
-    return this.#require('resume', microvm);
+    return this.#call('resume', microvm);
   }
 
-  /** @throws LullError validation with AWS's text where it does not answer 200 in time */
+  /** @throws HookFailure where it does not answer 200 in time */
   suspend(microvm: Microvm): Promise<void> {
-    return this.#require('suspend', microvm);
+    return this.#call('suspend', microvm);
   }
 
-  /** Its answer does not matter: the microVM goes anyway. */
-  async terminate(microvm: Microvm): Promise<void> {
-    await this.#call('terminate', microvm);
+  /** @throws HookFailure where it does not answer 200 in time */
+  terminate(microvm: Microvm): Promise<void> {
+    return this.#call('terminate', microvm);
   }
 
-  async #require(hook: RuntimeHook, microvm: Microvm, body?: string): Promise<void> {
-    const outcome = await this.#call(hook, microvm, body);
-    if (outcome === undefined || outcome === 200) return;
-    const name = `${hook[0]!.toUpperCase()}${hook.slice(1)}`;
-    throw new LullError(
-      'validation',
-      typeof outcome === 'number'
-        ? STATE_REASONS.hookStatus(name, outcome)
-        : `${name} lifecycle hook ${outcome === 'timeout' ? 'invocation timed out' : 'could not be reached'}.`,
-    );
-  }
-
-  /** Undefined where the hook is not enabled. */
-  async #call(hook: RuntimeHook, microvm: Microvm, body?: string): Promise<number | 'timeout' | 'refused' | undefined> {
-    const version = await this.#images.version(microvm.imageName, microvm.imageVersion);
-    const config = enabled(version?.config.hooks ?? null, hook);
-    if (config === undefined) return undefined;
-    return this.#runtime.callHook(microvm.microvmId, {
-      port: config.port,
-      path: `${HOOK_PATH}/${hook}`,
-      timeoutMs: config.timeoutSeconds * 1000 * this.#timeoutScale,
+  async #call(hook: RuntimeHook, { microvmId, snapshotId }: Microvm, body?: string): Promise<void> {
+    // By its files: the version may have been deleted while this microVM lives on.
+    const version = await this.#images.versionOfSnapshot(snapshotId);
+    const enabled = enabledHook(version?.config.hooks ?? null, hook);
+    if (enabled === undefined) return;
+    const outcome = await this.#runtime.callHook(microvmId, {
+      port: enabled.port,
+      path: hookPath(hook),
+      timeoutMs: enabled.timeoutSeconds * 1000 * this.#timeoutScale,
       ...(body === undefined ? {} : { body }),
     });
+    if (outcome !== 200) throw new HookFailure(stateReason(hookTitle(hook), outcome, enabled.timeoutSeconds));
   }
 }
 
-function enabled(hooks: HooksConfig | null, hook: RuntimeHook): { port: number; timeoutSeconds: number } | undefined {
-  const runtime = hooks?.microvmHooks;
-  if (hooks?.port === undefined || runtime?.[hook] !== 'ENABLED') return undefined;
-  return { port: hooks.port, timeoutSeconds: runtime[`${hook}TimeoutInSeconds`] ?? DEFAULT_TIMEOUT_SECONDS };
+function stateReason(hook: string, outcome: HookOutcome, timeoutSeconds: number): string {
+  if (typeof outcome === 'number') return STATE_REASONS.hookStatus(hook, outcome);
+  return outcome === 'timeout' ? STATE_REASONS.hookTimedOut(hook, timeoutSeconds) : STATE_REASONS.hookUnreachable(hook);
 }

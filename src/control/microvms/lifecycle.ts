@@ -4,23 +4,31 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import { isLullError, LullError } from '../../domain/errors.ts';
-import { MICROVM_STATE_RULES, STATE_REASONS, type Microvm, type MicrovmEvent, type ProcessIdentity } from '../../domain/microvm.ts';
+import type { OnSuspendHookFailure } from '../../domain/hooks.ts';
+import { MICROVM_REQUESTS, STATE_REASONS, type Microvm, type MicrovmEvent, type MicrovmRequest, type ProcessIdentity } from '../../domain/microvm.ts';
 import type { Clock, MicrovmPatch, MicrovmRepository, MicrovmRuntime } from '../../domain/ports.ts';
-import { microvmNotFound, microvmTerminated } from '../../domain/refusals.ts';
+import { microvmNotFound, requireAllowed } from '../../domain/refusals.ts';
 import { Gate } from '../../lib/gate.ts';
 import { KeyedQueue } from '../../lib/keyed-queue.ts';
 import type { Log } from '../../lib/log.ts';
 import type { MicrovmReport } from '../control-plane.ts';
 import { requireRoom, type HostCapacity } from './capacity.ts';
-import type { RuntimeHooks } from './hooks.ts';
+import { HookFailure, type RuntimeHooks } from './hooks.ts';
 
 export interface LifecycleParts {
   readonly microvms: MicrovmRepository;
   readonly runtime: MicrovmRuntime;
   readonly hooks: RuntimeHooks;
+  readonly onSuspendHookFailure: OnSuspendHookFailure;
   readonly clock: Clock;
   readonly capacity: HostCapacity;
   readonly log: Log;
+}
+
+/** How a microVM ends: what becomes its `stateReason`, and whether its application can still be told. */
+export interface Ending {
+  readonly reason: string;
+  readonly isAnswering: boolean;
 }
 
 const COMMIT_TRIES = 5;
@@ -33,6 +41,7 @@ export class Lifecycle {
   readonly #microvms: MicrovmRepository;
   readonly #runtime: MicrovmRuntime;
   readonly #hooks: RuntimeHooks;
+  readonly #onSuspendHookFailure: OnSuspendHookFailure;
   readonly #clock: Clock;
   readonly #capacity: HostCapacity;
   readonly #log: Log;
@@ -48,6 +57,7 @@ export class Lifecycle {
     this.#microvms = this.#gate.guard(parts.microvms);
     this.#runtime = this.#gate.guard(parts.runtime);
     this.#hooks = parts.hooks;
+    this.#onSuspendHookFailure = parts.onSuspendHookFailure;
     this.#clock = parts.clock;
     this.#capacity = parts.capacity;
     this.#log = parts.log;
@@ -117,21 +127,26 @@ export class Lifecycle {
         this.#log.error({ microvmId, err: error }, 'launch failed');
         await this.#destroy(microvmId);
         const stateReason = reasonOf(error, (detail) => STATE_REASONS.launchFailed('restore', detail));
-        this.#note(await this.#commit(microvmId, 'launchFailed', { stateReason, ...this.#end() }));
+        this.#note(await this.#commit(microvmId, 'launchFailed', { stateReason, ...this.#ended() }));
       }
     });
   }
 
   /**
-   * RUNNING to SUSPENDED; nothing where it sleeps already.
-   * @throws LullError where it has ended, or the suspend failed and was undone
+   * RUNNING to SUSPENDED; nothing where it sleeps already. Where its hook fails it ends with that reason, or runs on.
+   * @throws LullError where it has ended, its hook failed and it runs on, or the suspend failed and was undone
    */
-  suspend(microvmId: string): Promise<void> {
+  suspend(microvmId: string, onHookFailure: OnSuspendHookFailure = this.#onSuspendHookFailure): Promise<void> {
     return this.#queue.run(microvmId, async () => {
-      const microvm = await this.#changeable(microvmId);
-      if (microvm.state === 'SUSPENDED') return;
-      if (microvm.state !== 'RUNNING') throw new LullError('conflict', `The MicroVM ${microvmId} is ${microvm.state}.`);
-      await this.#hooks.suspend(microvm);
+      const microvm = await this.#asked(microvmId, 'suspend');
+      if (microvm === undefined) return;
+      try {
+        await this.#hooks.suspend(microvm);
+      } catch (error) {
+        if (!(error instanceof HookFailure) || onHookFailure === 'keepRunning') throw error;
+        // AWS goes to TERMINATED at once; `/terminate` is not called of one that has just refused (section 3.1).
+        return this.#end(microvm, { reason: error.message, isAnswering: false });
+      }
       await this.#sleep(microvm);
     });
   }
@@ -142,9 +157,8 @@ export class Lifecycle {
    */
   wake(microvmId: string): Promise<void> {
     return this.#queue.run(microvmId, async () => {
-      const microvm = await this.#changeable(microvmId);
-      if (microvm.state === 'RUNNING') return;
-      if (microvm.state !== 'SUSPENDED') throw new LullError('conflict', `The MicroVM ${microvmId} is ${microvm.state}.`);
+      const microvm = await this.#asked(microvmId, 'resume');
+      if (microvm === undefined) return;
       this.#requireNotDraining();
       requireRoom(this.#capacity, microvm.baselineMib);
       await this.#prepareWake(microvm);
@@ -152,18 +166,11 @@ export class Lifecycle {
     });
   }
 
-  /** To TERMINATED from any state; nothing where it has ended. @param reason becomes `stateReason` */
-  terminate(microvmId: string, reason: string = STATE_REASONS.success): Promise<void> {
+  /** To TERMINATED from any state; nothing where it has ended. */
+  terminate(microvmId: string, { reason = STATE_REASONS.success, isAnswering = true }: Partial<Ending> = {}): Promise<void> {
     return this.#queue.run(microvmId, async () => {
-      const microvm = await this.get(microvmId);
-      if (microvm.state === 'TERMINATED') return;
-      if (microvm.state === 'RUNNING') await this.#hooks.terminate(microvm);
-      if (microvm.state !== 'TERMINATING') {
-        this.#note(await this.#microvms.apply(microvmId, 'terminate', { stateReason: reason }));
-      }
-      await this.#runtime.destroy(microvmId);
-      const stateReason = microvm.state === 'TERMINATING' ? microvm.stateReason : reason;
-      this.#note(await this.#commit(microvmId, 'terminated', { stateReason, ...this.#end() }));
+      const microvm = await this.#asked(microvmId, 'terminate');
+      if (microvm !== undefined) await this.#end(microvm, { reason, isAnswering });
     });
   }
 
@@ -208,7 +215,7 @@ export class Lifecycle {
         return this.#wakeFailed(microvm, new Error('its process is gone')).catch(() => undefined);
       case 'TERMINATING':
         await this.#runtime.destroy(microvmId);
-        return this.#note(await this.#commit(microvmId, 'terminated', this.#end()));
+        return this.#note(await this.#commit(microvmId, 'terminated', this.#ended()));
       case 'TERMINATED':
         return;
     }
@@ -305,14 +312,14 @@ export class Lifecycle {
     } else {
       await this.#destroy(microvmId);
       const stateReason = STATE_REASONS.notResumed(messageOf(error));
-      this.#note(await this.#commit(microvmId, 'wakeLost', { stateReason, ...this.#end() }));
+      this.#note(await this.#commit(microvmId, 'wakeLost', { stateReason, ...this.#ended() }));
     }
     throw new LullError('internal', `The MicroVM ${microvmId} could not be woken: ${messageOf(error)}`, { cause: error });
   }
 
   async #lost(microvmId: string, stateReason: string): Promise<void> {
     await this.#destroy(microvmId);
-    this.#note(await this.#commit(microvmId, 'died', { stateReason, ...this.#end() }));
+    this.#note(await this.#commit(microvmId, 'died', { stateReason, ...this.#ended() }));
   }
 
   /**
@@ -331,6 +338,16 @@ export class Lifecycle {
     }
   }
 
+  async #end(microvm: Microvm, { reason, isAnswering }: Ending): Promise<void> {
+    const { microvmId, state } = microvm;
+    if (state !== 'TERMINATING') this.#note(await this.#microvms.apply(microvmId, 'terminate', { stateReason: reason }));
+    if (state === 'RUNNING' && isAnswering) {
+      await this.#hooks.terminate(microvm).catch((error: unknown) => this.#log.warn({ microvmId, err: error }, 'the terminate hook failed'));
+    }
+    await this.#runtime.destroy(microvmId);
+    this.#note(await this.#commit(microvmId, 'terminated', this.#ended()));
+  }
+
   #requireNotDraining(): void {
     if (this.#isDraining) throw new LullError('insufficient-capacity', 'This Lull server is going down.');
   }
@@ -342,13 +359,17 @@ export class Lifecycle {
     });
   }
 
-  async #changeable(microvmId: string): Promise<Microvm> {
+  /**
+   * The microVM of which something is asked; undefined where nothing is left to do.
+   * @throws LullError not-found; conflict or validation where its state does not allow it
+   */
+  async #asked(microvmId: string, request: MicrovmRequest): Promise<Microvm | undefined> {
     const microvm = await this.get(microvmId);
-    if (!MICROVM_STATE_RULES[microvm.state].countsMemory) throw microvmTerminated(microvmId);
-    return microvm;
+    requireAllowed(microvm, request);
+    return MICROVM_REQUESTS[microvm.state][request] === 'do' ? microvm : undefined;
   }
 
-  #end(): { terminatedAtMs: number; process: null } {
+  #ended(): { terminatedAtMs: number; process: null } {
     return { terminatedAtMs: this.#clock.nowMs(), process: null };
   }
 
@@ -367,5 +388,5 @@ const messageOf = (error: unknown) => (error instanceof Error ? error.message : 
 
 /** A hook's own words are AWS's `stateReason`; everything else is wrapped. */
 function reasonOf(error: unknown, wrap: (detail: string) => string): string {
-  return isLullError(error, 'validation') ? error.message : wrap(messageOf(error));
+  return error instanceof HookFailure ? error.message : wrap(messageOf(error));
 }

@@ -1,20 +1,12 @@
 /** RunMicrovm: contract reference, sections 1.3, 1.6 and 1.8. */
-import { isDeepStrictEqual } from 'node:util';
-import { imageArn, imageNameOf, isImageName, managedConnectorArn, managedConnectorOf, microvmId, parseImageArn, type Realm } from '../../domain/ids.ts';
-import type { ImageVersion } from '../../domain/image.ts';
+import { imageArn, imageNameOf, isImageName, microvmId, parseImageArn, type Realm } from '../../domain/ids.ts';
+import type { ClientRequest, ImageVersion } from '../../domain/image.ts';
 import type { Microvm } from '../../domain/microvm.ts';
-import { customerConnectorOf } from '../../domain/network-connector.ts';
 import type { Clock, Random, Store } from '../../domain/ports.ts';
-import {
-  clientTokenReused,
-  connectorMalformed,
-  connectorUnknown,
-  malformedArn,
-  memoryQuotaReached,
-  noActiveVersion,
-  runHookRequired,
-} from '../../domain/refusals.ts';
+import { malformedArn, memoryQuotaReached, noActiveVersion, runHookRequired } from '../../domain/refusals.ts';
 import { KeyedQueue } from '../../lib/keyed-queue.ts';
+import { clientRequest, requireSameRequest } from '../client-request.ts';
+import { checkedConnectors, defaultConnectors } from '../connectors.ts';
 import type { RunMicrovmInput } from '../control-plane.ts';
 import type { PassRole } from '../roles/pass-role.ts';
 import { requireRoom, type HostCapacity } from './capacity.ts';
@@ -45,32 +37,23 @@ export class Admission {
    * @throws LullError in AWS's words
    */
   admit(input: RunMicrovmInput): Promise<{ microvm: Microvm; isNew: boolean }> {
+    const request = clientRequest('RunMicrovm', input);
     return this.#queue.run('admission', async () => {
-      const earlier = await this.#replayed(input);
+      const earlier = await this.#replayed(request);
       if (earlier !== undefined) return { microvm: earlier, isNew: false };
       const version = await this.#launchable(input);
       await this.#parts.passRole(input.executionRoleArn);
       await this.#checkRoom(version.config.minimumMemoryMib);
-      const microvm = this.#record(input, version);
+      const microvm = { ...this.#record(input, version), requestFingerprint: request?.fingerprint ?? null };
       await this.#parts.store.microvms.insert(microvm);
       return { microvm, isNew: true };
     });
   }
 
-  async #replayed(input: RunMicrovmInput): Promise<Microvm | undefined> {
-    if (input.clientToken === null) return undefined;
-    const earlier = await this.#parts.store.microvms.byClientToken(input.clientToken);
-    if (earlier === undefined) return undefined;
-    const name = imageNameOf(input.imageIdentifier);
-    const same =
-      earlier.imageName === name &&
-      (input.imageVersion === null || earlier.imageVersion === input.imageVersion) &&
-      earlier.executionRoleArn === input.executionRoleArn &&
-      earlier.runHookPayload === input.runHookPayload &&
-      earlier.maximumDurationSeconds === input.maximumDurationSeconds &&
-      isDeepStrictEqual(earlier.idlePolicy, input.idlePolicy) &&
-      isDeepStrictEqual(earlier.logging, input.logging);
-    if (!same) throw clientTokenReused(input.clientToken);
+  async #replayed(request: ClientRequest | undefined): Promise<Microvm | undefined> {
+    if (request === undefined) return undefined;
+    const earlier = await this.#parts.store.microvms.byClientToken(request.clientToken);
+    if (earlier !== undefined) requireSameRequest(request, earlier.requestFingerprint);
     return earlier;
   }
 
@@ -99,10 +82,8 @@ export class Admission {
     requireRoom(capacity, promisedMib + baselineMib);
   }
 
-  #record(input: RunMicrovmInput, version: ImageVersion): Microvm {
+  #record(input: RunMicrovmInput, version: ImageVersion): Omit<Microvm, 'requestFingerprint'> {
     const { random, clock, realm } = this.#parts;
-    const ingress = input.ingressConnectors ?? [];
-    const egress = input.egressConnectors ?? [];
     return {
       microvmId: microvmId(random.uuid()),
       endpointId: random.uuid(),
@@ -116,8 +97,9 @@ export class Admission {
       executionRoleArn: input.executionRoleArn,
       idlePolicy: input.idlePolicy,
       maximumDurationSeconds: input.maximumDurationSeconds,
-      ingressConnectors: ingress.length === 0 ? [managedConnectorArn(realm, 'HTTP_INGRESS')] : checkedConnectors(ingress),
-      egressConnectors: egress.length === 0 ? version.config.egressConnectors : checkedConnectors(egress, isCustomerConnector),
+      ingressConnectors: checkedConnectors(input.ingressConnectors, 'ingress') ?? defaultConnectors(realm, 'ingress'),
+      // Section 1.3: left out, it is the image version's.
+      egressConnectors: checkedConnectors(input.egressConnectors, 'egress') ?? version.config.egressConnectors,
       logging: input.logging,
       runHookPayload: input.runHookPayload,
       clientToken: input.clientToken,
@@ -130,14 +112,3 @@ export class Admission {
     };
   }
 }
-
-/** @param isOther tells further connectors, which the store looks up as it writes the record */
-function checkedConnectors(arns: readonly string[], isOther: (arn: string) => boolean = () => false): readonly string[] {
-  for (const arn of arns) {
-    if (!arn.startsWith('arn:')) throw connectorMalformed();
-    if (managedConnectorOf(arn) === undefined && !isOther(arn)) throw connectorUnknown(arn);
-  }
-  return arns;
-}
-
-const isCustomerConnector = (arn: string) => customerConnectorOf(arn) !== undefined;

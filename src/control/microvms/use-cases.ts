@@ -1,7 +1,8 @@
 /** The microVM operations of the API, and what runs behind them. */
+import type { OnSuspendHookFailure } from '../../domain/hooks.ts';
 import { managedConnectorOf } from '../../domain/ids.ts';
 import { MICROVM_STATES, STATE_REASONS, type Microvm, type ProcessIdentity } from '../../domain/microvm.ts';
-import { allIngressCombined, microvmTerminated, shellIngressRequired, tokenTooLong } from '../../domain/refusals.ts';
+import { allIngressCombined, requireAllowed, shellIngressRequired, tokenTooLong } from '../../domain/refusals.ts';
 import type { Clock, EndpointTokens, MicrovmRuntime, Store } from '../../domain/ports.ts';
 import { atMost } from '../../lib/at-most.ts';
 import { within } from '../../lib/deadline.ts';
@@ -21,8 +22,11 @@ export interface MicrovmParts extends AdmissionParts {
   readonly clock: Clock;
   readonly log: Log;
   readonly hookTimeoutScale: number;
+  readonly onSuspendHookFailure: OnSuspendHookFailure;
   /** Called before a microVM stops taking traffic: connections kept to it are stale from then on. */
   readonly forgetConnections: (microvmId: string) => void;
+  /** Called when a microVM has ended, and rests on its image's files no more. */
+  readonly onEnd: (snapshotId: string) => void;
 }
 
 /** Section 6.1. */
@@ -53,18 +57,20 @@ export class Microvms implements AsyncDisposable {
     this.#runtime = runtime;
     this.#log = log;
     const hooks = new RuntimeHooks(store.images, runtime, parts.hookTimeoutScale);
-    const lifecycle = new Lifecycle({ microvms: store.microvms, runtime, hooks, clock, log, capacity: parts.capacity });
+    const { capacity, onSuspendHookFailure } = parts;
+    const lifecycle = new Lifecycle({ microvms: store.microvms, runtime, hooks, clock, log, capacity, onSuspendHookFailure });
     this.#lifecycle = lifecycle;
     this.#deadlines = new Deadlines({
       clock,
       log,
       act: (microvmId, deadline) =>
-        deadline.action === 'suspend' ? lifecycle.suspend(microvmId) : lifecycle.terminate(microvmId, deadline.reason),
+        deadline.action === 'suspend' ? lifecycle.suspend(microvmId) : lifecycle.terminate(microvmId, { reason: deadline.reason }),
     });
     const roles = new ExecutionRoles({ microvms: store.microvms, accessKeys: store.accessKeys, clock, random: parts.random });
     lifecycle.onChange((microvm) => {
       if (microvm.state === 'TERMINATED') this.#revokeKeys(roles, microvm.microvmId);
       if (microvm.state !== 'RUNNING') parts.forgetConnections(microvm.microvmId);
+      if (microvm.state === 'TERMINATED') parts.onEnd(microvm.snapshotId);
       this.#deadlines.watch(microvm);
     });
     this.traffic = new Traffic({ microvms: store.microvms, runtime, lifecycle, deadlines: this.#deadlines });
@@ -86,14 +92,15 @@ export class Microvms implements AsyncDisposable {
 
   /** Called by the runtime's observer: its agent cannot be reached any more, so it can neither be asked nor saved. */
   agentLost(microvmId: string): void {
-    this.#lifecycle.terminate(microvmId, STATE_REASONS.agentLost).catch((error: unknown) => {
+    this.#lifecycle.terminate(microvmId, { reason: STATE_REASONS.agentLost, isAnswering: false }).catch((error: unknown) => {
       this.#log.error({ microvmId, err: error }, 'a microVM without its agent could not be terminated');
     });
   }
 
-  /** Called by the runtime's observer: the end of the application is the end of its microVM (section 3.1). */
+  /** Called by the runtime's observer: the end of the application is the end of its microVM, without `/terminate` (section 3.1). */
   applicationExited(microvmId: string, exitCode: number): void {
-    this.#lifecycle.terminate(microvmId, STATE_REASONS.containerExited(exitCode)).catch((error: unknown) => {
+    const reason = STATE_REASONS.containerExited(exitCode);
+    this.#lifecycle.terminate(microvmId, { reason, isAnswering: false }).catch((error: unknown) => {
       this.#log.error({ microvmId, err: error }, 'a microVM whose application ended could not be terminated');
     });
   }
@@ -108,14 +115,14 @@ export class Microvms implements AsyncDisposable {
     if (swept.length > 0) this.#log.warn({ microvmIds: swept }, 'removed what belonged to no microVM');
   }
 
-  /** Puts every microVM to sleep and wakes none any more; one that cannot sleep runs on. @returns how many were put to sleep */
+  /** Puts every microVM to sleep and wakes none any more; one that cannot sleep, or whose hook fails, runs on. @returns how many were put to sleep */
   async suspendAll(): Promise<number> {
     this.#lifecycle.drain();
     const onTheirWay = await this.#store.microvms.inStates(['PENDING', 'SUSPENDING', 'WAKING']);
     await Promise.all(onTheirWay.map(({ microvmId }) => this.#lifecycle.settled(microvmId)));
     let suspended = 0;
     await atMost(SUSPENDS_AT_ONCE, await this.#store.microvms.inStates(['RUNNING']), async ({ microvmId }) => {
-      await this.#lifecycle.suspend(microvmId).then(
+      await this.#lifecycle.suspend(microvmId, 'keepRunning').then(
         () => (suspended += 1),
         (error: unknown) => this.#log.warn({ microvmId, err: error }, 'not suspended: it runs on'),
       );
@@ -138,7 +145,7 @@ function useCasesOf(parts: MicrovmParts, lifecycle: Lifecycle, roles: ExecutionR
   const admission = new Admission(parts);
   const usable = async (microvmId: string): Promise<Microvm> => {
     const microvm = await lifecycle.get(microvmId);
-    if (microvm.state === 'TERMINATED') throw microvmTerminated(microvmId);
+    requireAllowed(microvm, 'token');
     return microvm;
   };
   const expiryOf = (expirationMinutes: number): number => {

@@ -141,6 +141,14 @@ describe('image operations through the AWS SDK', () => {
     assert.deepEqual(lastArgs(), ['app', '1.0', 'INACTIVE']);
   });
 
+  test('DeleteMicrovmImageVersion answers what is going', async () => {
+    const { imageIdentifier, imageVersion, state } = await bed.lambda.send(
+      new sdk.DeleteMicrovmImageVersionCommand({ imageIdentifier: 'app', imageVersion: '2.0' }),
+    );
+    assert.deepEqual([imageIdentifier, imageVersion, state], [ARN, '2.0', 'DELETING']);
+    assert.deepEqual(lastArgs(), ['app', '2.0']);
+  });
+
   test('builds: the reason of a failure and the sizes of a snapshot', async () => {
     const build = {
       buildId: 'b1',

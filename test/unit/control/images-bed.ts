@@ -60,7 +60,7 @@ export interface ImagesBed extends AsyncDisposable {
 
 const LIMITS: ImageLimits = { buildsAtOnce: 2, buildsWaiting: 2, images: 100, versionsPerImage: 50 };
 
-export async function imagesBed(limits: Partial<ImageLimits> = {}): Promise<ImagesBed> {
+export async function imagesBed({ isStrict, ...limits }: Partial<ImageLimits> & { isStrict?: boolean } = {}): Promise<ImagesBed> {
   const folder = await mkdtemp(join(tmpdir(), 'lull-images-'));
   const store = await openStore({ path: ':memory:' });
   const blobs = await openBlobs(join(folder, 'blobs'));
@@ -80,6 +80,7 @@ export async function imagesBed(limits: Partial<ImageLimits> = {}): Promise<Imag
       realm: DEFAULT_REALM,
       passRole: createPassRole({ roles: store.roles, realm: DEFAULT_REALM, check: 'own-account' }),
       limits: { ...LIMITS, ...limits },
+      architecture: { host: 'x86_64', isStrict: isStrict ?? false },
       managed: managedImages(DEFAULT_REALM, [{ arnName: 'lull-base', createdAtMs: 5 }]),
       log,
     });

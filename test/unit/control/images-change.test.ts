@@ -110,11 +110,11 @@ suite('deleting an image', () => {
     assert.equal((await bed.images.create(createInput('app'))).version.version, '1.0');
   });
 
-  test('is refused while it is built, while a microVM of it sleeps, and for an unknown one', async () => {
+  test('is refused while its first build runs, while a microVM of it sleeps, and for an unknown one', async () => {
     await using bed = await imagesBed();
     await assert.rejects(bed.images.delete(ARN), { kind: 'not-found' });
     await bed.images.create(createInput('app'));
-    await assert.rejects(bed.images.delete(ARN), { kind: 'validation', message: 'Cannot delete MicroVM image in its current state.' });
+    await assert.rejects(bed.images.delete(ARN), { kind: 'validation', message: `Cannot delete MicroVM image in its current state: ${ARN}` });
     (await bed.builder.next()).succeed();
     await bed.images.idle();
     await bed.store.microvms.insert(microvmRecord('a', { state: 'SUSPENDED' }));
@@ -122,6 +122,20 @@ suite('deleting an image', () => {
     await bed.store.microvms.apply('microvm-a', 'terminate');
     await bed.store.microvms.apply('microvm-a', 'terminated');
     await bed.images.delete(ARN);
+    await bed.images.idle();
+    await assert.rejects(bed.images.delete(ARN), { kind: 'not-found', message: `MicroVMImage not found for MicroVMImageID: ${ARN}` });
+  });
+
+  test('ends the build of a new version', async () => {
+    await using bed = await imagesBed();
+    await bed.made('app');
+    await update(bed);
+    const build = await bed.builder.next();
+    await bed.images.delete(ARN);
+    await bed.images.idle();
+    assert.ok(build.signal.aborted);
+    assert.equal(bed.builder.files.size, 0);
+    await assert.rejects(bed.images.get(ARN), { kind: 'not-found' });
   });
 
   test('files that cannot be removed make it DELETE_FAILED, from where it can be deleted again', async () => {

@@ -6,6 +6,8 @@ import { AL2023, configInput, createInput, imagesBed } from './images-bed.ts';
 
 const ARN = 'arn:aws:lambda:us-east-1:000000000000:microvm-image:app';
 
+const installed = (failure: BuildFailure) => Object.assign(failure, { codeBytes: 77 });
+
 suite('creating an image', () => {
   test('answers CREATING, version 1.0 PENDING with its defaults, and ends CREATED, SUCCESSFUL, ACTIVE', async () => {
     await using bed = await imagesBed();
@@ -43,9 +45,10 @@ suite('creating an image', () => {
 
   const FAILURES = [
     { name: 'a build failure gives its reason', error: new BuildFailure('READY_HOOK_FAILED', 'ready', { reason: 'Ready hook invocation timed out after PT5M' }), reason: 'Ready hook invocation timed out after PT5M', errors: 0 },
+    { name: 'a failure after the code was installed tells its size (2.5)', error: installed(new BuildFailure('VALIDATE_HOOK_FAILED', 'validate', { reason: 'Validate hook invocation timed out after PT10M' })), reason: 'Validate hook invocation timed out after PT10M', sizes: { codeBytes: 77 }, errors: 0 },
     { name: 'any other error is ours, and its text stays in the log', error: new Error('secret path'), reason: BUILD_FAILURES.INTERNAL_PLATFORM_ERROR, errors: 1 },
   ];
-  for (const { name, error, reason, errors } of FAILURES) {
+  for (const { name, error, reason, errors, sizes = null } of FAILURES) {
     test(name, async () => {
       await using bed = await imagesBed();
       await bed.images.create(createInput('app'));
@@ -54,6 +57,7 @@ suite('creating an image', () => {
       const { image, version } = await bed.images.version('app', '1.0');
       assert.deepEqual([image.state, image.latestActiveVersion, image.latestFailedVersion], ['CREATE_FAILED', null, '1.0']);
       assert.deepEqual([version.state, version.status, version.build.state, version.build.stateReason], ['FAILED', 'INACTIVE', 'FAILED', reason]);
+      assert.deepEqual(version.build.sizes, sizes);
       assert.equal(bed.errors.length, errors);
     });
   }
@@ -91,7 +95,7 @@ suite('creating an image', () => {
     await assert.rejects(bed.images.create(createInput('app')), { kind: 'validation', message });
   });
 
-  const hooks = (microvmHooks: HooksConfig['microvmHooks'], ready?: 'ENABLED'): HooksConfig => ({ microvmHooks, microvmImageHooks: { ready } });
+  const hooks = (microvmHooks: HooksConfig['microvmHooks'], ready?: 'ENABLED'): HooksConfig => ({ port: 9000, microvmHooks, microvmImageHooks: { ready } });
   const REFUSED = [
     { config: configInput({ codeArtifactUri: 'https://example.com/a.zip' }), message: /^CodeArtifact URI must be a valid S3 URI in the format: s3:\/\/<bucket>\/<key>$/ },
     { config: configInput({ codeArtifactUri: 's3://artifacts/' }), message: /^CodeArtifact URI/ },
@@ -99,6 +103,7 @@ suite('creating an image', () => {
     { config: configInput({ baseImageVersion: '999' }), message: `No managed MicroVM Image with arn ${AL2023} and version 999 is available` },
     { config: configInput({ baseImageArn: ARN }), message: /^No managed MicroVM Image with arn .*:app and version latest is available$/ },
     { config: configInput({ hooks: hooks({ suspend: 'ENABLED' }) }), message: /^The ready \(\/ready\) MicroVM image hook must be enabled/ },
+    { config: configInput({ hooks: { microvmImageHooks: { validate: 'ENABLED' } } }), message: 'The hooks port must be given when any hook is enabled.' },
     { config: configInput({ egressConnectors: ['INTERNET_EGRESS'] }), message: 'Malformed network connector ARN' },
     { config: configInput({ egressConnectors: [managedConnectorArn(DEFAULT_REALM, 'HTTP_INGRESS')] }), message: /^Unrecognized managed network connector ARN: / },
   ];
@@ -109,6 +114,15 @@ suite('creating an image', () => {
       assert.deepEqual((await bed.images.list({}, { limit: 5 })).items, []);
     });
   }
+
+  test('builds for the host whatever the architecture, and where it is to be strict refuses what the host is not', async () => {
+    const armed = (name: string) => createInput(name, { config: configInput({ cpuArchitectures: ['ARM_64'] }) });
+    await using bed = await imagesBed();
+    await bed.images.create(armed('app'));
+    await using strict = await imagesBed({ isStrict: true });
+    await assert.rejects(strict.images.create(armed('app')), { kind: 'validation', message: /^cpuConfigurations ask for ARM_64, and this host builds for X86_64 only/ });
+    await strict.images.create(createInput('app'));
+  });
 
   test('is accepted: every base image by both forms of its version, lifecycle hooks with ready', async () => {
     await using bed = await imagesBed({ buildsAtOnce: 1, buildsWaiting: 20 });

@@ -3,6 +3,7 @@ import type { RunMicrovmInput } from '../../../src/control/control-plane.ts';
 import { Microvms } from '../../../src/control/microvms/use-cases.ts';
 import { createPassRole } from '../../../src/control/roles/pass-role.ts';
 import { DEFAULT_REALM, imageArn } from '../../../src/domain/ids.ts';
+import type { OnSuspendHookFailure } from '../../../src/domain/hooks.ts';
 import type { HooksConfig } from '../../../src/domain/image.ts';
 import type { MicrovmState } from '../../../src/domain/microvm.ts';
 import type { Store } from '../../../src/domain/ports.ts';
@@ -32,6 +33,7 @@ export interface BedOptions {
   readonly hooks?: HooksConfig;
   readonly memoryQuotaMib?: number;
   readonly availableMib?: number;
+  readonly onSuspendHookFailure?: OnSuspendHookFailure;
 }
 
 export interface MicrovmsBed extends AsyncDisposable {
@@ -41,6 +43,8 @@ export interface MicrovmsBed extends AsyncDisposable {
   readonly microvms: Microvms;
   /** Connections that the data plane was told to forget, by microVM. */
   readonly forgotten: string[];
+  /** Snapshots that a microVM rested on which has ended. */
+  readonly ended: string[];
   state(microvmId: string): Promise<MicrovmState>;
   /** A microVM that is RUNNING. @returns its id */
   running(fields?: Partial<RunMicrovmInput>): Promise<string>;
@@ -49,7 +53,7 @@ export interface MicrovmsBed extends AsyncDisposable {
 }
 
 /** Opens a bed whose store holds one image, `app`, with one active version of 512 MiB. */
-export async function microvmsBed({ hooks, memoryQuotaMib = 4096, availableMib = 4096 }: BedOptions = {}): Promise<MicrovmsBed> {
+export async function microvmsBed({ hooks, memoryQuotaMib = 4096, availableMib = 4096, onSuspendHookFailure = 'terminate' }: BedOptions = {}): Promise<MicrovmsBed> {
   const store = await openStore({ path: ':memory:' });
   const config = imageConfig({ hooks: hooks ?? null });
   const version = versionRecord('app', '1.0', { state: 'SUCCESSFUL', status: 'ACTIVE', config });
@@ -57,6 +61,7 @@ export async function microvmsBed({ hooks, memoryQuotaMib = 4096, availableMib =
   const runtime = new FakeMicrovmRuntime();
   const clock = new SteeredClock(1_000_000);
   const forgotten: string[] = [];
+  const ended: string[] = [];
   let serial = 0;
   let secrets = 0;
   const microvms = new Microvms({
@@ -70,8 +75,10 @@ export async function microvmsBed({ hooks, memoryQuotaMib = 4096, availableMib =
       passRole: createPassRole({ roles: store.roles, realm: DEFAULT_REALM, check: 'own-account' }),
     capacity: { availableMib: () => availableMib },
     memoryQuotaMib,
-    hookTimeoutScale: 1,
+    hookTimeoutScale: 10,
+    onSuspendHookFailure,
     forgetConnections: (id) => forgotten.push(id),
+    onEnd: (snapshotId) => ended.push(snapshotId),
   });
   const state = async (id: string) => (await store.microvms.get(id))!.state;
   return {
@@ -80,6 +87,7 @@ export async function microvmsBed({ hooks, memoryQuotaMib = 4096, availableMib =
     clock,
     microvms,
     forgotten,
+    ended,
     state,
     running: async (fields) => {
       const { microvmId } = await microvms.useCases.run(runInput(fields));

@@ -1,9 +1,9 @@
 /** Every way a step of a microVM's life can fail, and what a start makes of what a crash left. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import type { MicrovmState } from '../../../src/domain/microvm.ts';
+import { MICROVM_REQUESTS, MICROVM_STATES, type MicrovmRequest, type MicrovmState } from '../../../src/domain/microvm.ts';
 import type { RuntimeStep } from '../../fakes/microvm-runtime.ts';
-import { microvmsBed, runInput } from './microvms-bed.ts';
+import { microvmsBed, runInput, type MicrovmsBed } from './microvms-bed.ts';
 
 const never = new AbortController().signal;
 /** The process that the fake runtime starts at a launch; a wake starts another. */
@@ -146,6 +146,42 @@ describe('a wake', () => {
     await bed.microvms.useCases.suspend(id);
     await assert.rejects(bed.microvms.traffic.connect(id, 8080, never), /takes no traffic/);
     assert.equal(await bed.state(id), 'SUSPENDED');
+  });
+});
+
+describe('a request', () => {
+  const ask = (bed: MicrovmsBed, request: MicrovmRequest, microvmId: string): Promise<unknown> => {
+    const { useCases } = bed.microvms;
+    return request === 'token' ? useCases.createAuthToken({ microvmId, expirationMinutes: 1, ports: [] }) : useCases[request](microvmId);
+  };
+  const REFUSALS = {
+    conflict: { kind: 'conflict', message: /^The MicroVM microvm-left is [A-Z]+\.$/ },
+    ended: { kind: 'validation', message: 'The MicroVM microvm-left has been terminated and its state cannot be changed.' },
+  };
+  const BECOMES = { suspend: 'SUSPENDED', resume: 'RUNNING', terminate: 'TERMINATED' } as const;
+  for (const state of MICROVM_STATES) {
+    for (const request of ['suspend', 'resume', 'terminate', 'token'] as const) {
+      const outcome = MICROVM_REQUESTS[state][request];
+      test(`${request} in ${state}: ${outcome}`, async () => {
+        await using bed = await microvmsBed();
+        const id = await bed.left(state);
+        if (outcome === 'conflict' || outcome === 'ended') await assert.rejects(ask(bed, request, id), REFUSALS[outcome]);
+        else await ask(bed, request, id);
+        assert.equal(await bed.state(id), outcome === 'do' && request !== 'token' ? BECOMES[request] : state);
+        if (outcome !== 'do') assert.deepEqual(bed.runtime.steps, []);
+      });
+    }
+  }
+
+  test('that comes while something is under way waits for it', async () => {
+    await using bed = await microvmsBed();
+    const letGo = bed.runtime.hold('prepareLaunch');
+    const { microvmId } = await bed.microvms.useCases.run(runInput());
+    const asked = [bed.microvms.useCases.suspend(microvmId), bed.microvms.useCases.resume(microvmId), bed.microvms.useCases.suspend(microvmId)];
+    letGo();
+    await Promise.all(asked);
+    assert.equal(await bed.state(microvmId), 'SUSPENDED');
+    assert.equal((await bed.microvms.useCases.get(microvmId)).generation, 2);
   });
 });
 

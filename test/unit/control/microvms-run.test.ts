@@ -6,6 +6,7 @@ import { DEFAULT_REALM, managedConnectorArn, type ManagedConnector } from '../..
 import { connectorRecord } from '../../fakes/records.ts';
 import { APP_ARN, microvmsBed, runInput } from './microvms-bed.ts';
 
+const MANAGED = (name: ManagedConnector) => managedConnectorArn(DEFAULT_REALM, name);
 const OTHER_ARN = APP_ARN.replace('app', 'other');
 
 describe('RunMicrovm', () => {
@@ -26,6 +27,7 @@ describe('RunMicrovm', () => {
     { name: 'what is no ARN', input: { imageIdentifier: 'x:y' }, kind: 'validation', message: /^Malformed ARN - doesn't start with 'arn:'$/ },
     { name: 'a payload without its hook', input: { runHookPayload: 'x' }, kind: 'validation', message: /^The run hook must be enabled/ },
     { name: 'a bare connector', input: { ingressConnectors: ['HTTP_INGRESS'] }, kind: 'validation', message: /^Malformed network connector ARN$/ },
+    { name: 'an ingress connector for egress', input: { egressConnectors: [MANAGED('HTTP_INGRESS')] }, kind: 'validation', message: /^Unrecognized managed network connector ARN: / },
     {
       name: 'an unknown connector',
       input: { egressConnectors: ['arn:aws:lambda:us-east-1:aws:network-connector:aws-network-connector:NO_EGRESS'] },
@@ -56,12 +58,39 @@ describe('RunMicrovm', () => {
     await assert.rejects(bed.microvms.useCases.run(runInput()), { kind: 'insufficient-capacity', message: /511 MiB of memory left/ });
   });
 
-  test('repeats its answer to the same client token, and refuses other parameters under it', async () => {
+  const connectors: readonly { name: string; input: Partial<RunMicrovmInput>; ingress: readonly string[]; egress: readonly string[] }[] = [
+    { name: 'none', input: { ingressConnectors: [], egressConnectors: [] }, ingress: [MANAGED('HTTP_INGRESS')], egress: [MANAGED('INTERNET_EGRESS')] },
+    // Recorded (1.6): accepted here, refused for shell tokens.
+    { name: 'two that do not go together', input: { ingressConnectors: [MANAGED('ALL_INGRESS'), MANAGED('SHELL_INGRESS')] }, ingress: [MANAGED('ALL_INGRESS'), MANAGED('SHELL_INGRESS')], egress: [MANAGED('INTERNET_EGRESS')] },
+    { name: 'no way in', input: { ingressConnectors: [MANAGED('NO_INGRESS')] }, ingress: [MANAGED('NO_INGRESS')], egress: [MANAGED('INTERNET_EGRESS')] },
+  ];
+  for (const { name, input, ingress, egress } of connectors) {
+    test(`takes connectors: ${name}`, async () => {
+      await using bed = await microvmsBed();
+      const microvm = await bed.microvms.useCases.run(runInput(input));
+      assert.deepEqual([microvm.ingressConnectors, microvm.egressConnectors], [ingress, egress]);
+    });
+  }
+
+  test('a version that is INACTIVE is not launched, pinned or not; what runs goes on', async () => {
+    await using bed = await microvmsBed();
+    const id = await bed.running();
+    await bed.store.images.update('app', '1.0', { version: { status: 'INACTIVE' } });
+    await assert.rejects(bed.microvms.useCases.run(runInput()), { kind: 'not-found', message: `No active version found for MicroVM image ${APP_ARN}` });
+    const pinned = bed.microvms.useCases.run(runInput({ imageVersion: '1.0' }));
+    await assert.rejects(pinned, { kind: 'not-found', message: `No active version found for MicroVM image ${APP_ARN} and version 1.0` });
+    assert.equal(await bed.state(id), 'RUNNING');
+  });
+
+  test('repeats its answer to the same client token, also when it has ended', async () => {
     await using bed = await microvmsBed();
     const input = runInput({ clientToken: 'token-1' });
     const [first, again] = await Promise.all([bed.microvms.useCases.run(input), bed.microvms.useCases.run(input)]);
     assert.equal(first.microvmId, again.microvmId);
-    await assert.rejects(bed.microvms.useCases.run({ ...input, maximumDurationSeconds: 60 }), { kind: 'conflict' });
+    await bed.microvms.useCases.terminate(first.microvmId);
+    const late = await bed.microvms.useCases.run(input);
+    assert.deepEqual([late.microvmId, late.state], [first.microvmId, 'TERMINATED']);
+    assert.equal((await bed.store.microvms.list({}, { limit: 5 })).items.length, 1);
   });
 
   test('mints shell tokens where SHELL_INGRESS is, and ALL_INGRESS is not beside it', async () => {
@@ -93,6 +122,25 @@ describe('RunMicrovm', () => {
       message: `Unrecognized managed network connector ARN: ${connector.arn}`,
     });
   });
+  const others: readonly Partial<RunMicrovmInput>[] = [
+    { maximumDurationSeconds: 60 },
+    { imageVersion: '1.0' },
+    { idlePolicy: null },
+    { runHookPayload: 'x' },
+    { ingressConnectors: [MANAGED('NO_INGRESS')] },
+    { egressConnectors: [MANAGED('INTERNET_EGRESS')] },
+    { executionRoleArn: 'arn:aws:iam::000000000000:role/run' },
+    { logging: { disabled: {} } },
+    { imageIdentifier: OTHER_ARN },
+  ];
+  for (const other of others) {
+    test(`refuses a client token that comes with other parameters: ${JSON.stringify(other)}`, async () => {
+      await using bed = await microvmsBed();
+      const input = runInput({ clientToken: 'token-1' });
+      await bed.microvms.useCases.run(input);
+      await assert.rejects(bed.microvms.useCases.run({ ...input, ...other }), { kind: 'conflict', message: /client token token-1 / });
+    });
+  }
 
   test('mints tokens for whatever has not ended, for an hour at most', async () => {
     await using bed = await microvmsBed();

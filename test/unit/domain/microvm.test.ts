@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import {
   MICROVM_EVENTS,
+  MICROVM_REQUESTS,
   MICROVM_STATES,
   MICROVM_STATE_RULES,
   MICROVM_TRANSITIONS,
@@ -10,6 +11,7 @@ import {
   wireState,
   type Microvm,
   type MicrovmEvent,
+  type MicrovmState,
 } from '../../../src/domain/microvm.ts';
 import { microvmRecord } from '../../fakes/records.ts';
 
@@ -72,6 +74,25 @@ describe('the states of a microVM', () => {
     const counting = MICROVM_STATES.filter((state) => MICROVM_STATE_RULES[state].countsMemory);
     assert.deepEqual(counting, ['PENDING', 'RUNNING', 'SUSPENDING', 'SUSPENDED', 'WAKING']);
   });
+});
+
+describe('what may be asked of a microVM in each state', () => {
+  /** Sections 1.6, 3.1 and 13; once more, as with the states: suspend, resume, terminate, token. */
+  const EXPECTED: Record<MicrovmState, string> = {
+    PENDING: 'conflict conflict do do',
+    RUNNING: 'do nothing do do',
+    SUSPENDING: 'conflict conflict do do',
+    SUSPENDED: 'nothing do do do',
+    WAKING: 'conflict conflict do do',
+    TERMINATING: 'ended ended do ended',
+    TERMINATED: 'ended ended nothing ended',
+  };
+  for (const state of MICROVM_STATES) {
+    test(`${state}: ${EXPECTED[state]}`, () => {
+      const { suspend, resume, terminate, token } = MICROVM_REQUESTS[state];
+      assert.equal([suspend, resume, terminate, token].join(' '), EXPECTED[state]);
+    });
+  }
 });
 
 const START = 1_000_000;
