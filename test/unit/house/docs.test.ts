@@ -60,13 +60,15 @@ function shownCommands(page: string): string[] {
   return [...shownLines(page), ...inline].flatMap((line) => [...line.matchAll(/(?:^|[\s(])(?:\.\/)?lull ([a-z-][^|&;)"<>]*)/g)].map(([, words = '']) => words.trim()));
 }
 
-/** What `lull COMMAND --help` prints; undefined where there is no such command. */
-async function helpOf(command: string): Promise<string | undefined> {
+/** What `lull COMMAND --help` prints, and that of the command below it where one is named; undefined where there is no such command. */
+async function helpOf(command: string, below = ''): Promise<string | undefined> {
   let printed = '';
   const surroundings = { env: {}, uid: 1000 };
   const terminal: Terminal = { ...surroundings, dataFolder: () => '/nowhere', out: (text) => void (printed += text.toString()), say: () => undefined, signal: new AbortController().signal };
-  const status = await runCommandLine([command, '--help'], { terminal, machine: createMachine(surroundings) });
-  return status === 0 && printed.includes(`Usage: lull ${command}`) ? printed : undefined;
+  const status = await runCommandLine([...command.split(' '), '--help'], { terminal, machine: createMachine(surroundings) });
+  if (status !== 0 || !printed.includes(`Usage: lull ${command}`)) return undefined;
+  const hasBelow = below !== '' && new RegExp(`^  ${below} `, 'm').test(printed.split('\nCommands:')[1] ?? '');
+  return hasBelow ? await helpOf(`${command} ${below}`) : printed;
 }
 
 test('every command that is shown is one, with its options', async () => {
@@ -75,7 +77,7 @@ test('every command that is shown is one, with its options', async () => {
   assert.ok(shown.some(({ path }) => path === 'README.md'));
   for (const { path, words } of shown) {
     const [command = '', ...rest] = words.split(/\s+/);
-    const help = command.startsWith('--') ? `${command}` : await helpOf(command);
+    const help = command.startsWith('--') ? `${command}` : await helpOf(command, /^[a-z-]+$/.test(rest[0] ?? '') ? rest[0] : '');
     const options = rest.filter((word) => word.startsWith('-')).map((word) => word.split('=')[0]!);
     const unknown = options.filter((option) => help?.match(new RegExp(`(^|[\\s,])${option}\\b`, 'm')) === null);
     if (help === undefined || unknown.length > 0) wrong.push(`${path}: lull ${words}`);
