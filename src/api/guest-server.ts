@@ -6,13 +6,12 @@ import type { IncomingMessage, Server } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { LogController, fastify, type FastifyInstance } from 'fastify';
 import type { GuestService } from '../domain/guest-service.ts';
-import { KeyedQueue } from '../lib/keyed-queue.ts';
 import { AuthFailure, Authenticator, type KnownSigner } from './authentication.ts';
 import { createMetadataServer, type MetadataAdapters } from './metadata-server.ts';
 import { addS3Surface } from './s3/surface.ts';
 import { DEFAULT_API_LIMITS, type ApiAdapters } from './server.ts';
 
-export type GuestAdapters = Pick<ApiAdapters, 'store' | 'blobs' | 'realm' | 'limits'> &
+export type GuestAdapters = Pick<ApiAdapters, 'store' | 'blobs' | 'completions' | 'realm' | 'limits'> &
   Omit<MetadataAdapters, 'ownerOf' | 'random'> & { readonly random: ApiAdapters['random'] & MetadataAdapters['random'] };
 
 /** See the file's head. */
@@ -49,7 +48,7 @@ export async function createGuestServer(adapters: GuestAdapters): Promise<GuestS
 /** An S3 surface and nothing else, for the keys of whichever microVM is at the other end. */
 function createObjectServer(adapters: GuestAdapters, ownerOf: MetadataAdapters['ownerOf']): FastifyInstance {
   const limits = { ...DEFAULT_API_LIMITS, ...adapters.limits };
-  const { store, blobs, clock, realm, log, random } = adapters;
+  const { store, blobs, completions, clock, realm, log, random } = adapters;
   const app = fastify({
     loggerInstance: log,
     logController: new LogController({ disableRequestLogging: true }),
@@ -64,7 +63,7 @@ function createObjectServer(adapters: GuestAdapters, ownerOf: MetadataAdapters['
   const authenticator = new RoleAuthenticator({ accessKeys: store.accessKeys, clock, realm }, ownerOf);
   const { objects, uploads } = store;
   // By its address alone: no name of a bucket stands before it.
-  const surface = { authenticator, objects, uploads, blobs, clock, random, realm, limits, completions: new KeyedQueue(), apiHosts: [] };
+  const surface = { authenticator, objects, uploads, blobs, clock, random, realm, limits, completions, apiHosts: [] };
   app.register(async (scope) => addS3Surface(scope, surface), { prefix: SCOPE });
   return app;
 }

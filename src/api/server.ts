@@ -16,7 +16,7 @@ import type { Realm } from '../domain/ids.ts';
 import type { BlobStore } from '../domain/object-store.ts';
 import type { Clock, Random, Store } from '../domain/ports.ts';
 import type { Rates } from '../domain/quotas.ts';
-import { KeyedQueue } from '../lib/keyed-queue.ts';
+import type { KeyedQueue } from '../lib/keyed-queue.ts';
 import { Authenticator, claimedService, splitUrl } from './authentication.ts';
 import { addExtensions } from './extension-routes.ts';
 import { iamService } from './iam-handlers.ts';
@@ -68,6 +68,8 @@ export interface ApiAdapters {
   readonly control: ControlPlane;
   readonly store: Pick<Store, 'accessKeys' | 'objects' | 'uploads'>;
   readonly blobs: BlobStore;
+  /** One for all servers over one object store: completions of an upload follow each other, whichever server takes them. */
+  readonly completions: KeyedQueue;
   readonly clock: Pick<Clock, 'nowMs'>;
   readonly random: Pick<Random, 'uuid'>;
   readonly realm: Realm;
@@ -129,7 +131,7 @@ export function createApi(adapters: ApiAdapters): FastifyInstance {
         random: adapters.random,
         realm: adapters.realm,
         limits,
-        completions: new KeyedQueue(),
+        completions: adapters.completions,
         apiHosts: adapters.apiHosts ?? DEFAULT_API_HOSTS,
       });
     },

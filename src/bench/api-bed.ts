@@ -20,6 +20,7 @@ import { migrate } from '../store/migrate.ts';
 import { MIGRATIONS } from '../store/migrations.ts';
 import { SqliteThread } from '../store/sqlite-thread.ts';
 import { storeOver } from '../store/store.ts';
+import { KeyedQueue } from '../lib/keyed-queue.ts';
 import { CountedStatements, type StatementCount } from './counted-statements.ts';
 import { NO_BUILDER, NO_RUNTIME } from './no-machines.ts';
 import { Records } from './records.ts';
@@ -82,7 +83,7 @@ export async function makeApiBed({ size, connections, clock, random, log }: ApiB
   await store.accessKeys.insert({ ...credentials, createdAtMs: clock.nowMs(), description: 'bench', session: null });
   const { control, traffic } = await controlOver(stack, { store, blobs, clock, random, log });
   const { region } = DEFAULT_REALM;
-  const api = createApi({ control, store, blobs, clock, random, log, realm: DEFAULT_REALM, endpointHost: (id) => `${id}.microvm.localhost` });
+  const api = createApi({ control, store, blobs, completions: new KeyedQueue(), clock, random, log, realm: DEFAULT_REALM, endpointHost: (id) => `${id}.microvm.localhost` });
   stack.defer(() => api.close());
   await api.listen({ host: '127.0.0.1', port: 0 });
   const agent = new Agent({ keepAlive: true, maxSockets: connections });

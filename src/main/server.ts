@@ -32,6 +32,7 @@ import type { EndpointTokens, RuntimeObserver } from '../domain/ports.ts';
 import { createBuildLogs } from '../image/build-log.ts';
 import { createBuildLogFiles } from '../image/build-log-files.ts';
 import { createImageBuilder } from '../image/builder.ts';
+import { KeyedQueue } from '../lib/keyed-queue.ts';
 import { ensureCertificates } from '../proxy/certificates.ts';
 import { createProxy, type Proxy } from '../proxy/server.ts';
 import { createEndpointTokens } from '../proxy/tokens.ts';
@@ -178,9 +179,10 @@ async function openParts(stack: AsyncDisposableStack, ground: Ground) {
     logs: createLogUseCases(catalogue, systemClock),
     quotas: createQuotaUseCases({ quotas: ground.quotas, hostMemoryMib: defaultMemoryQuotaMib() }),
   });
-  const guests: GuestServer = await createGuestServer({ ...ports, microvms: control.microvms, blobs, log });
+  const completions = new KeyedQueue();
+  const guests: GuestServer = await createGuestServer({ ...ports, microvms: control.microvms, blobs, completions, log });
   stack.defer(() => guests.close());
-  return { ...ground, store, blobs, proxy, microvms, images, logRetention, control, stopRequested };
+  return { ...ground, store, blobs, completions, proxy, microvms, images, logRetention, control, stopRequested };
 }
 
 /** @param parts asked for only once there are microVMs, when everything is wired */
@@ -309,12 +311,13 @@ async function listenEndpoints(proxy: Proxy, options: ServerOptions): Promise<nu
 }
 
 async function listenApi(stack: AsyncDisposableStack, parts: Parts, endpointPort: number): Promise<string> {
-  const { options, realm, quotas, control, store, blobs, log } = parts;
+  const { options, realm, quotas, control, store, blobs, completions, log } = parts;
   const certificate = options.apiCertificate;
   const api = createApi({
     control,
     store,
     blobs,
+    completions,
     log,
     clock: systemClock,
     random: systemRandom,

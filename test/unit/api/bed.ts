@@ -26,6 +26,7 @@ import { createBuildLogFiles } from '../../../src/image/build-log-files.ts';
 import { ApplicationLogs } from '../../../src/runtime/application-logs.ts';
 import { DataLayout } from '../../../src/runtime/data-layout.ts';
 import { quotasOf, ratesOf, type QuotaChoice } from '../../../src/domain/quotas.ts';
+import { KeyedQueue } from '../../../src/lib/keyed-queue.ts';
 import { openBlobs } from '../../../src/store/blobs.ts';
 import { openStore } from '../../../src/store/store.ts';
 import { signHeaders } from '../../../src/lib/sigv4.ts';
@@ -114,6 +115,7 @@ export async function startApi(limits: Partial<ApiLimits> = {}, { around = (blob
     control,
     store,
     blobs: around(await openBlobs(join(folder, 'objects'))),
+    completions: new KeyedQueue(),
     clock,
     random,
     realm: DEFAULT_REALM,

@@ -12,6 +12,7 @@ import { ExecutionRoles, type RoleCredentials } from '../../../src/control/micro
 import type { GuestService } from '../../../src/domain/guest-service.ts';
 import { DEFAULT_REALM } from '../../../src/domain/ids.ts';
 import type { Store } from '../../../src/domain/ports.ts';
+import { KeyedQueue } from '../../../src/lib/keyed-queue.ts';
 import { openBlobs } from '../../../src/store/blobs.ts';
 import { openStore } from '../../../src/store/store.ts';
 import { imageConfig, imageRecord, microvmRecord, versionRecord } from '../../fakes/records.ts';
@@ -46,6 +47,7 @@ export async function startGuests(): Promise<GuestBed> {
     ...ports,
     store,
     blobs: await openBlobs(folder),
+    completions: new KeyedQueue(),
     realm: DEFAULT_REALM,
     log: pino({ level: 'silent' }),
     microvms: { executionRoleCredentials: credentials },
