@@ -1,6 +1,7 @@
 /**
- * Who sent this request? Signature V4 by header or in the query, for both surfaces: AWS General Reference, "Create a
+ * Who sent this request? Signature V4 by header or in the query, for every surface: AWS General Reference, "Create a
  * signed AWS API request"; appendix A of the contract reference. A failure is a reason; each surface words it its own way.
+ * Signature V2 is taken in links of the object store only.
  */
 import type { IncomingMessage } from 'node:http';
 import { assumedRoleArn } from '../domain/ids.ts';
@@ -18,13 +19,15 @@ import {
   signingKey,
   stringToSign,
 } from '../lib/sigv4.ts';
+import { linkSignature } from '../lib/sigv2.ts';
 import type { CredentialScope } from '../lib/sigv4.ts';
 
 /** Section 1.1 does not say; AWS's documented tolerance for the clock of a signer. */
 export const MAX_SKEW_MS = 15 * 60 * 1000;
 /** S3: "Authenticating requests: using query parameters": a week. */
-const MAX_PRESIGNED_SECONDS = 604_800;
-const TOKEN_HEADER = 'x-amz-security-token';
+export const MAX_PRESIGNED_SECONDS = 604_800;
+/** Of temporary keys; in a link of Signature V2 a parameter of this name too. */
+export const TOKEN_HEADER = 'x-amz-security-token';
 
 /** Services that are one for all regions, and the region that most of their clients sign with, wherever they are. */
 const GLOBAL_SERVICES: Readonly<Record<string, string>> = { iam: 'us-east-1' };
@@ -98,12 +101,20 @@ export interface KnownSigner {
   readonly key: Buffer;
 }
 
-/** The service in the credential scope as far as the request names one: it tells the surfaces apart. */
+/** What a link of Signature V2 says of its signature. */
+export interface SignedLink {
+  readonly accessKeyId: string;
+  readonly signature: string;
+  readonly securityToken: string | undefined;
+  readonly stringToSign: string;
+}
+
+/** The service in the credential scope as far as the request names one: it tells the surfaces apart. Signature V2 in the query is S3's. */
 export function claimedService(request: IncomingMessage): string | undefined {
   const header = /Credential=[^/,\s]+\/[^/,\s]*\/[^/,\s]*\/([^/,\s]+)\/aws4_request/.exec(request.headers.authorization ?? '');
   if (header !== null) return header[1];
   const query = /[?&]X-Amz-Credential=[^&]*?(?:%2F|\/)([^&%/]+)(?:%2F|\/)aws4_request(?:&|$)/i.exec(request.url ?? '');
-  return query?.[1];
+  return query?.[1] ?? (/[?&]AWSAccessKeyId=/.test(request.url ?? '') ? 's3' : undefined);
 }
 
 /** Path and query as received. */
@@ -287,8 +298,19 @@ export class Authenticator {
     }
   }
 
+  /**
+   * Checks a link of Signature V2 whose time has been checked. The object store is open to every kind of key.
+   * @throws AuthFailure unknown-key, token-missing, token-invalid, token-expired, mismatch
+   */
+  async verifyLink(link: SignedLink): Promise<void> {
+    const key = await this.#keys.get(link.accessKeyId);
+    if (key === undefined) throw new AuthFailure('unknown-key', link.accessKeyId);
+    this.#checkToken(link, key);
+    if (!constantTimeEqual(linkSignature(key.secretAccessKey, link.stringToSign), link.signature)) throw new AuthFailure('mismatch');
+  }
+
   /** A temporary key is good with its token only, and until it expires; a key of the installation has none. */
-  #checkToken({ accessKeyId, securityToken }: SignatureClaim, { session }: AccessKey): void {
+  #checkToken({ accessKeyId, securityToken }: Pick<SignatureClaim, 'accessKeyId' | 'securityToken'>, { session }: AccessKey): void {
     if (session === null) {
       if (securityToken !== undefined) throw new AuthFailure('token-invalid');
       return;

@@ -16,6 +16,9 @@ const TRANSFERS = join(import.meta.dirname, 'programs/transfers_boto3.py');
 /** Each starts a Python. */
 const COMMAND_LIMIT_MS = 60_000;
 
+/** The configuration of a client that is told to presign with Signature V4. */
+const V4_CONFIG = 'config-v4';
+
 /** Names that a shell, a URL or XML would trip over. */
 const NAMES = ['plain.txt', 'a b+c%20d', 'deep/er/ü 🦆.txt', "quo'te&<x>.txt"];
 
@@ -28,7 +31,8 @@ interface Ground {
 async function prepare(): Promise<Ground> {
   const folder = await mkdtemp(join(tmpdir(), 'lull-transfers-'));
   const config = join(folder, 'config');
-  await writeFile(config, '[default]\ns3 =\n  multipart_threshold = 5MB\n  multipart_chunksize = 5MB\n  signature_version = s3v4\n');
+  await writeFile(config, '[default]\ns3 =\n  multipart_threshold = 5MB\n  multipart_chunksize = 5MB\n');
+  await writeFile(join(folder, V4_CONFIG), '[default]\ns3 =\n  signature_version = s3v4\n');
   for (const [n, name] of NAMES.entries()) {
     await mkdir(dirname(join(folder, 'tree', name)), { recursive: true });
     await writeFile(join(folder, 'tree', name), `${n}: ${name}`);
@@ -66,12 +70,16 @@ const contents = async (folder: string): Promise<Map<string, string>> => {
   return new Map(await Promise.all(names.toSorted().map(async (name) => [name.slice(folder.length + 1), await readFile(name, 'utf8')] as const)));
 };
 
-const CLIS: readonly { name: string; argv: readonly string[]; skip: string | false }[] = [
-  { name: 'version 1', argv: [PYTHON, '-m', 'awscli'], skip: noPythonClients },
-  { name: 'version 2', argv: ['aws'], skip: await noAwsCli2() },
+/** What only a link of this version of the signature has. */
+const V2 = /[?&]AWSAccessKeyId=/;
+const V4 = /[?&]X-Amz-Credential=/;
+
+const CLIS: readonly { name: string; argv: readonly string[]; presignsWith: RegExp; skip: string | false }[] = [
+  { name: 'version 1', argv: [PYTHON, '-m', 'awscli'], presignsWith: V2, skip: noPythonClients },
+  { name: 'version 2', argv: ['aws'], presignsWith: V4, skip: await noAwsCli2() },
 ];
 
-for (const { name, argv, skip } of CLIS) {
+for (const { name, argv, presignsWith, skip } of CLIS) {
   describe(`the AWS CLI, ${name}`, { skip }, () => {
     let ground: Ground;
     const aws = (...args: readonly string[]) => run([...argv, 's3', ...args], ground);
@@ -90,11 +98,18 @@ for (const { name, argv, skip } of CLIS) {
       assert.ok((await readFile(path('back'))).equals(await readFile(path('big'))));
       assert.match(await aws('ls', 's3://cli'), / PRE copied\/\n/);
       assert.equal((await ground.bed.blobFiles()).length, 2, 'no part is left');
-      const link = (await aws('presign', 's3://cli/in parts')).trim();
-      const answer = await fetch(link);
-      assert.deepEqual([answer.status, answer.headers.get('content-type'), (await answer.arrayBuffer()).byteLength], [200, 'a/b', 17 * MIB + 3]);
       await aws('mv', 's3://cli/copied/in parts', 's3://cli/moved', '--only-show-errors');
       assert.doesNotMatch(await aws('ls', 's3://cli'), /copied/);
+    });
+
+    it('presigns, as it does unless told and with Signature V4', async () => {
+      const told = { ...ground, env: { ...ground.env, AWS_CONFIG_FILE: path(V4_CONFIG) } };
+      for (const [place, version] of [[ground, presignsWith], [told, V4]] as const) {
+        const link = (await run([...argv, 's3', 'presign', 's3://cli/in parts'], place)).trim();
+        assert.match(link, version);
+        const answer = await fetch(link);
+        assert.deepEqual([answer.status, answer.headers.get('content-type'), (await answer.arrayBuffer()).byteLength], [200, 'a/b', 17 * MIB + 3]);
+      }
     });
 
     it('keeps a folder and a bucket the same, both ways', async () => {
@@ -128,7 +143,7 @@ describe('boto3', { skip: noPythonClients }, () => {
   after(() => release(ground));
 
   for (const style of ['path', 'virtual']) {
-    it(`upload_file, download_file, copy and every checksum, in ${style} style`, async () => {
+    it(`upload_file, download_file, copy, every checksum and links of both signatures, in ${style} style`, async () => {
       assert.equal(await run([PYTHON, TRANSFERS, style, join(ground.folder, 'big')], ground), 'done\n');
       assert.deepEqual(await ground.bed.blobFiles(), []);
     });

@@ -1,9 +1,10 @@
 /** The S3 surface over HTTP: target of a request, authentication, operation, errors as XML. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { AuthFailure, receivedUrl, splitUrl } from '../authentication.ts';
+import { receivedUrl, splitUrl } from '../authentication.ts';
 import type { Authenticator } from '../authentication.ts';
 import type { ObjectStore, S3Answer } from './call.ts';
 import { operate } from './operations.ts';
+import { readPresignedV2 } from './presigned-v2.ts';
 import { S3Error, S3_ERRORS, renderS3Error, s3Error } from './s3-error.ts';
 import { parseTarget } from './target.ts';
 import { declaredPayloadHash, openUpload } from './upload.ts';
@@ -35,12 +36,15 @@ export function addS3Surface(app: FastifyInstance, surface: S3Surface): void {
 async function answer(request: FastifyRequest, surface: S3Surface): Promise<S3Answer> {
   const { raw } = request;
   const url = splitUrl(receivedUrl(raw));
-  const { target, query } = parseTarget({ ...url, host: raw.headers.host ?? '' }, surface.apiHosts);
-  // Signature V2, which boto3 and version 1 of the AWS CLI still presign with unless told `signature_version = s3v4`.
-  if (query.has('AWSAccessKeyId')) throw new AuthFailure('unsupported-algorithm');
-  const signer = await surface.authenticator.identify(raw, 's3');
-  const payloadHash = declaredPayloadHash(raw, signer.claim);
-  surface.authenticator.verify(raw, signer, payloadHash);
+  const addressed = parseTarget({ ...url, host: raw.headers.host ?? '' }, surface.apiHosts);
+  const { target } = addressed;
+  const { authenticator } = surface;
+  const link = readPresignedV2(raw, addressed, surface.clock.nowMs());
+  const signer = link === undefined ? await authenticator.identify(raw, 's3') : null;
+  const payloadHash = declaredPayloadHash(raw, signer?.claim ?? null);
+  if (link !== undefined) await authenticator.verifyLink(link);
+  if (signer !== null) authenticator.verify(raw, signer, payloadHash);
+  const query = link?.overrides ?? addressed.query;
   const owner = raw.headers['x-amz-expected-bucket-owner'];
   if (owner !== undefined && owner !== surface.realm.account) throw new S3Error('AccessDenied');
   const upload = (options: UploadOptions = {}) => openUpload(raw, signer, { ...options, payloadHash, limits: surface.limits });

@@ -19,16 +19,24 @@ export interface TargetSource {
   readonly host: string;
 }
 
+/** A request's target, as it names it. */
+export interface Addressed {
+  readonly target: S3Target;
+  readonly query: ReadonlyMap<string, string>;
+  /** The target in path style, whichever style the request has; percent-encoded as sent. */
+  readonly resource: string;
+}
+
 /**
  * @param apiHosts names under which the API is reached; a bucket may stand before one of them
  * @throws S3Error InvalidURI
  */
-export function parseTarget({ path, query, host }: TargetSource, apiHosts: readonly string[]): { target: S3Target; query: ReadonlyMap<string, string> } {
+export function parseTarget({ path, query, host }: TargetSource, apiHosts: readonly string[]): Addressed {
   if (!path.startsWith('/')) throw new S3Error('InvalidURI');
   try {
-    const pairs = new Map(queryPairs(query));
     const bucket = bucketOfHost(host, apiHosts);
-    return { target: bucket === undefined ? pathStyle(path) : targetOf(bucket, decodeURIComponent(path.slice(1))), query: pairs };
+    const resource = bucket === undefined ? path : `/${bucket}${path}`;
+    return { target: pathStyle(resource), query: new Map(queryPairs(query)), resource };
   } catch (cause) {
     throw new S3Error('InvalidURI', { cause });
   }

@@ -13,6 +13,7 @@ import { UNSIGNED_PAYLOAD, constantTimeEqual, queryPairs } from '../../lib/sigv4
 import { receivedUrl, splitUrl } from '../authentication.ts';
 import type { KnownSigner, SignatureClaim } from '../authentication.ts';
 import { AwsChunkedDecoder } from './aws-chunked.ts';
+import type { ChunkSigning } from './aws-chunked.ts';
 import { algorithmOfHeader, checksumHeader, isChecksumValue, startChecksum } from './checksums.ts';
 import type { RunningChecksum } from './checksums.ts';
 import { S3Error } from './s3-error.ts';
@@ -49,11 +50,13 @@ export interface Upload {
 
 /**
  * The payload hash that the signature of a request covers.
+ * @param claim null for a link of Signature V2, which covers the header as every other `x-amz-…` one
  * @throws S3Error InvalidRequest where the header is missing or no such value
  */
-export function declaredPayloadHash(request: IncomingMessage, claim: SignatureClaim): string {
+export function declaredPayloadHash(request: IncomingMessage, claim: SignatureClaim | null): string {
   const header = request.headers['x-amz-content-sha256'];
-  if (claim.by === 'query' && !claim.signedHeaders.includes('x-amz-content-sha256')) {
+  if (claim === null && header === undefined) return UNSIGNED_PAYLOAD;
+  if (claim?.by === 'query' && !claim.signedHeaders.includes('x-amz-content-sha256')) {
     const pair = queryPairs(splitUrl(receivedUrl(request)).query).find(([name]) => name === 'X-Amz-Content-Sha256');
     return pair?.[1] ?? UNSIGNED_PAYLOAD;
   }
@@ -68,9 +71,10 @@ export function declaredPayloadHash(request: IncomingMessage, claim: SignatureCl
 
 /**
  * Opens the body of a request whose signature over `payloadHash` has been verified.
- * @throws S3Error MissingContentLength, EntityTooLarge, InvalidDigest, InvalidRequest
+ * @param signer null where its signature is no beginning for those of chunks
+ * @throws S3Error SignatureDoesNotMatch, MissingContentLength, EntityTooLarge, InvalidDigest, InvalidRequest
  */
-export function openUpload(request: IncomingMessage, signer: KnownSigner, options: UploadOptions & { payloadHash: string; limits: UploadLimits }): Upload {
+export function openUpload(request: IncomingMessage, signer: KnownSigner | null, options: UploadOptions & { payloadHash: string; limits: UploadLimits }): Upload {
   const { payloadHash, limits } = options;
   const maxBytes = options.maxBytes ?? limits.maxObjectBytes;
   const chunked = CHUNKED[payloadHash];
@@ -81,9 +85,7 @@ export function openUpload(request: IncomingMessage, signer: KnownSigner, option
     chunked === undefined
       ? undefined
       : new AwsChunkedDecoder({
-          signing: chunked.signed
-            ? { key: signer.key, scope: signer.claim.scope, amzDate: signer.claim.date, seedSignature: signer.claim.signature }
-            : null,
+          signing: chunked.signed ? chunkSigning(signer) : null,
           trailerNames,
         });
   const check = new PayloadCheck({
@@ -100,6 +102,12 @@ export function openUpload(request: IncomingMessage, signer: KnownSigner, option
   if (decoder !== undefined) pipeline(decoder, check, () => {});
   feed(request, decoder ?? check, limits.uploadStallMs);
   return { stream: check, checksums: check.checksums };
+}
+
+function chunkSigning(signer: KnownSigner | null): ChunkSigning {
+  if (signer === null) throw new S3Error('SignatureDoesNotMatch');
+  const { key, claim } = signer;
+  return { key, scope: claim.scope, amzDate: claim.date, seedSignature: claim.signature };
 }
 
 function declaredLength(headers: IncomingHttpHeaders, chunked: boolean): number {

@@ -1,4 +1,4 @@
-"""Moves a file through boto3's transfer manager, in parts, and compares what comes back. Arguments: addressing style, file."""
+"""Moves a file through boto3's transfer manager, in parts, and through links, and compares what comes back. Arguments: addressing style, file."""
 import hashlib
 import io
 import os
@@ -6,6 +6,7 @@ import socket
 import sys
 
 import boto3
+import urllib3
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 
@@ -49,6 +50,27 @@ for algorithm in ["CRC32", "SHA1", "SHA256"]:
     head = s3.head_object(Bucket=bucket, Key=algorithm, ChecksumMode="ENABLED")
     assert "Checksum" + algorithm in head, head
     assert received(algorithm) == sent
+
+for version, mark in [(None, "AWSAccessKeyId="), ("s3v4", "X-Amz-Credential=")]:
+    signer = boto3.client("s3", endpoint_url=endpoint, config=Config(signature_version=version, s3={"addressing_style": style}))
+
+    def through_link(operation, method, params, **request):
+        link = signer.generate_presigned_url(operation, Params={"Bucket": bucket, "Key": "linked ü+ %", **params})
+        assert mark in link, link
+        answer = urllib3.request(method, link, retries=False, **request)
+        assert answer.status == 200, (link, answer.data)
+        return answer
+
+    through_link("put_object", "PUT", {}, body=sent)
+    assert through_link("get_object", "GET", {}).data == sent
+    described = {"Content-Type": "a/b", "x-amz-meta-who": "me"}
+    through_link("put_object", "PUT", {"ContentType": "a/b", "Metadata": {"who": "me"}}, body=b"small", headers=described)
+    head = through_link("head_object", "HEAD", {})
+    assert {name: head.headers[name] for name in described} == described, head.headers
+    overridden = through_link("get_object", "GET", {"ResponseContentDisposition": 'attachment; filename="a & b"', "ResponseContentType": "c/d"})
+    assert (overridden.data, overridden.headers["Content-Type"]) == (b"small", "c/d"), overridden.headers
+    assert overridden.headers["Content-Disposition"] == 'attachment; filename="a & b"', overridden.headers
+    s3.delete_object(Bucket=bucket, Key="linked ü+ %")
 
 keys = [item["Key"] for page in s3.get_paginator("list_objects").paginate(Bucket=bucket, PaginationConfig={"PageSize": 2}) for item in page["Contents"]]
 assert keys == ["CRC32", "SHA1", "SHA256", "by file/ü+ %", "copied"], keys
