@@ -6,7 +6,7 @@
 import type { IncomingMessage } from 'node:http';
 import { assumedRoleArn } from '../domain/ids.ts';
 import type { Realm } from '../domain/ids.ts';
-import type { AccessKey, AccessKeyRepository, Clock, RoleSession } from '../domain/ports.ts';
+import type { AccessKey, Clock, RoleSession } from '../domain/ports.ts';
 import {
   SIGV4_ALGORITHM,
   SIGV4_TERMINATOR,
@@ -236,13 +236,18 @@ function requireSignedHeaders({ headers }: IncomingMessage, { signedHeaders }: S
   if (unsigned.length > 0) throw new AuthFailure('headers-not-signed', unsigned.join(', '));
 }
 
+/** Where keys are looked up; the request is for those that know it by more than the key's id. */
+export interface KeyLookup {
+  get(accessKeyId: string, request: IncomingMessage): Promise<AccessKey | undefined>;
+}
+
 /** Checks claims against the access keys, the clock and the realm. */
 export class Authenticator {
-  readonly #keys: Pick<AccessKeyRepository, 'get'>;
+  readonly #keys: KeyLookup;
   readonly #clock: Pick<Clock, 'nowMs'>;
   readonly #realm: Realm;
 
-  constructor(adapters: { accessKeys: Pick<AccessKeyRepository, 'get'>; clock: Pick<Clock, 'nowMs'>; realm: Realm }) {
+  constructor(adapters: { accessKeys: KeyLookup; clock: Pick<Clock, 'nowMs'>; realm: Realm }) {
     this.#keys = adapters.accessKeys;
     this.#clock = adapters.clock;
     this.#realm = adapters.realm;
@@ -256,7 +261,7 @@ export class Authenticator {
     const claim = readClaim(request);
     if (!claim.signedHeaders.includes('host')) throw new AuthFailure('host-not-signed');
     requireSignedHeaders(request, claim);
-    const key = await this.#keys.get(claim.accessKeyId);
+    const key = await this.#keys.get(claim.accessKeyId, request);
     if (key === undefined) throw new AuthFailure('unknown-key', claim.accessKeyId);
     this.#checkToken(claim, key);
     const { region } = claim.scope;
@@ -302,8 +307,8 @@ export class Authenticator {
    * Checks a link of Signature V2 whose time has been checked. The object store is open to every kind of key.
    * @throws AuthFailure unknown-key, token-missing, token-invalid, token-expired, mismatch
    */
-  async verifyLink(link: SignedLink): Promise<void> {
-    const key = await this.#keys.get(link.accessKeyId);
+  async verifyLink(request: IncomingMessage, link: SignedLink): Promise<void> {
+    const key = await this.#keys.get(link.accessKeyId, request);
     if (key === undefined) throw new AuthFailure('unknown-key', link.accessKeyId);
     this.#checkToken(link, key);
     if (!constantTimeEqual(linkSignature(key.secretAccessKey, link.stringToSign), link.signature)) throw new AuthFailure('mismatch');

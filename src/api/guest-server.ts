@@ -6,7 +6,7 @@ import type { IncomingMessage, Server } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { LogController, fastify, type FastifyInstance } from 'fastify';
 import type { GuestService } from '../domain/guest-service.ts';
-import { AuthFailure, Authenticator, type KnownSigner } from './authentication.ts';
+import { Authenticator, type KeyLookup } from './authentication.ts';
 import { createMetadataServer, type MetadataAdapters } from './metadata-server.ts';
 import { addS3Surface } from './s3/surface.ts';
 import { DEFAULT_API_LIMITS, type ApiAdapters } from './server.ts';
@@ -60,29 +60,17 @@ function createObjectServer(adapters: GuestAdapters, ownerOf: MetadataAdapters['
     // The surface reads the path itself, as received.
     rewriteUrl: () => SCOPE,
   });
-  const authenticator = new RoleAuthenticator({ accessKeys: store.accessKeys, clock, realm }, ownerOf);
+  // Whatever is signed how: no key is known here but the temporary ones of the microVM that the request comes from.
+  const accessKeys: KeyLookup = {
+    async get(accessKeyId, request) {
+      const key = await store.accessKeys.get(accessKeyId);
+      return key?.session?.microvmId === ownerOf(request) ? key : undefined;
+    },
+  };
+  const authenticator = new Authenticator({ accessKeys, clock, realm });
   const { objects, uploads } = store;
   // By its address alone: no name of a bucket stands before it.
   const surface = { authenticator, objects, uploads, blobs, clock, random, realm, limits, completions, apiHosts: [] };
   app.register(async (scope) => addS3Surface(scope, surface), { prefix: SCOPE });
   return app;
-}
-
-/** Knows only temporary keys of the microVM that a request comes from. */
-class RoleAuthenticator extends Authenticator {
-  readonly #ownerOf: MetadataAdapters['ownerOf'];
-
-  constructor(adapters: ConstructorParameters<typeof Authenticator>[0], ownerOf: MetadataAdapters['ownerOf']) {
-    super(adapters);
-    this.#ownerOf = ownerOf;
-  }
-
-  override async identify(request: IncomingMessage, service: string): Promise<KnownSigner> {
-    const signer = await super.identify(request, service);
-    const { principal } = signer;
-    if (principal.kind !== 'role' || principal.session.microvmId !== this.#ownerOf(request)) {
-      throw new AuthFailure('unknown-key', principal.accessKeyId);
-    }
-    return signer;
-  }
 }

@@ -42,7 +42,7 @@ async function answer(request: FastifyRequest, surface: S3Surface): Promise<S3An
   const link = readPresignedV2(raw, addressed, surface.clock.nowMs());
   const signer = link === undefined ? await authenticator.identify(raw, 's3') : null;
   const payloadHash = declaredPayloadHash(raw, signer?.claim ?? null);
-  if (link !== undefined) await authenticator.verifyLink(link);
+  if (link !== undefined) await authenticator.verifyLink(raw, link);
   if (signer !== null) authenticator.verify(raw, signer, payloadHash);
   const query = link?.overrides ?? addressed.query;
   const owner = raw.headers['x-amz-expected-bucket-owner'];

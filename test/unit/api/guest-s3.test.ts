@@ -4,7 +4,8 @@ import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
-import { signHeaders, type SigningCredentials } from '../../../src/lib/sigv4.ts';
+import { linkSignature, linkStringToSign } from '../../../src/lib/sigv2.ts';
+import { presign, signHeaders, type SigningCredentials } from '../../../src/lib/sigv4.ts';
 import { noPythonClients, PYTHON } from '../../clients/installed.ts';
 import { CREDENTIALS as INSTALLATION } from './bed.ts';
 import { ONE, OTHER, startGuests, WITHOUT, type GuestBed } from './guest-bed.ts';
@@ -78,6 +79,22 @@ describe('the object store of a guest', () => {
     }
     for (const microvmId of [OTHER, WITHOUT]) assert.equal((await ask('GET', '/bucket?location', { microvmId, credentials: own })).status, 403);
     assert.notEqual((await ask('GET', '/bucket?location', { credentials: { ...own, sessionToken: 'x' } })).status, 200);
+  });
+
+  test('takes no links of other keys either, of either version', async () => {
+    const expires = String(Math.ceil(Date.now() / 1000) + 60);
+    const linkOf = ({ accessKeyId, secretAccessKey, sessionToken }: { accessKeyId: string; secretAccessKey: string; sessionToken?: string }) => {
+      const headers = new Map(sessionToken === undefined ? [] : [['x-amz-security-token', sessionToken]]);
+      const toSign = linkStringToSign({ method: 'GET', expires, headers, resource: '/bucket/none', overrides: new Map() });
+      const token = sessionToken === undefined ? {} : { 'x-amz-security-token': sessionToken };
+      return `/bucket/none?${new URLSearchParams({ AWSAccessKeyId: accessKeyId, Expires: expires, Signature: linkSignature(secretAccessKey, toSign), ...token }).toString()}`;
+    };
+    const through = async (path: string) => await (await fetch(bed.origin(ONE, 's3') + path)).text();
+    assert.match(await through(linkOf((await bed.credentials(ONE))!)), /NoSuchKey/, 'its own are good');
+    for (const credentials of [INSTALLATION, (await bed.credentials(OTHER))!]) assert.match(await through(linkOf(credentials)), /InvalidAccessKeyId/);
+    const url = new URL(`${bed.origin(ONE, 's3')}/bucket/none`);
+    const presigned = presign({ method: 'GET', url }, 60, { credentials: INSTALLATION, region: 'us-east-1', service: 's3', nowMs: Date.now() });
+    assert.match(await (await fetch(presigned)).text(), /InvalidAccessKeyId/);
   });
 
   test('has no control plane behind it, whatever is signed', async () => {
