@@ -170,6 +170,25 @@ describe('the life of a microVM', { skip: await cannotServe() }, () => {
     });
   });
 
+  it('gives what it prints, and what its build printed, as CloudWatch Logs', async () => {
+    const before = Date.now();
+    const microvm = await launch();
+    await microvm.json('/say?words-for-the-log');
+    await microvm.terminate();
+    const logGroupName = '/aws/lambda-microvms/probe';
+    const { logStreams = [] } = await server.logs.describeLogStreams({ logGroupName });
+    const names = logStreams.map(({ logStreamName }) => logStreamName!);
+    const [own] = names.filter((name) => name.endsWith(`[1.0]${microvm.id}`));
+    assert.match(own!, /^\d{4}\/\d\d\/\d\d\[/);
+    const { events = [] } = await server.logs.getLogEvents({ logGroupName, logStreamName: own!, startFromHead: true });
+    const said = events.filter(({ message }) => message === 'words-for-the-log');
+    assert.equal(said.length, 2, 'by stdout and by stderr');
+    assert.ok(said.every(({ timestamp }) => timestamp! >= before && timestamp! <= Date.now()));
+    const { events: built = [] } = await server.logs.filterLogEvents({ logGroupName, filterPattern: '?"probe: up" ?STEP' });
+    assert.ok(built.length > 1 && built.every(({ logStreamName }) => /\[1\.0\]build-[0-9a-f-]{36}$/.test(logStreamName!)));
+    assert.ok(built.some(({ message }) => message === 'probe: up'), 'the application printed it while the image was built');
+  });
+
   it('keeps the files of a deleted version for as long as a microVM rests on them', async () => {
     const { snapshotBuild } = await server.update('probe');
     assert.ok(snapshotBuild, 'version 2.0 is there');
@@ -240,25 +259,6 @@ describe('the life of a microVM', { skip: await cannotServe() }, () => {
     const nobody = await microvm.ask('/count', { token: null });
     assert.deepEqual([nobody.status, nobody.body.toString()], [403, 'Request missing authentication']);
     await microvm.terminate();
-  });
-
-  it('gives what it prints, and what its build printed, as CloudWatch Logs', async () => {
-    const before = Date.now();
-    const microvm = await launch();
-    await microvm.json('/say?words-for-the-log');
-    await microvm.terminate();
-    const logGroupName = '/aws/lambda-microvms/probe';
-    const { logStreams = [] } = await server.logs.describeLogStreams({ logGroupName });
-    const names = logStreams.map(({ logStreamName }) => logStreamName!);
-    const [own] = names.filter((name) => name.endsWith(`[1.0]${microvm.id}`));
-    assert.match(own!, /^\d{4}\/\d\d\/\d\d\[/);
-    const { events = [] } = await server.logs.getLogEvents({ logGroupName, logStreamName: own!, startFromHead: true });
-    const said = events.filter(({ message }) => message === 'words-for-the-log');
-    assert.equal(said.length, 2, 'by stdout and by stderr');
-    assert.ok(said.every(({ timestamp }) => timestamp! >= before && timestamp! <= Date.now()));
-    const { events: built = [] } = await server.logs.filterLogEvents({ logGroupName, filterPattern: '?"probe: up" ?STEP' });
-    assert.ok(built.length > 1 && built.every(({ logStreamName }) => /\[1\.0\]build-[0-9a-f-]{36}$/.test(logStreamName!)));
-    assert.ok(built.some(({ message }) => message === 'probe: up'), 'the application printed it while the image was built');
   });
 
   it('leaves microVMs running at SIGTERM and says so; a second server is refused meanwhile', async () => {
