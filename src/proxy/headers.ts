@@ -1,12 +1,12 @@
 /** Which header fields pass through: RFC 9110 section 7.6.1, RFC 9112 section 6, contract reference section 5.2. */
 
 /** Fields as they stood on the wire: name, value, name, value, … */
-export type RawHeaders = readonly string[];
+export type Fields = readonly string[];
 
 /** Meant for the next hop only. */
 const HOP_BY_HOP = new Set(['connection', 'keep-alive', 'proxy-connection', 'te', 'transfer-encoding', 'upgrade', 'http2-settings']);
-/** A client may not have these removed by naming them in Connection: the application would see another request. */
-const NEVER_DROPPED = new Set(['host', 'content-length']);
+/** A client may not have this removed by naming it in Connection: the application would see another request. */
+const NEVER_DROPPED = 'content-length';
 /** Not valid in a trailer (RFC 9110, 6.5.1): framing, routing, authentication. */
 const NOT_IN_TRAILERS = new Set([
   ...HOP_BY_HOP,
@@ -17,75 +17,72 @@ const NOT_IN_TRAILERS = new Set([
 const RESERVED_PREFIX = 'x-aws-proxy-';
 const REQUEST_ID = 'x-amzn-requestid';
 
-/** How the body of a request is delimited. */
+/** How the body of a request is delimited: in HTTP/2 `chunked` is one of a length that nobody stated. */
 export type Framing = 'none' | 'length' | 'chunked';
 
 /** Every value of a field, in order. */
-export function valuesOf(raw: RawHeaders, name: string): string[] {
+export function valuesOf(fields: Fields, name: string): string[] {
   const values: string[] = [];
-  for (let at = 0; at + 1 < raw.length; at += 2) if (raw[at]!.toLowerCase() === name) values.push(raw[at + 1]!);
+  for (let at = 0; at + 1 < fields.length; at += 2) if (fields[at]!.toLowerCase() === name) values.push(fields[at + 1]!);
   return values;
 }
+
+/** The one value of a field. Two of a kind contradict each other: joined, they are neither a token nor a port. */
+export function valueOf(fields: Fields, name: string): string | undefined {
+  const values = valuesOf(fields, name);
+  return values.length === 0 ? undefined : values.join(', ');
+}
+
+/** The fields whose name, in lower case, is none of those that `isDropped` names. */
+function filtered(fields: Fields, isDropped: (name: string) => boolean): string[] {
+  const kept: string[] = [];
+  for (let at = 0; at + 1 < fields.length; at += 2) {
+    if (!isDropped(fields[at]!.toLowerCase())) kept.push(fields[at]!, fields[at + 1]!);
+  }
+  return kept;
+}
+
+/** The fields without those of one name. */
+export const without = (fields: Fields, dropped: string): string[] => filtered(fields, (name) => name === dropped);
 
 /** The members of a comma-separated list, in lower case. */
 const members = (values: readonly string[]) =>
   values.flatMap((value) => value.split(',')).map((member) => member.trim().toLowerCase());
 
-/** How a request's body is delimited; undefined where it is in a transfer coding that we do not know. */
-export function framingOf(raw: RawHeaders): Framing | undefined {
-  const codings = members(valuesOf(raw, 'transfer-encoding'));
+/** How the body of an HTTP/1.1 request is delimited; undefined where it is in a transfer coding that we do not know. */
+export function framingOf(fields: Fields): Framing | undefined {
+  const codings = members(valuesOf(fields, 'transfer-encoding'));
   if (codings.length > 0) return codings.length === 1 && codings[0] === 'chunked' ? 'chunked' : undefined;
-  return valuesOf(raw, 'content-length').length > 0 ? 'length' : 'none';
+  return valuesOf(fields, 'content-length').length > 0 ? 'length' : 'none';
 }
 
-/**
- * The fields that the application gets: the client's, in order, without those of this hop and the reserved ones, and
- * with our request id. The body's framing is stated anew.
- * @param options.upgrade the protocols of an Upgrade that is passed on
- */
-export function requestHeaders(
-  raw: RawHeaders,
-  options: { requestId: string; framing: Framing; needsLength: boolean; upgrade?: string | undefined },
-): string[] {
-  const { requestId, framing, needsLength, upgrade } = options;
-  const dropped = new Set(members(valuesOf(raw, 'connection')));
-  const headers: string[] = [];
-  for (let at = 0; at + 1 < raw.length; at += 2) {
-    const name = raw[at]!.toLowerCase();
-    if (name.startsWith(RESERVED_PREFIX) || name === REQUEST_ID || HOP_BY_HOP.has(name)) continue;
-    if (dropped.has(name) && !NEVER_DROPPED.has(name)) continue;
-    headers.push(raw[at]!, raw[at + 1]!);
-  }
-  headers.push(REQUEST_ID, requestId);
-  if (framing === 'chunked') headers.push('Transfer-Encoding', 'chunked');
-  // Without it, Node would announce a chunked body that never comes.
-  if (framing === 'none' && needsLength) headers.push('Content-Length', '0');
-  if (upgrade !== undefined) headers.push('Upgrade', upgrade, 'Connection', 'Upgrade');
-  // Trailers are passed on, so the wish for them is too.
-  else if (members(valuesOf(raw, 'te')).includes('trailers')) headers.push('TE', 'trailers', 'Connection', 'TE');
-  return headers;
+/** The fields that are for the other end, and not for this hop. */
+function endToEnd(fields: Fields, isDropped: (name: string) => boolean = () => false): string[] {
+  const named = new Set(members(valuesOf(fields, 'connection')));
+  return filtered(fields, (name) => HOP_BY_HOP.has(name) || (named.has(name) && name !== NEVER_DROPPED) || isDropped(name));
 }
 
-/** The fields that the client gets of an application's answer. An `Upgrade` stays where the status is about it (101, 426). */
-export function responseHeaders(raw: RawHeaders, status: number): string[] {
-  const dropped = new Set(members(valuesOf(raw, 'connection')));
-  const keepsUpgrade = status === 101 || status === 426;
-  const headers: string[] = [];
-  for (let at = 0; at + 1 < raw.length; at += 2) {
-    const name = raw[at]!.toLowerCase();
-    if (keepsUpgrade && name === 'upgrade') headers.push(raw[at]!, raw[at + 1]!, 'Connection', 'Upgrade');
-    if (HOP_BY_HOP.has(name) || (dropped.has(name) && !NEVER_DROPPED.has(name))) continue;
-    headers.push(raw[at]!, raw[at + 1]!);
-  }
-  return headers;
+/** The fields that the application gets: the client's, without those of this hop and the reserved ones, and with our request id. */
+export function requestFields(fields: Fields, requestId: string): string[] {
+  const kept = endToEnd(fields, (name) => name.startsWith(RESERVED_PREFIX) || name === REQUEST_ID);
+  return [...kept, REQUEST_ID, requestId];
+}
+
+/** Trailers are passed on, so the wish for them is too (RFC 9110, 10.1.4). */
+export const wantsTrailers = (fields: Fields): boolean => members(valuesOf(fields, 'te')).includes('trailers');
+
+/** The fields that the client gets of an application's answer. */
+export const responseFields = (fields: Fields): string[] => endToEnd(fields);
+
+/** What `Upgrade` says in an answer whose status is about it. */
+export function upgradeOf(fields: Fields, status: number): string | undefined {
+  return status === 101 || status === 426 ? valueOf(fields, 'upgrade') : undefined;
 }
 
 /** The trailer fields that may pass. */
-export function trailersOf(raw: RawHeaders): [string, string][] {
-  const trailers: [string, string][] = [];
-  for (let at = 0; at + 1 < raw.length; at += 2) {
-    const name = raw[at]!.toLowerCase();
-    if (!NOT_IN_TRAILERS.has(name) && !name.startsWith(RESERVED_PREFIX)) trailers.push([raw[at]!, raw[at + 1]!]);
-  }
-  return trailers;
-}
+export const trailersOf = (fields: Fields): string[] =>
+  filtered(fields, (name) => NOT_IN_TRAILERS.has(name) || name.startsWith(RESERVED_PREFIX));
+
+/** As Node's HTTP/1.1 takes trailers. */
+export const trailerPairs = (fields: Fields): [string, string][] =>
+  Array.from({ length: fields.length / 2 }, (_, at) => [fields[2 * at]!, fields[2 * at + 1]!]);

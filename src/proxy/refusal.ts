@@ -1,5 +1,4 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { ProxyLimits } from './limits.ts';
+import type { Inbound } from './inbound.ts';
 
 /** An answer of the data plane's own: plain text, no JSON, no error type (section 5.5). */
 export interface Refusal {
@@ -35,33 +34,13 @@ export class RefusedError extends Error {
   }
 }
 
-/** Answers with a refusal. What the client still sends of its body is read up to a limit, then the connection ends. */
-export function sendRefusal(
-  exchange: { request: IncomingMessage; response: ServerResponse; requestId: string; limits: ProxyLimits },
-  refusal: Refusal,
-): void {
-  const { request, response, requestId, limits } = exchange;
-  if (response.headersSent || response.destroyed) return;
-  // A client that waits for "100 Continue" never got it: it will not send the body, so the next request cannot follow.
-  if (request.headers.expect !== undefined) response.shouldKeepAlive = false;
-  const body = Buffer.from(refusal.text);
-  response.writeHead(refusal.status, [
-    ...(body.length === 0 ? [] : ['Content-Type', 'text/plain']),
-    ...['Content-Length', `${body.length}`, 'x-amzn-requestid', requestId],
-  ]);
-  response.end(body);
-  discardBody(request, limits);
-}
-
-/** Reads and drops what is left of a body; a client that goes on for too long or too much is cut off. */
-export function discardBody(request: IncomingMessage, limits: ProxyLimits): void {
-  if (request.complete || request.destroyed) return;
-  let left = limits.unwantedBytes;
-  const timer = setTimeout(() => request.socket.destroy(), limits.unwantedMs).unref();
-  request.on('data', (chunk: Buffer) => {
-    left -= chunk.length;
-    if (left < 0) request.socket.destroy();
-  });
-  request.once('close', () => clearTimeout(timer));
-  request.resume();
+/** Answers with a refusal, where there is still somebody to answer and nothing has been said. */
+export function sendRefusal(inbound: Inbound, { status, text }: Refusal, requestId: string): void {
+  if (inbound.isAnswered || inbound.isGone) return;
+  const body = Buffer.from(text);
+  const type = body.length === 0 ? [] : ['Content-Type', 'text/plain'];
+  inbound.answer({ status, fields: [...type, 'Content-Length', `${body.length}`, 'x-amzn-requestid', requestId], isEmpty: body.length === 0 });
+  if (body.length > 0) inbound.sink.write(body);
+  inbound.end([]);
+  inbound.discardBody();
 }

@@ -1,11 +1,9 @@
 import { createServer, type Server } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
-import type { Duplex } from 'node:stream';
 import { LullError } from '../domain/errors.ts';
-import { Http1Front, type FrontOptions } from './http1-front.ts';
+import { Front, type FrontOptions } from './front.ts';
+import { isUpgrade, serveHttp1 } from './http1-front.ts';
 import { DEFAULT_LIMITS, type ProxyLimits } from './limits.ts';
-import { REFUSALS, type Refusal } from './refusal.ts';
-import { isUpgrade } from './upgrade.ts';
 
 export interface ProxyOptions extends Omit<FrontOptions, 'limits'> {
   /** PEM. */
@@ -37,7 +35,7 @@ export interface Proxy extends AsyncDisposable {
 /** Makes the data plane's server; it serves nothing before {@link Proxy.listen}. */
 export function createProxy(options: ProxyOptions): Proxy {
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
-  const front = new Http1Front({ ...options, limits });
+  const front = new Front({ ...options, limits });
   const listeners = new Set<Listener>();
   const close = async () => {
     await Promise.all([...listeners].map((listener) => closeListener(listener, limits.closeMs)));
@@ -66,7 +64,7 @@ export function createProxy(options: ProxyOptions): Proxy {
   };
 }
 
-function createListener(options: ProxyOptions, limits: ProxyLimits, front: Http1Front): Server {
+function createListener(options: ProxyOptions, limits: ProxyLimits, front: Front): Server {
   const server = createServer({
     cert: options.tls.cert,
     key: options.tls.key,
@@ -90,26 +88,10 @@ function createListener(options: ProxyOptions, limits: ProxyLimits, front: Http1
   server.maxHeadersCount = 0;
   server.maxConnections = limits.connections;
   server.timeout = limits.silenceMs;
-  server.on('request', (request, response) => void front.handle(request, response));
-  server.on('checkContinue', (request, response) => void front.handle(request, response));
-  server.on('upgrade', (request, client, head) => void front.upgrade(request, client, head));
-  server.on('connect', (_request, client) => answerRaw(client, REFUSALS.malformed));
-  server.on('clientError', (error, client) => {
-    // Never into the middle of an answer.
-    if (front.isAnswering(client)) return void client.destroy();
-    answerRaw(client, codeOf(error) === 'ERR_HTTP_REQUEST_TIMEOUT' ? REFUSALS.tooSlow : REFUSALS.malformed);
-  });
+  serveHttp1(server, front, limits);
   // Port scanners and clients that do not know the CA: nothing to tell them, nothing for the log.
   server.on('tlsClientError', (_error, client) => client.destroy());
   return server;
-}
-
-/** Answers what is not HTTP as far as it can be answered, and hangs up. */
-function answerRaw(client: Duplex, refusal: Refusal): void {
-  client.on('error', () => undefined);
-  if (!client.writable) return void client.destroy();
-  const reason = { 400: 'Bad Request', 408: 'Request Timeout' }[refusal.status as number] ?? '';
-  client.end(`HTTP/1.1 ${refusal.status} ${reason}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`, () => client.destroy());
 }
 
 function listening(server: Server, address: ListenAddress): Promise<number> {

@@ -1,0 +1,116 @@
+import { isLullError } from '../domain/errors.ts';
+import type { Clock, EndpointTokens, Random } from '../domain/ports.ts';
+import type { Log } from '../lib/log.ts';
+import { Activity } from './activity.ts';
+import { admit, type Admitted } from './admission.ts';
+import type { Destinations } from './destinations.ts';
+import { Exchange } from './exchange.ts';
+import { valueOf } from './headers.ts';
+import type { Inbound, RequestHead } from './inbound.ts';
+import type { ProxyLimits } from './limits.ts';
+import type { UpstreamConnection } from './outbound.ts';
+import { REFUSALS, RefusedError, sendRefusal } from './refusal.ts';
+import { relay, type Meter } from './relay.ts';
+import { UpstreamPool } from './upstream-pool.ts';
+
+export interface FrontOptions {
+  readonly destinations: Destinations;
+  readonly tokens: EndpointTokens;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly domain: string;
+  readonly limits: ProxyLimits;
+}
+
+/** Takes requests from clients, of whatever version of HTTP: admits them, connects, and has them relayed. */
+export class Front {
+  readonly #options: FrontOptions;
+  readonly #pool: UpstreamPool;
+  readonly #activity: Activity;
+
+  constructor(options: FrontOptions) {
+    this.#options = options;
+    this.#pool = new UpstreamPool(options);
+    this.#activity = new Activity(options.destinations, options.clock);
+  }
+
+  /** Serves one request; never rejects. */
+  async serve(inbound: Inbound): Promise<void> {
+    const { random, clock, log } = this.#options;
+    const exchange = new Exchange({ requestId: random.uuid(), method: inbound.method, clock, log });
+    // After the other listeners, which know why.
+    inbound.onClose(() => setImmediate(() => exchange.end()));
+    try {
+      const head = inbound.readHead();
+      if (head.fields.length > 2 * this.#options.limits.headerCount) throw new RefusedError(REFUSALS.malformed, 'too many headers');
+      const target = await admit(
+        { authority: head.authority, token: valueOf(head.fields, 'x-aws-proxy-auth'), port: valueOf(head.fields, 'x-aws-proxy-port') },
+        this.#options,
+      );
+      exchange.target = target;
+      const connection = await this.#connect(target, { inbound, exchange });
+      if (connection === undefined) return;
+      relay({ inbound, head: addressed(head), exchange, connection, meter: this.#meter(target, exchange) });
+    } catch (error) {
+      const refused = error instanceof RefusedError ? error : new RefusedError(REFUSALS.fault, 'the proxy failed', error);
+      if (refused.refusal === REFUSALS.fault) log.error({ err: error, requestId: exchange.requestId }, 'the proxy failed');
+      exchange.failed(refused.message, refused.cause);
+      exchange.answered(refused.refusal.status);
+      sendRefusal(inbound, refused.refusal, exchange.requestId);
+    }
+  }
+
+  /** Drops what is kept of a microVM between requests; to be called before it sleeps or ends. */
+  forget(microvmId: string): void {
+    this.#pool.forget(microvmId);
+    this.#activity.forget(microvmId);
+  }
+
+  /** Ends the connections that wait for a next request. */
+  close(): void {
+    this.#pool.close();
+  }
+
+  #meter({ microvmId }: Admitted, exchange: Exchange): Meter {
+    return {
+      inward: (bytes) => {
+        exchange.bytesIn += bytes;
+        this.#activity.mark(microvmId);
+      },
+      outward: (bytes) => {
+        exchange.bytesOut += bytes;
+        this.#activity.mark(microvmId);
+      },
+    };
+  }
+
+  /** Connects while the request's body is left unread; undefined where the client went away meanwhile. */
+  async #connect(target: Admitted, parts: { inbound: Inbound; exchange: Exchange }): Promise<UpstreamConnection | undefined> {
+    const { inbound, exchange } = parts;
+    const { clock } = this.#options;
+    const startedAtMs = clock.nowMs();
+    const left = new AbortController();
+    inbound.onClose(() => left.abort());
+    try {
+      const connection = await this.#pool.acquire(target, left.signal);
+      if (!inbound.isGone) return connection;
+      connection.destroy();
+    } catch (error) {
+      if (!left.signal.aborted) throw unreachable(error);
+    } finally {
+      exchange.heldMs = clock.nowMs() - startedAtMs;
+    }
+    exchange.failed('the client left while its request was held');
+    return undefined;
+  }
+}
+
+/** What was admitted had a host name. */
+const addressed = (head: RequestHead) => ({ ...head, authority: head.authority! });
+
+function unreachable(error: unknown): RefusedError {
+  const tooMany = isLullError(error, 'throttled') || isLullError(error, 'quota-exceeded');
+  const reason = isLullError(error) ? error.message : 'the microVM cannot be reached';
+  return new RefusedError(tooMany ? REFUSALS.tooMany : REFUSALS.unreachable, reason, error);
+}

@@ -1,0 +1,151 @@
+import { STATUS_CODES, type ClientRequest, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { Duplex, Readable, Writable } from 'node:stream';
+import { framingOf, trailerPairs, valuesOf, without, type Fields } from './headers.ts';
+import type { AnswerHead, Inbound, RequestHead } from './inbound.ts';
+import type { ProxyLimits } from './limits.ts';
+import { REFUSALS, RefusedError } from './refusal.ts';
+
+const NOTHING = Buffer.alloc(0);
+
+/** The client's connection, of a request that asks for an Upgrade. */
+export interface Upgrading {
+  readonly client: Duplex;
+  /** Bytes that came with the request. */
+  readonly early: Buffer;
+}
+
+/** A request of HTTP/1.1 (or 1.0). */
+export class Http1Inbound implements Inbound {
+  readonly #request: IncomingMessage;
+  readonly #response: ServerResponse;
+  readonly #limits: ProxyLimits;
+  readonly #upgrading: Upgrading | undefined;
+
+  constructor(parts: { request: IncomingMessage; response: ServerResponse; limits: ProxyLimits; upgrading?: Upgrading }) {
+    this.#request = parts.request;
+    this.#response = parts.response;
+    this.#limits = parts.limits;
+    this.#upgrading = parts.upgrading;
+    // Ends and failures are seen at 'close'; an 'error' that nobody hears would end the process.
+    for (const stream of [this.#request, this.#response, this.#upgrading?.client]) stream?.on('error', () => undefined);
+  }
+
+  get method(): string {
+    return this.#request.method ?? '';
+  }
+
+  get body(): Readable {
+    return this.#request;
+  }
+
+  get sink(): Writable {
+    return this.#response;
+  }
+
+  get isComplete(): boolean {
+    return this.#request.complete;
+  }
+
+  get isAnswered(): boolean {
+    return this.#response.headersSent;
+  }
+
+  get isGone(): boolean {
+    return this.#response.destroyed || this.#request.socket.destroyed;
+  }
+
+  readHead(): RequestHead {
+    const { rawHeaders, url = '/' } = this.#request;
+    const framing = framingOf(rawHeaders);
+    if (framing === undefined) throw new RefusedError(REFUSALS.malformed, 'unknown transfer coding');
+    const hosts = valuesOf(rawHeaders, 'host');
+    // Of two Hosts Node keeps the first; RFC 9112 section 3.2 wants them refused.
+    if (hosts.length > 1) throw new RefusedError(REFUSALS.malformed, 'more than one Host');
+    const target = /^https?:\/\/([^/?]*)(.*)$/i.exec(url);
+    if (target !== null && target[1]!.toLowerCase() !== hosts[0]?.toLowerCase()) {
+      throw new RefusedError(REFUSALS.malformed, 'Host and request target differ');
+    }
+    return {
+      method: this.method,
+      // Absolute form becomes origin form (RFC 9112, 3.2.2).
+      path: target === null ? url : target[2]!.startsWith('/') ? target[2]! : `/${target[2]!}`,
+      authority: hosts[0],
+      fields: without(rawHeaders, 'host'),
+      framing,
+      upgrade: this.#upgrading && valuesOf(rawHeaders, 'upgrade').join(', '),
+    };
+  }
+
+  trailers(): Fields {
+    return this.#request.rawTrailers;
+  }
+
+  interim(status: number, fields: Fields): void {
+    const { headers, httpVersion } = this.#request;
+    if (this.isAnswered || this.isGone || httpVersion === '1.0') return;
+    if (status !== 100) return this.#response.writeInformation(status, [...fields]);
+    if (headers.expect !== undefined) this.#response.writeContinue();
+  }
+
+  answer({ status, message, fields, upgrade }: AnswerHead): void {
+    const response = this.#response;
+    // A client that still waits for "100 Continue" will not send its body now: no request can follow on this connection.
+    const waits = this.#request.headers.expect !== undefined && !this.isComplete && !this.#request.readableDidRead;
+    if (waits || this.#upgrading !== undefined) response.shouldKeepAlive = false;
+    const all = withUpgrade(fields, upgrade);
+    if (message === undefined) response.writeHead(status, all);
+    else response.writeHead(status, message, all);
+  }
+
+  flushHead(): void {
+    flushHead(this.#response);
+  }
+
+  end(trailers: Fields): void {
+    if (trailers.length > 0) this.#response.addTrailers(trailerPairs(trailers));
+    this.#response.end();
+  }
+
+  switchProtocols({ message, fields, upgrade }: AnswerHead): Duplex {
+    const { client, early } = this.#upgrading!;
+    this.#response.detachSocket(this.#request.socket);
+    const lines = [`HTTP/1.1 101 ${message || STATUS_CODES[101]}`];
+    const all = withUpgrade(fields, upgrade);
+    for (let at = 0; at + 1 < all.length; at += 2) lines.push(`${all[at]}: ${all[at + 1]}`);
+    client.write(`${lines.join('\r\n')}\r\n\r\n`, 'latin1');
+    if (early.length > 0) client.unshift(early);
+    return client;
+  }
+
+  breakOff(): void {
+    this.#response.destroy();
+  }
+
+  /** Reads and drops it; a client that goes on for too long or too much is cut off. */
+  discardBody(): void {
+    const request = this.#request;
+    if (request.complete || request.destroyed) return;
+    let left = this.#limits.unwantedBytes;
+    const timer = setTimeout(() => request.socket.destroy(), this.#limits.unwantedMs).unref();
+    request.on('data', (chunk: Buffer) => {
+      left -= chunk.length;
+      if (left < 0) request.socket.destroy();
+    });
+    request.once('close', () => clearTimeout(timer));
+    request.resume();
+  }
+
+  onClose(listener: () => void): void {
+    (this.#upgrading?.client ?? this.#response).once('close', listener);
+  }
+}
+
+const withUpgrade = (fields: Fields, upgrade: string | undefined) => [
+  ...(upgrade === undefined ? [] : ['Upgrade', upgrade, 'Connection', 'Upgrade']),
+  ...fields,
+];
+
+/** Sends the head alone. Node's `flushHeaders` would write it as UTF-8 and so double the bytes above 0x7f; a write does not. */
+export function flushHead(message: ClientRequest | ServerResponse): void {
+  if (!message.destroyed && !message.writableEnded) message.write(NOTHING);
+}

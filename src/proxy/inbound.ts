@@ -1,0 +1,63 @@
+/** The client's half of an exchange, whatever version of HTTP it speaks. */
+import type { Duplex, Readable, Writable } from 'node:stream';
+import type { Fields, Framing } from './headers.ts';
+
+/** A request without its body. */
+export interface RequestHead {
+  readonly method: string;
+  /** In origin form, or `*`. */
+  readonly path: string;
+  /** What the client addressed: `<uuid>.<domain>[:port]`. */
+  readonly authority: string | undefined;
+  /** In order, as they came, but for Host. */
+  readonly fields: Fields;
+  readonly framing: Framing;
+  /** The protocols that the client offers to change to (RFC 9110, 7.8). */
+  readonly upgrade: string | undefined;
+}
+
+/** An answer without its body. */
+export interface AnswerHead {
+  readonly status: number;
+  /** HTTP/2 has none: the usual one of the status then. */
+  readonly message?: string | undefined;
+  readonly fields: Fields;
+  /** What an `Upgrade` says, where the status is about it (101, 426). */
+  readonly upgrade?: string | undefined;
+  /** True where it is known that neither a body nor trailers follow. */
+  readonly isEmpty: boolean;
+}
+
+/** A client's request and the way back. Its streams may fail at any time; whoever holds it sees that by {@link onClose}. */
+export interface Inbound {
+  readonly method: string;
+  /** The request's body; nothing is taken from the client before somebody reads. */
+  readonly body: Readable;
+  /** The answer's body. */
+  readonly sink: Writable;
+  /** The whole request has arrived. */
+  readonly isComplete: boolean;
+  /** The head of the final answer has been written. */
+  readonly isAnswered: boolean;
+  readonly isGone: boolean;
+  /** @throws RefusedError malformed */
+  readHead(): RequestHead;
+  /** Of the request, once its body has ended. */
+  trailers(): Fields;
+  /** Writes an interim answer (RFC 9110, 15.2), where the client understands it. */
+  interim(status: number, fields: Fields): void;
+  /** Writes the final answer's head. @throws Error where it cannot be written; nothing has been then */
+  answer(head: AnswerHead): void;
+  /** Has the head go out alone: the body comes later. */
+  flushHead(): void;
+  /** The answer is complete. */
+  end(trailers: Fields): void;
+  /** Agrees to an Upgrade. @returns the bytes of the new protocol, both ways */
+  switchProtocols(head: AnswerHead): Duplex;
+  /** The answer cannot be completed, and the client is to notice. */
+  breakOff(): void;
+  /** Nobody wants what is still to come of the body. */
+  discardBody(): void;
+  /** Calls back when the client has gone, or has the whole answer. */
+  onClose(listener: () => void): void;
+}

@@ -1,0 +1,148 @@
+import type { Duplex } from 'node:stream';
+import type { Exchange } from './exchange.ts';
+import { requestFields, responseFields, trailersOf, wantsTrailers } from './headers.ts';
+import type { AnswerHead, Inbound, RequestHead } from './inbound.ts';
+import type { Answer, Outbound, OutboundEvents, UpstreamConnection } from './outbound.ts';
+import { pump } from './pump.ts';
+import { REFUSALS, RefusedError, sendRefusal } from './refusal.ts';
+
+/** Told of the bytes that cross the endpoint. */
+export interface Meter {
+  readonly inward: (bytes: number) => void;
+  readonly outward: (bytes: number) => void;
+}
+
+/** An admitted request and the connection to its application. */
+export interface Passage {
+  readonly inbound: Inbound;
+  readonly head: RequestHead & { readonly authority: string };
+  readonly exchange: Exchange;
+  readonly connection: UpstreamConnection;
+  readonly meter: Meter;
+}
+
+/**
+ * Passes one exchange through: both bodies as they come, interim answers, trailers, or after an Upgrade whatever bytes; an
+ * answer may be complete while the request's body still arrives. Whichever side goes away, the other is told.
+ * @throws RefusedError malformed where the request cannot be put on the wire
+ */
+export function relay(passage: Passage): void {
+  const { inbound, exchange, meter } = passage;
+  let answer: Answer | undefined;
+  let hasSwitched = false;
+  const outbound = begin(passage, {
+    interim: (status, fields) => passInterim(passage, { status, fields, isEmpty: true }),
+    answer: (arrived) => {
+      answer = arrived;
+      relayAnswer(passage, arrived);
+    },
+    switched: (head, stream, early) => {
+      hasSwitched = true;
+      join(passage, head, { stream, early });
+    },
+    closed: (error) => {
+      if (hasSwitched) return;
+      if (answer === undefined) failUnanswered(passage, error);
+      // Where the answer is not complete, breaking it off ends the request too.
+      else if (answer.isComplete) inbound.discardBody();
+    },
+  });
+  meter.inward(0);
+  inbound.onClose(() => {
+    if (!hasSwitched && answer?.isComplete !== true) outbound.abort();
+  });
+  inbound.body.once('close', () => {
+    if (hasSwitched || inbound.isComplete || inbound.sink.writableFinished) return;
+    exchange.failed('the client left before its request was complete');
+    outbound.abort();
+  });
+  relayBody(passage, outbound);
+}
+
+function begin({ head, exchange, connection }: Passage, events: OutboundEvents): Outbound {
+  const fields = requestFields(head.fields, exchange.requestId);
+  try {
+    return connection.begin({ ...head, fields, wantsTrailers: wantsTrailers(head.fields) }, events);
+  } catch (error) {
+    connection.destroy();
+    throw new RefusedError(REFUSALS.malformed, 'the request cannot be written', error);
+  }
+}
+
+function relayBody({ inbound, head, exchange, meter }: Passage, outbound: Outbound): void {
+  if (head.framing === 'none') {
+    outbound.end([]);
+    if (head.upgrade === undefined) inbound.body.resume();
+    return;
+  }
+  pump(inbound.body, outbound.sink, meter.inward);
+  inbound.body.once('end', () => outbound.end(trailersOf(inbound.trailers())));
+  // Head and first bytes go together where they are there together; a body that comes later does not hold the head back.
+  setImmediate(() => {
+    if (exchange.bytesIn === 0) outbound.flushHead();
+  });
+}
+
+/** Passes a final answer on to the client. */
+function relayAnswer(passage: Passage, answer: Answer): void {
+  const { inbound, exchange, connection, meter } = passage;
+  const { status, body } = answer;
+  body.on('error', (error) => exchange.failed('the application broke off its answer', error));
+  if (inbound.isGone) return void body.destroy();
+  try {
+    inbound.answer({ ...answer, fields: responseFields(answer.fields) });
+  } catch (error) {
+    connection.destroy();
+    exchange.failed('the application’s answer cannot be passed on', error);
+    return refuse(passage);
+  }
+  exchange.answered(status);
+  meter.outward(0);
+  pump(body, inbound.sink, meter.outward);
+  body.once('end', () => {
+    if (!inbound.isGone) inbound.end(trailersOf(answer.trailers()));
+  });
+  body.once('close', () => {
+    if (answer.isComplete) return;
+    exchange.failed('the application broke off its answer');
+    inbound.breakOff();
+  });
+  setImmediate(() => {
+    if (exchange.bytesOut === 0) inbound.flushHead();
+  });
+}
+
+function passInterim({ inbound }: Passage, { status, fields }: AnswerHead): void {
+  try {
+    inbound.interim(status, responseFields(fields));
+  } catch {
+    // An interim answer that cannot be written may be left out; the final one follows.
+  }
+}
+
+/** The application went away without an answer: nothing is sent again, since it may have begun. */
+function failUnanswered(passage: Passage, error?: Error): void {
+  passage.exchange.failed('the application closed the connection without an answer', error);
+  refuse(passage);
+}
+
+function refuse({ inbound, exchange }: Passage): void {
+  if (inbound.isAnswered || inbound.isGone) return;
+  exchange.answered(REFUSALS.unreachable.status);
+  sendRefusal(inbound, REFUSALS.unreachable, exchange.requestId);
+}
+
+/** Joins client and application after an Upgrade; each may end its direction first (half-close). */
+function join({ inbound, exchange, meter }: Passage, head: AnswerHead, far: { stream: Duplex; early: Buffer }): void {
+  const { stream, early } = far;
+  exchange.answered(101);
+  const client = inbound.switchProtocols({ ...head, fields: responseFields(head.fields) });
+  if (early.length > 0) stream.unshift(early);
+  pump(client, stream, meter.inward);
+  pump(stream, client, meter.outward);
+  client.once('end', () => stream.end());
+  stream.once('end', () => client.end());
+  // A side that is gone altogether takes the other along, after what is still to be written.
+  stream.once('close', () => client.end(() => client.destroy()));
+  client.once('close', () => stream.destroy());
+}
