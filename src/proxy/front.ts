@@ -11,7 +11,7 @@ import type { ProxyLimits } from './limits.ts';
 import type { UpstreamConnection } from './outbound.ts';
 import { REFUSALS, RefusedError, sendRefusal } from './refusal.ts';
 import { relay, type Meter } from './relay.ts';
-import { UpstreamPool } from './upstream-pool.ts';
+import { UpstreamPool, type UpstreamTarget } from './upstream-pool.ts';
 
 export interface FrontOptions {
   readonly destinations: Destinations;
@@ -49,7 +49,9 @@ export class Front {
         this.#options,
       );
       exchange.target = target;
-      const connection = await this.#connect(target, { inbound, exchange });
+      // HTTP/2 has no Upgrade.
+      const isHttp2Forced = head.upgrade === undefined && valueOf(head.fields, 'x-aws-proxy-force-h2')?.toLowerCase() === 'true';
+      const connection = await this.#connect({ ...target, isHttp2Forced }, { inbound, exchange });
       if (connection === undefined) return;
       relay({ inbound, head: addressed(head), exchange, connection, meter: this.#meter(target, exchange) });
     } catch (error) {
@@ -86,7 +88,7 @@ export class Front {
   }
 
   /** Connects while the request's body is left unread; undefined where the client went away meanwhile. */
-  async #connect(target: Admitted, parts: { inbound: Inbound; exchange: Exchange }): Promise<UpstreamConnection | undefined> {
+  async #connect(target: UpstreamTarget, parts: { inbound: Inbound; exchange: Exchange }): Promise<UpstreamConnection | undefined> {
     const { inbound, exchange } = parts;
     const { clock } = this.#options;
     const startedAtMs = clock.nowMs();

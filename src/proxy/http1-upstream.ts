@@ -2,6 +2,7 @@ import { Agent, request as httpRequest, type ClientRequest, type IncomingMessage
 import type { Duplex } from 'node:stream';
 import { trailerPairs, upgradeOf, type Fields } from './headers.ts';
 import { flushHead } from './http1-inbound.ts';
+import type { ProxyLimits } from './limits.ts';
 import {
   IDLE_MS,
   LINGER_MS,
@@ -27,11 +28,11 @@ export class Http1Connection extends Agent implements UpstreamConnection {
   #isReusable = true;
   #handedOut = false;
 
-  constructor(stream: Duplex, options: { onFree: OnFree; headerBytes: number }) {
+  constructor(stream: Duplex, options: { onFree: OnFree; limits: ProxyLimits }) {
     super({ keepAlive: true, maxSockets: 1 });
     this.#stream = stream;
     this.#onFree = options.onFree;
-    this.#headerBytes = options.headerBytes;
+    this.#headerBytes = options.limits.headerBytes;
     // The HTTP client listens during an exchange; between two nobody else does.
     stream.on('error', () => undefined);
   }

@@ -13,6 +13,10 @@ export interface ProxyLimits {
   readonly silenceMs: number;
   /** Client connections per listener; more are closed unanswered. */
   readonly connections: number;
+  /** Requests at once on one connection of HTTP/2. */
+  readonly http2Streams: number;
+  /** What may be under way or wait to be read of one stream of HTTP/2. */
+  readonly http2WindowBytes: number;
   /** What is still read of a body that nobody wants, so that the client sees the answer and not a reset. */
   readonly unwantedBytes: number;
   readonly unwantedMs: number;
@@ -28,6 +32,8 @@ export const DEFAULT_LIMITS: ProxyLimits = {
   keepAliveMs: 75_000,
   silenceMs: 60 * 60 * 1000,
   connections: 10_000,
+  http2Streams: 128,
+  http2WindowBytes: 256 * 1024,
   unwantedBytes: 16 * 1024 * 1024,
   unwantedMs: 5000,
   closeMs: 5000,

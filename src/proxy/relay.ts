@@ -76,7 +76,9 @@ function relayBody({ inbound, head, exchange, meter }: Passage, outbound: Outbou
     return;
   }
   pump(inbound.body, outbound.sink, meter.inward);
-  inbound.body.once('end', () => outbound.end(trailersOf(inbound.trailers())));
+  inbound.body.once('end', () => {
+    if (inbound.isComplete) outbound.end(trailersOf(inbound.trailers()));
+  });
   // Head and first bytes go together where they are there together; a body that comes later does not hold the head back.
   setImmediate(() => {
     if (exchange.bytesIn === 0) outbound.flushHead();
@@ -100,7 +102,7 @@ function relayAnswer(passage: Passage, answer: Answer): void {
   meter.outward(0);
   pump(body, inbound.sink, meter.outward);
   body.once('end', () => {
-    if (!inbound.isGone) inbound.end(trailersOf(answer.trailers()));
+    if (answer.isComplete && !inbound.isGone) inbound.end(trailersOf(answer.trailers()));
   });
   body.once('close', () => {
     if (answer.isComplete) return;

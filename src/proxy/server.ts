@@ -3,6 +3,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import { LullError } from '../domain/errors.ts';
 import { Front, type FrontOptions } from './front.ts';
 import { isUpgrade, serveHttp1 } from './http1-front.ts';
+import { serveHttp2 } from './http2-front.ts';
 import { DEFAULT_LIMITS, type ProxyLimits } from './limits.ts';
 
 export interface ProxyOptions extends Omit<FrontOptions, 'limits'> {
@@ -44,11 +45,12 @@ export function createProxy(options: ProxyOptions): Proxy {
   };
   return {
     async listen(address) {
-      const server = createListener(options, limits, front);
+      const listener = createListener(options, limits, front);
+      const { server } = listener;
       try {
         const port = await listening(server, address);
         server.on('error', (error) => options.log.error({ err: error }, 'a listener of the endpoints failed'));
-        listeners.add({ server, sockets: trackSockets(server) });
+        listeners.add(listener);
         return port;
       } catch (error) {
         server.closeAllConnections();
@@ -64,12 +66,12 @@ export function createProxy(options: ProxyOptions): Proxy {
   };
 }
 
-function createListener(options: ProxyOptions, limits: ProxyLimits, front: Front): Server {
+function createListener(options: ProxyOptions, limits: ProxyLimits, front: Front): Listener {
   const server = createServer({
     cert: options.tls.cert,
     key: options.tls.key,
     minVersion: 'TLSv1.2',
-    ALPNProtocols: ['http/1.1'],
+    ALPNProtocols: ['h2', 'http/1.1'],
     handshakeTimeout: limits.handshakeMs,
     maxHeaderSize: limits.headerBytes,
     headersTimeout: limits.headersMs,
@@ -89,9 +91,10 @@ function createListener(options: ProxyOptions, limits: ProxyLimits, front: Front
   server.maxConnections = limits.connections;
   server.timeout = limits.silenceMs;
   serveHttp1(server, front, limits);
+  const endHttp2 = serveHttp2(server, front, limits);
   // Port scanners and clients that do not know the CA: nothing to tell them, nothing for the log.
   server.on('tlsClientError', (_error, client) => client.destroy());
-  return server;
+  return { server, sockets: trackSockets(server), endHttp2 };
 }
 
 function listening(server: Server, address: ListenAddress): Promise<number> {
@@ -117,6 +120,7 @@ function cannotListen(address: ListenAddress, error: unknown): LullError {
 interface Listener {
   readonly server: Server;
   readonly sockets: ReadonlySet<Socket>;
+  readonly endHttp2: () => void;
 }
 
 function trackSockets(server: Server): ReadonlySet<Socket> {
@@ -128,13 +132,14 @@ function trackSockets(server: Server): ReadonlySet<Socket> {
   return sockets;
 }
 
-async function closeListener({ server, sockets }: Listener, graceMs: number): Promise<void> {
+async function closeListener({ server, sockets, endHttp2 }: Listener, graceMs: number): Promise<void> {
   const timer = setTimeout(() => {
     for (const socket of sockets) socket.destroy();
   }, graceMs);
   await new Promise<void>((resolve) => {
     server.close(() => resolve());
     server.closeIdleConnections();
+    endHttp2();
   });
   clearTimeout(timer);
 }

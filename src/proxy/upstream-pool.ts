@@ -1,11 +1,20 @@
 import type { Clock } from '../domain/ports.ts';
 import type { Destinations } from './destinations.ts';
 import { Http1Connection } from './http1-upstream.ts';
+import { Http2Connection } from './http2-upstream.ts';
 import type { ProxyLimits } from './limits.ts';
 import { IDLE_MS, type UpstreamConnection } from './outbound.ts';
 
 /** Idle connections to one port; more are closed when they become free. */
 const MAX_IDLE = 32;
+
+/** Where to connect, and how. */
+export interface UpstreamTarget {
+  readonly microvmId: string;
+  readonly port: number;
+  /** Speak HTTP/2 to an application that may not say so itself (`X-aws-proxy-force-h2`, section 5.2). */
+  readonly isHttp2Forced: boolean;
+}
 
 /** A connection that waits for its next request. */
 interface Idle {
@@ -22,8 +31,8 @@ export class UpstreamPool {
   readonly #destinations: Destinations;
   readonly #clock: Clock;
   readonly #limits: ProxyLimits;
-  /** Idle connections by port, by microVM. A forgotten microVM gets a new inner map: what was busy then does not fit it. */
-  readonly #idle = new Map<string, Map<number, Idle[]>>();
+  /** Idle connections by port and version, by microVM. A forgotten microVM gets a new inner map: what was busy then does not fit it. */
+  readonly #idle = new Map<string, Map<string, Idle[]>>();
   #sweep: Disposable | undefined;
   #closed = false;
 
@@ -34,31 +43,33 @@ export class UpstreamPool {
   }
 
   /** An idle connection, or a new one, which may have to wait for the microVM. @throws LullError as `Destinations.connect` */
-  async acquire(target: { microvmId: string; port: number }, signal: AbortSignal): Promise<UpstreamConnection> {
-    const { microvmId, port } = target;
-    const waiting = this.#idle.get(microvmId)?.get(port) ?? [];
+  async acquire(target: UpstreamTarget, signal: AbortSignal): Promise<UpstreamConnection> {
+    const { microvmId, port, isHttp2Forced } = target;
+    const kind = `${port} ${isHttp2Forced}`;
+    const waiting = this.#idle.get(microvmId)?.get(kind) ?? [];
     for (let idle = waiting.pop(); idle !== undefined; idle = waiting.pop()) {
       idle.stopWatching();
       if (idle.connection.isUsable) return idle.connection;
       idle.connection.destroy();
     }
     const stream = await this.#destinations.connect(microvmId, port, signal);
-    const ports = this.#idle.get(microvmId) ?? new Map<number, Idle[]>();
-    this.#idle.set(microvmId, ports);
+    const kinds = this.#idle.get(microvmId) ?? new Map<string, Idle[]>();
+    this.#idle.set(microvmId, kinds);
     const onFree = (connection: UpstreamConnection) => {
-      if (this.#closed || this.#idle.get(microvmId) !== ports) return false;
-      const idles = ports.get(port) ?? [];
-      ports.set(port, idles);
+      if (this.#closed || this.#idle.get(microvmId) !== kinds) return false;
+      const idles = kinds.get(kind) ?? [];
+      kinds.set(kind, idles);
       return this.#keep(idles, connection);
     };
-    return new Http1Connection(stream, { onFree, headerBytes: this.#limits.headerBytes });
+    if (isHttp2Forced) return new Http2Connection(stream, { scheme: 'http', onFree, limits: this.#limits });
+    return new Http1Connection(stream, { onFree, limits: this.#limits });
   }
 
   /** Ends the idle connections of a microVM, and the busy ones once they are free. */
   forget(microvmId: string): void {
-    const ports = this.#idle.get(microvmId);
+    const kinds = this.#idle.get(microvmId);
     this.#idle.delete(microvmId);
-    for (const idles of ports?.values() ?? []) idles.forEach(end);
+    for (const idles of kinds?.values() ?? []) idles.forEach(end);
   }
 
   close(): void {
@@ -82,11 +93,11 @@ export class UpstreamPool {
     this.#sweep = undefined;
     const oldMs = this.#clock.nowMs() - IDLE_MS;
     let left = 0;
-    for (const ports of this.#idle.values()) {
-      for (const [port, idles] of ports) {
+    for (const kinds of this.#idle.values()) {
+      for (const [kind, idles] of kinds) {
         // The newest is used first, so the old ones are in front.
         while (idles[0] !== undefined && idles[0].sinceMs <= oldMs) end(idles.shift()!);
-        if (idles.length === 0) ports.delete(port);
+        if (idles.length === 0) kinds.delete(kind);
         left += idles.length;
       }
     }

@@ -2,6 +2,7 @@
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type RequestListener } from 'node:http';
+import { createServer as createHttp2Server, type Http2Server, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
 import { request as httpsRequest, type RequestOptions } from 'node:https';
 import { createServer as createTcpServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { randomBytes, randomUUID } from 'node:crypto';
@@ -14,6 +15,7 @@ import type { ProxyLimits } from '../../src/proxy/limits.ts';
 import { createProxy, type Proxy } from '../../src/proxy/server.ts';
 import { createEndpointTokens } from '../../src/proxy/tokens.ts';
 import { FakeDestinations } from './destinations.ts';
+import { begin, type Answered, type Ask, type Asked, type Place } from './proxy-client.ts';
 
 export const DOMAIN = 'microvm.localhost';
 export const MICROVM = 'microvm-11111111-1111-4111-8111-111111111111';
@@ -52,7 +54,7 @@ export class MemoryTokenKeys implements TokenKeyRepository {
 }
 
 /** Options of node:https that a test sets; headers go over the bed's own. */
-export interface Ask extends Omit<RequestOptions, 'headers'> {
+export interface HttpsAsk extends Omit<RequestOptions, 'headers'> {
   readonly headers?: Record<string, string | string[]>;
 }
 
@@ -65,9 +67,9 @@ interface HostCheck {
 /** What a client saw of an answer. */
 export interface Seen {
   readonly status: number;
-  readonly headers: IncomingMessage['headers'];
+  readonly headers: Record<string, string | string[] | undefined>;
   readonly rawHeaders: readonly string[];
-  readonly trailers: IncomingMessage['trailers'];
+  readonly trailers: Record<string, unknown>;
   readonly body: string;
 }
 
@@ -114,6 +116,22 @@ export class ProxyBed implements AsyncDisposable {
     return server;
   }
 
+  /** Puts an application there that speaks HTTP/2 without TLS. */
+  async http2App(listener: (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void, port = 8080): Promise<Http2Server> {
+    const server = createHttp2Server();
+    server.on('stream', (stream, headers) => {
+      stream.on('error', () => undefined);
+      listener(stream, headers);
+    });
+    await this.#serve(server, port);
+    return server;
+  }
+
+  /** Puts any server there. */
+  async serverApp(server: Server, port = 8080): Promise<void> {
+    await this.#serve(server, port);
+  }
+
   /** Puts an application of raw bytes there. */
   async rawApp(listener: (socket: Socket) => void, port = 8080): Promise<void> {
     await this.#serve(createTcpServer({ allowHalfOpen: true }, listener), port);
@@ -137,13 +155,13 @@ export class ProxyBed implements AsyncDisposable {
   }
 
   /** Options of node:https for a request with a good token. */
-  async options(more: Ask = {}): Promise<RequestOptions & HostCheck> {
+  async options(more: HttpsAsk = {}): Promise<RequestOptions & HostCheck> {
     const headers = { Host: `${HOST}:${this.port}`, 'X-aws-proxy-auth': await this.token(), ...more.headers };
     return { host: '127.0.0.1', port: this.port, agent: false, ...more, headers, ca: more.ca ?? this.ca, servername: more.servername ?? HOST };
   }
 
   /** One request, its whole answer. A header that is set to '' is left out. */
-  async fetch(more: Ask & { body?: string } = {}): Promise<Seen> {
+  async fetch(more: HttpsAsk & { body?: string } = {}): Promise<Seen> {
     const { body, ...rest } = more;
     const options = await this.options(rest);
     const headers = Object.fromEntries(Object.entries(options.headers as Record<string, string>).filter(([, value]) => value !== ''));
@@ -151,6 +169,23 @@ export class ProxyBed implements AsyncDisposable {
     request.end(body);
     const [answer] = (await once(request, 'response')) as [IncomingMessage];
     return seen(answer);
+  }
+
+  get place(): Place {
+    return { port: this.port, ca: this.ca, servername: HOST };
+  }
+
+  /** Begins a request with a good token, of either version of HTTP. */
+  async begin(more: Ask = {}): Promise<Asked> {
+    const headers = { Host: `${HOST}:${this.port}`, 'X-aws-proxy-auth': await this.token(), ...more.headers };
+    return begin(this.place, { ...more, headers });
+  }
+
+  /** One such request, its whole answer. */
+  async ask({ body, ...more }: Ask & { body?: string } = {}): Promise<Omit<Seen, 'rawHeaders'>> {
+    const asked = await this.begin({ ...more, ...(body === undefined ? {} : { isEmpty: false }) });
+    if (body !== undefined) asked.end(body);
+    return wholeOf(await asked.answer);
   }
 
   /** A TLS connection for raw bytes. */
@@ -176,6 +211,12 @@ export class ProxyBed implements AsyncDisposable {
     await Promise.all(this.#servers.map((server) => new Promise((resolve) => server.close(resolve))));
     await rm(this.#dir, { recursive: true, force: true });
   }
+}
+
+/** An answer with all of its body. */
+export async function wholeOf(answer: Answered): Promise<Omit<Seen, 'rawHeaders'>> {
+  const body = await readAll(answer.body);
+  return { status: answer.status, headers: answer.headers, trailers: answer.trailers(), body };
 }
 
 export async function seen(answer: IncomingMessage): Promise<Seen> {

@@ -1,0 +1,18 @@
+/** Header fields as Node's HTTP/2 gives and takes them (RFC 9113, 8.2 and 8.3). */
+import type { OutgoingHttpHeaders } from 'node:http2';
+import type { Fields } from './headers.ts';
+
+/** The pseudo-header fields by name, which come first, and the others. */
+export function splitPseudo(raw: Fields): { readonly pseudo: ReadonlyMap<string, string>; readonly fields: Fields } {
+  const pseudo = new Map<string, string>();
+  let at = 0;
+  for (; raw[at]?.startsWith(':'); at += 2) pseudo.set(raw[at]!, raw[at + 1]!);
+  return { pseudo, fields: raw.slice(at) };
+}
+
+/** As Node takes interim answers and trailers: it has no list for them. */
+export function headersObject(fields: Fields): OutgoingHttpHeaders {
+  const byName: Record<string, string[]> = {};
+  for (let at = 0; at + 1 < fields.length; at += 2) (byName[fields[at]!.toLowerCase()] ??= []).push(fields[at + 1]!);
+  return byName;
+}

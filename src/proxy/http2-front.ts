@@ -1,0 +1,59 @@
+import { performServerHandshake, type ServerHttp2Session } from 'node:http2';
+import type { Server } from 'node:https';
+import type { TLSSocket } from 'node:tls';
+import type { Front } from './front.ts';
+import { Http2Inbound } from './http2-inbound.ts';
+import type { ProxyLimits } from './limits.ts';
+
+/** They are counted with the other fields: method, scheme, authority, path, protocol. */
+const PSEUDO_FIELDS = 5;
+/** Streams that may fill their window at the same time without waiting for each other. */
+const CONNECTION_WINDOWS = 4;
+
+/**
+ * Has a front serve the connections on which client and server agreed on HTTP/2 (ALPN); the others stay with Node's HTTP/1.1.
+ * @returns ends the sessions, once each has answered what it was asked (GOAWAY)
+ */
+export function serveHttp2(server: Server, front: Front, limits: ProxyLimits): () => void {
+  const sessions = new Set<ServerHttp2Session>();
+  const http1 = server.listeners('secureConnection');
+  server.removeAllListeners('secureConnection');
+  server.on('secureConnection', (socket: TLSSocket) => {
+    if (socket.alpnProtocol !== 'h2') return http1.forEach((listener) => void Reflect.apply(listener, server, [socket]));
+    const session = serveSession(socket, front, limits);
+    sessions.add(session);
+    session.once('close', () => sessions.delete(session));
+  });
+  return () => sessions.forEach((session) => session.close());
+}
+
+function serveSession(socket: TLSSocket, front: Front, limits: ProxyLimits): ServerHttp2Session {
+  // Streams end their directions, the connection has no half-close.
+  socket.allowHalfOpen = false;
+  const session = performServerHandshake(socket, {
+    // Beyond that Node resets the stream; a head that is not that far above the limit gets an answer.
+    maxHeaderListPairs: 2 * limits.headerCount + PSEUDO_FIELDS,
+    // A field that is there twice is seen twice.
+    strictSingleValueFields: false,
+    settings: {
+      enablePush: false,
+      maxConcurrentStreams: limits.http2Streams,
+      initialWindowSize: limits.http2WindowBytes,
+      maxHeaderListSize: limits.headerBytes,
+    },
+  });
+  let open = 0;
+  session.on('error', () => undefined);
+  session.on('stream', (...[stream, , , raw]) => {
+    open += 1;
+    stream.once('close', () => (open -= 1));
+    void front.serve(new Http2Inbound(stream, raw, limits));
+  });
+  // Node takes bytes off the connection's window as they arrive, those of streams that nobody reads too.
+  session.setLocalWindowSize(CONNECTION_WINDOWS * limits.http2WindowBytes);
+  session.setTimeout(limits.keepAliveMs);
+  session.on('timeout', () => {
+    if (open === 0) session.close();
+  });
+  return session;
+}
