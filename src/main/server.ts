@@ -33,6 +33,7 @@ import { createBuildLogs } from '../image/build-log.ts';
 import { createBuildLogFiles } from '../image/build-log-files.ts';
 import { createImageBuilder } from '../image/builder.ts';
 import { KeyedQueue } from '../lib/keyed-queue.ts';
+import { awsAllowance } from '../proxy/allowance.ts';
 import { ensureCertificates } from '../proxy/certificates.ts';
 import { createProxy, type Proxy } from '../proxy/server.ts';
 import { createEndpointTokens } from '../proxy/tokens.ts';
@@ -282,6 +283,7 @@ async function makeProxy({ options, log }: Ground, tokens: EndpointTokens, traff
     domain: options.domain,
     log,
     tls: { cert: readFileSync(certPath), key: readFileSync(keyPath) },
+    ...(options.quotas.limits === 'aws' ? { allowanceOf: awsAllowance } : {}),
   });
 }
 

@@ -24,6 +24,7 @@ export interface Ask {
 export interface Admitted {
   readonly microvmId: string;
   readonly port: number;
+  readonly baselineMib: number;
 }
 
 /** The uuid of the endpoint that an authority names; undefined where it names none. */
@@ -59,7 +60,7 @@ export async function admit(
     throw new RefusedError(REFUSALS.portDenied, 'no ingress connector lets HTTP in');
   }
   if (!covers(claims, port)) throw new RefusedError(REFUSALS.portDenied, 'the token does not cover the port');
-  return { microvmId: destination.microvmId, port };
+  return { microvmId: destination.microvmId, port, baselineMib: destination.baselineMib };
 }
 
 const covers = (claims: EndpointClaims, port: number) => claims.ports.some(({ from, to }) => from <= port && port <= to);

@@ -6,6 +6,8 @@ export interface Destination {
   readonly microvmId: string;
   /** The connectors in effect (section 5.7), defaults filled in: an empty list lets nobody in. */
   readonly ingress: readonly ManagedConnector[];
+  /** What the endpoint may carry goes by it (section 5.6). */
+  readonly baselineMib: number;
 }
 
 /** What the data plane needs to know of microVMs; the wiring implements it over the runtime. */

@@ -2,7 +2,8 @@ import { isLullError } from '../domain/errors.ts';
 import type { Clock, EndpointTokens, Random } from '../domain/ports.ts';
 import type { Log } from '../lib/log.ts';
 import { Activity } from './activity.ts';
-import { admit, type Admitted } from './admission.ts';
+import { admit, type Admitted, type Ask } from './admission.ts';
+import { Allowances, type AllowanceOf } from './allowance.ts';
 import type { Destinations } from './destinations.ts';
 import { Exchange } from './exchange.ts';
 import { valueOf } from './headers.ts';
@@ -12,6 +13,7 @@ import type { UpstreamConnection } from './outbound.ts';
 import { REFUSALS, RefusedError, sendRefusal } from './refusal.ts';
 import { relay, type Meter } from './relay.ts';
 import { UpstreamPool, type UpstreamTarget } from './upstream-pool.ts';
+import { ourSubprotocols } from './websocket.ts';
 
 export interface FrontOptions {
   readonly destinations: Destinations;
@@ -21,6 +23,8 @@ export interface FrontOptions {
   readonly log: Log;
   readonly domain: string;
   readonly limits: ProxyLimits;
+  /** What the endpoints may carry; everything where left out. */
+  readonly allowanceOf?: AllowanceOf;
 }
 
 /** Takes requests from clients, of whatever version of HTTP: admits them, connects, and has them relayed. */
@@ -28,11 +32,13 @@ export class Front {
   readonly #options: FrontOptions;
   readonly #pool: UpstreamPool;
   readonly #activity: Activity;
+  readonly #allowances: Allowances;
 
   constructor(options: FrontOptions) {
     this.#options = options;
     this.#pool = new UpstreamPool(options);
     this.#activity = new Activity(options.destinations, options.clock);
+    this.#allowances = new Allowances(options.allowanceOf ?? (() => undefined), options.clock);
   }
 
   /** Serves one request; never rejects. */
@@ -44,11 +50,9 @@ export class Front {
     try {
       const head = inbound.readHead();
       if (head.fields.length > 2 * this.#options.limits.headerCount) throw new RefusedError(REFUSALS.malformed, 'too many headers');
-      const target = await admit(
-        { authority: head.authority, token: valueOf(head.fields, 'x-aws-proxy-auth'), port: valueOf(head.fields, 'x-aws-proxy-port') },
-        this.#options,
-      );
+      const target = await admit(askOf(head), this.#options);
       exchange.target = target;
+      this.#allowances.enter(target, inbound.connection);
       // HTTP/2 has no Upgrade.
       const isHttp2Forced = head.upgrade === undefined && valueOf(head.fields, 'x-aws-proxy-force-h2')?.toLowerCase() === 'true';
       const connection = await this.#connect({ ...target, isHttp2Forced }, { inbound, exchange });
@@ -67,6 +71,7 @@ export class Front {
   forget(microvmId: string): void {
     this.#pool.forget(microvmId);
     this.#activity.forget(microvmId);
+    this.#allowances.forget(microvmId);
   }
 
   /** Ends the connections that wait for a next request. */
@@ -75,14 +80,18 @@ export class Front {
   }
 
   #meter({ microvmId }: Admitted, exchange: Exchange): Meter {
+    const pass = (bytes: number) => {
+      this.#activity.mark(microvmId);
+      return this.#allowances.pass(microvmId, bytes);
+    };
     return {
       inward: (bytes) => {
         exchange.bytesIn += bytes;
-        this.#activity.mark(microvmId);
+        return pass(bytes);
       },
       outward: (bytes) => {
         exchange.bytesOut += bytes;
-        this.#activity.mark(microvmId);
+        return pass(bytes);
       },
     };
   }
@@ -106,6 +115,17 @@ export class Front {
     exchange.failed('the client left while its request was held');
     return undefined;
   }
+}
+
+/** Headers go before subprotocols (section 5.2), which count in the handshake of a WebSocket alone. */
+function askOf({ authority, fields, upgrade }: RequestHead): Ask {
+  const offered = upgrade?.toLowerCase() === 'websocket' ? ourSubprotocols(fields) : undefined;
+  if (offered?.isMarked === false && (offered.token ?? offered.port) !== undefined) {
+    throw new RefusedError(REFUSALS.malformed, 'subprotocols without their marker');
+  }
+  const token = valueOf(fields, 'x-aws-proxy-auth') ?? offered?.token;
+  const port = valueOf(fields, 'x-aws-proxy-port') ?? offered?.port;
+  return { authority, token, port };
 }
 
 /** What was admitted had a host name. */

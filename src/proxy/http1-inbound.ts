@@ -1,7 +1,7 @@
 import { STATUS_CODES, type ClientRequest, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { Duplex, Readable, Writable } from 'node:stream';
 import { framingOf, trailerPairs, valuesOf, without, type Fields } from './headers.ts';
-import type { AnswerHead, Inbound, RequestHead } from './inbound.ts';
+import type { AnswerHead, ClientConnection, Inbound, RequestHead } from './inbound.ts';
 import type { ProxyLimits } from './limits.ts';
 import { REFUSALS, RefusedError } from './refusal.ts';
 
@@ -28,6 +28,10 @@ export class Http1Inbound implements Inbound {
     this.#upgrading = parts.upgrading;
     // Ends and failures are seen at 'close'; an 'error' that nobody hears would end the process.
     for (const stream of [this.#request, this.#response, this.#upgrading?.client]) stream?.on('error', () => undefined);
+  }
+
+  get connection(): ClientConnection {
+    return this.#request.socket;
   }
 
   get method(): string {

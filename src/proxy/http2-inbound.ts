@@ -2,7 +2,7 @@ import { constants, type ServerHttp2Stream } from 'node:http2';
 import type { Duplex, Readable, Writable } from 'node:stream';
 import { valuesOf, without, type Fields } from './headers.ts';
 import { headersObject, splitPseudo } from './http2-fields.ts';
-import type { AnswerHead, Inbound, RequestHead } from './inbound.ts';
+import type { AnswerHead, ClientConnection, Inbound, RequestHead } from './inbound.ts';
 import type { ProxyLimits } from './limits.ts';
 import { REFUSALS, RefusedError } from './refusal.ts';
 
@@ -11,6 +11,7 @@ const BODILESS_STATUSES = new Set([204, 205, 304]);
 
 /** A request of HTTP/2: one stream, which is the request's body and the answer's. */
 export class Http2Inbound implements Inbound {
+  readonly connection: ClientConnection;
   readonly #stream: ServerHttp2Stream;
   readonly #pseudo: ReadonlyMap<string, string>;
   readonly #fields: Fields;
@@ -23,6 +24,8 @@ export class Http2Inbound implements Inbound {
 
   /** @param raw the head as it came, pseudo-header fields first */
   constructor(stream: ServerHttp2Stream, raw: Fields, limits: ProxyLimits) {
+    // There is one until the stream is destroyed.
+    this.connection = stream.session!;
     this.#stream = stream;
     const { pseudo, fields } = splitPseudo(raw);
     this.#pseudo = pseudo;

@@ -2,6 +2,11 @@
 import type { Duplex, Readable, Writable } from 'node:stream';
 import type { Fields, Framing } from './headers.ts';
 
+/** A client's connection, whatever it speaks. */
+export interface ClientConnection {
+  once(event: 'close', listener: () => void): unknown;
+}
+
 /** A request without its body. */
 export interface RequestHead {
   readonly method: string;
@@ -30,6 +35,8 @@ export interface AnswerHead {
 
 /** A client's request and the way back. Its streams may fail at any time; whoever holds it sees that by {@link onClose}. */
 export interface Inbound {
+  /** What it came on, and others may too. */
+  readonly connection: ClientConnection;
   readonly method: string;
   /** The request's body; nothing is taken from the client before somebody reads. */
   readonly body: Readable;

@@ -1,16 +1,30 @@
 import type { Readable, Writable } from 'node:stream';
 
+/** Told of every chunk's length. @returns resolves when more may pass; undefined for at once */
+export type OnBytes = (length: number) => Promise<void> | undefined;
+
 /**
- * Passes bytes on as they come, holding the source while the sink is full. Ends nothing: what an end or an error means
- * differs by protocol.
- * @param onBytes told of every chunk's length
+ * Passes bytes on as they come, holding the source while the sink is full or `onBytes` has it wait. Ends nothing: what an end
+ * or an error means differs by protocol.
  */
-export function pump(source: Readable, sink: Writable, onBytes: (length: number) => void): void {
+export function pump(source: Readable, sink: Writable, onBytes: OnBytes): void {
+  let isHeld = false;
+  const resume = () => {
+    if (!isHeld && (sink.destroyed || !sink.writableNeedDrain)) source.resume();
+  };
   source.on('data', (chunk: Buffer) => {
-    onBytes(chunk.length);
+    const held = onBytes(chunk.length);
+    if (held !== undefined) {
+      isHeld = true;
+      source.pause();
+      void held.then(() => {
+        isHeld = false;
+        resume();
+      });
+    }
     // A sink that is gone takes nothing and never drains: the rest is dropped, and whoever watches the sink decides.
     if (!sink.destroyed && !sink.writableEnded && !sink.write(chunk)) source.pause();
   });
-  sink.on('drain', () => source.resume());
-  sink.once('close', () => source.resume());
+  sink.on('drain', resume);
+  sink.once('close', resume);
 }

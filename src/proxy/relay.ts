@@ -3,13 +3,14 @@ import type { Exchange } from './exchange.ts';
 import { requestFields, responseFields, trailersOf, wantsTrailers } from './headers.ts';
 import type { AnswerHead, Inbound, RequestHead } from './inbound.ts';
 import type { Answer, Outbound, OutboundEvents, UpstreamConnection } from './outbound.ts';
-import { pump } from './pump.ts';
+import { pump, type OnBytes } from './pump.ts';
 import { REFUSALS, RefusedError, sendRefusal } from './refusal.ts';
+import { withoutOurs, withSelection } from './websocket.ts';
 
 /** Told of the bytes that cross the endpoint. */
 export interface Meter {
-  readonly inward: (bytes: number) => void;
-  readonly outward: (bytes: number) => void;
+  readonly inward: OnBytes;
+  readonly outward: OnBytes;
 }
 
 /** An admitted request and the connection to its application. */
@@ -36,9 +37,9 @@ export function relay(passage: Passage): void {
       answer = arrived;
       relayAnswer(passage, arrived);
     },
-    switched: (head, stream, early) => {
+    switched: (agreed, stream, early) => {
       hasSwitched = true;
-      join(passage, head, { stream, early });
+      join(passage, agreed, { stream, early });
     },
     closed: (error) => {
       if (hasSwitched) return;
@@ -47,7 +48,7 @@ export function relay(passage: Passage): void {
       else if (answer.isComplete) inbound.discardBody();
     },
   });
-  meter.inward(0);
+  void meter.inward(0);
   inbound.onClose(() => {
     if (!hasSwitched && answer?.isComplete !== true) outbound.abort();
   });
@@ -60,7 +61,7 @@ export function relay(passage: Passage): void {
 }
 
 function begin({ head, exchange, connection }: Passage, events: OutboundEvents): Outbound {
-  const fields = requestFields(head.fields, exchange.requestId);
+  const fields = requestFields(withoutOurs(head.fields), exchange.requestId);
   try {
     return connection.begin({ ...head, fields, wantsTrailers: wantsTrailers(head.fields) }, events);
   } catch (error) {
@@ -99,7 +100,7 @@ function relayAnswer(passage: Passage, answer: Answer): void {
     return refuse(passage);
   }
   exchange.answered(status);
-  meter.outward(0);
+  void meter.outward(0);
   pump(body, inbound.sink, meter.outward);
   body.once('end', () => {
     if (answer.isComplete && !inbound.isGone) inbound.end(trailersOf(answer.trailers()));
@@ -135,10 +136,10 @@ function refuse({ inbound, exchange }: Passage): void {
 }
 
 /** Joins client and application after an Upgrade; each may end its direction first (half-close). */
-function join({ inbound, exchange, meter }: Passage, head: AnswerHead, far: { stream: Duplex; early: Buffer }): void {
+function join({ inbound, head, exchange, meter }: Passage, answer: AnswerHead, far: { stream: Duplex; early: Buffer }): void {
   const { stream, early } = far;
   exchange.answered(101);
-  const client = inbound.switchProtocols({ ...head, fields: responseFields(head.fields) });
+  const client = inbound.switchProtocols({ ...answer, fields: withSelection(responseFields(answer.fields), head.fields) });
   if (early.length > 0) stream.unshift(early);
   pump(client, stream, meter.inward);
   pump(stream, client, meter.outward);

@@ -10,6 +10,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect as tlsConnect, type TLSSocket } from 'node:tls';
 import type { Clock, EndpointClaims, TokenKey, TokenKeyRepository } from '../../src/domain/ports.ts';
+import type { AllowanceOf } from '../../src/proxy/allowance.ts';
 import { ensureCertificates, type Certificates } from '../../src/proxy/certificates.ts';
 import type { ProxyLimits } from '../../src/proxy/limits.ts';
 import { createProxy, type Proxy } from '../../src/proxy/server.ts';
@@ -87,24 +88,25 @@ export class ProxyBed implements AsyncDisposable {
   readonly #servers: Server[] = [];
   readonly #sockets = new Set<Socket>();
 
-  private constructor(made: { dir: string; certificates: Certificates; ca: Buffer; cert: Buffer; key: Buffer; limits: Partial<ProxyLimits> }) {
+  private constructor(made: { dir: string; certificates: Certificates; ca: Buffer; cert: Buffer; key: Buffer; limits: Partial<ProxyLimits>; allowanceOf: AllowanceOf }) {
     this.#dir = made.dir;
     this.certificates = made.certificates;
     this.ca = made.ca;
-    this.destinations.known.set(ENDPOINT, { microvmId: MICROVM, ingress: ['HTTP_INGRESS'] });
-    this.destinations.known.set(OTHER_ENDPOINT, { microvmId: OTHER_MICROVM, ingress: ['HTTP_INGRESS'] });
+    this.destinations.known.set(ENDPOINT, { microvmId: MICROVM, ingress: ['HTTP_INGRESS'], baselineMib: 512 });
+    this.destinations.known.set(OTHER_ENDPOINT, { microvmId: OTHER_MICROVM, ingress: ['HTTP_INGRESS'], baselineMib: 512 });
     const log = (fields: object) => void this.logged.push({ ...fields });
     this.proxy = createProxy({
       ...{ destinations: this.destinations, tokens: this.tokens, clock: this.clock, random, domain: DOMAIN },
       ...{ tls: { cert: made.cert, key: made.key }, log: { debug: log, info: log, warn: log, error: log }, limits: { closeMs: 200, ...made.limits } },
+      allowanceOf: made.allowanceOf,
     });
   }
 
-  static async start(limits: Partial<ProxyLimits> = {}): Promise<ProxyBed> {
+  static async start(limits: Partial<ProxyLimits> = {}, allowanceOf: AllowanceOf = () => undefined): Promise<ProxyBed> {
     const dir = await mkdtemp(join(tmpdir(), 'lull-proxy-'));
     const certificates = await ensureCertificates({ dir, domain: DOMAIN, clock: new SteeredClock() });
     const [ca, cert, key] = await Promise.all([certificates.caPath, certificates.certPath, certificates.keyPath].map((path) => readFile(path)));
-    const bed = new ProxyBed({ dir, certificates, ca: ca!, cert: cert!, key: key!, limits });
+    const bed = new ProxyBed({ dir, certificates, ca: ca!, cert: cert!, key: key!, limits, allowanceOf });
     bed.port = (await bed.proxy.listen({ host: '127.0.0.1', port: 0 }))!;
     return bed;
   }

@@ -11,6 +11,7 @@ import type { Lifecycle } from './lifecycle.ts';
 export interface Endpoint {
   readonly microvmId: string;
   readonly ingress: readonly ManagedConnector[];
+  readonly baselineMib: number;
 }
 
 /** Endpoints looked up last are remembered: each name is asked for with every request. */
@@ -40,7 +41,7 @@ export class Traffic {
     const microvm = await this.#microvms.byEndpoint(endpointId);
     if (microvm === undefined) return undefined;
     const ingress = microvm.ingressConnectors.map(managedConnectorOf).filter((name) => name !== undefined);
-    const endpoint = { microvmId: microvm.microvmId, ingress };
+    const endpoint = { microvmId: microvm.microvmId, ingress, baselineMib: microvm.baselineMib };
     const oldest = this.#endpoints.size >= REMEMBERED_ENDPOINTS ? this.#endpoints.keys().next() : undefined;
     if (oldest?.done === false) this.#endpoints.delete(oldest.value);
     this.#endpoints.set(endpointId, endpoint);
