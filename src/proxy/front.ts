@@ -12,6 +12,7 @@ import type { ProxyLimits } from './limits.ts';
 import type { UpstreamConnection } from './outbound.ts';
 import { REFUSALS, RefusedError, sendRefusal } from './refusal.ts';
 import { relay, type Meter } from './relay.ts';
+import type { HttpVersion } from './tls-detection.ts';
 import { UpstreamPool, type UpstreamTarget } from './upstream-pool.ts';
 import { ourSubprotocols } from './websocket.ts';
 
@@ -53,9 +54,7 @@ export class Front {
       const target = await admit(askOf(head), this.#options);
       exchange.target = target;
       this.#allowances.enter(target, inbound.connection);
-      // HTTP/2 has no Upgrade.
-      const isHttp2Forced = head.upgrade === undefined && valueOf(head.fields, 'x-aws-proxy-force-h2')?.toLowerCase() === 'true';
-      const connection = await this.#connect({ ...target, isHttp2Forced }, { inbound, exchange });
+      const connection = await this.#connect({ ...target, versions: versionsOf(inbound, head) }, { inbound, exchange });
       if (connection === undefined) return;
       relay({ inbound, head: addressed(head), exchange, connection, meter: this.#meter(target, exchange) });
     } catch (error) {
@@ -126,6 +125,13 @@ function askOf({ authority, fields, upgrade }: RequestHead): Ask {
   const token = valueOf(fields, 'x-aws-proxy-auth') ?? offered?.token;
   const port = valueOf(fields, 'x-aws-proxy-port') ?? offered?.port;
   return { authority, token, port };
+}
+
+/** What may be spoken to the application (sections 5.2 and 5.4); HTTP/2 has no Upgrade. */
+function versionsOf({ version }: Inbound, { upgrade, fields }: RequestHead): readonly HttpVersion[] {
+  const isForced = upgrade === undefined && valueOf(fields, 'x-aws-proxy-force-h2')?.toLowerCase() === 'true';
+  if (isForced) return ['h2'];
+  return version === 'h2' ? ['h2', 'http/1.1'] : ['http/1.1'];
 }
 
 /** What was admitted had a host name. */

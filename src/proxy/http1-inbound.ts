@@ -16,6 +16,7 @@ export interface Upgrading {
 
 /** A request of HTTP/1.1 (or 1.0). */
 export class Http1Inbound implements Inbound {
+  readonly version = 'http/1.1';
   readonly #request: IncomingMessage;
   readonly #response: ServerResponse;
   readonly #limits: ProxyLimits;

@@ -11,6 +11,7 @@ const BODILESS_STATUSES = new Set([204, 205, 304]);
 
 /** A request of HTTP/2: one stream, which is the request's body and the answer's. */
 export class Http2Inbound implements Inbound {
+  readonly version = 'h2';
   readonly connection: ClientConnection;
   readonly #stream: ServerHttp2Stream;
   readonly #pseudo: ReadonlyMap<string, string>;

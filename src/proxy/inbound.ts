@@ -1,6 +1,7 @@
 /** The client's half of an exchange, whatever version of HTTP it speaks. */
 import type { Duplex, Readable, Writable } from 'node:stream';
 import type { Fields, Framing } from './headers.ts';
+import type { HttpVersion } from './tls-detection.ts';
 
 /** A client's connection, whatever it speaks. */
 export interface ClientConnection {
@@ -37,6 +38,7 @@ export interface AnswerHead {
 export interface Inbound {
   /** What it came on, and others may too. */
   readonly connection: ClientConnection;
+  readonly version: HttpVersion;
   readonly method: string;
   /** The request's body; nothing is taken from the client before somebody reads. */
   readonly body: Readable;

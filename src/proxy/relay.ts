@@ -125,6 +125,7 @@ function passInterim({ inbound }: Passage, { status, fields }: AnswerHead): void
 
 /** The application went away without an answer: nothing is sent again, since it may have begun. */
 function failUnanswered(passage: Passage, error?: Error): void {
+  if (passage.inbound.isGone) return;
   passage.exchange.failed('the application closed the connection without an answer', error);
   refuse(passage);
 }

@@ -1,19 +1,33 @@
+import type { Duplex } from 'node:stream';
 import type { Clock } from '../domain/ports.ts';
 import type { Destinations } from './destinations.ts';
 import { Http1Connection } from './http1-upstream.ts';
 import { Http2Connection } from './http2-upstream.ts';
 import type { ProxyLimits } from './limits.ts';
 import { IDLE_MS, type UpstreamConnection } from './outbound.ts';
+import { DetectingStream, secure, type HttpVersion, type Transport } from './tls-detection.ts';
 
 /** Idle connections to one port; more are closed when they become free. */
 const MAX_IDLE = 32;
+/** A second connection to a port that took one a moment ago. */
+const REDIAL_MS = 2000;
+
+const isHttp2Alone = (versions: readonly HttpVersion[]) => versions.every((version) => version === 'h2');
 
 /** Where to connect, and how. */
 export interface UpstreamTarget {
   readonly microvmId: string;
   readonly port: number;
-  /** Speak HTTP/2 to an application that may not say so itself (`X-aws-proxy-force-h2`, section 5.2). */
-  readonly isHttp2Forced: boolean;
+  /** What may be spoken: where there is no TLS to agree on it, HTTP/2 only where nothing else is allowed (section 5.2). */
+  readonly versions: readonly HttpVersion[];
+}
+
+/** What is known of a microVM while it is awake. */
+class Known {
+  /** Idle connections by port and versions. */
+  readonly idle = new Map<string, Idle[]>();
+  /** By port. */
+  readonly transports = new Map<number, Transport>();
 }
 
 /** A connection that waits for its next request. */
@@ -31,8 +45,8 @@ export class UpstreamPool {
   readonly #destinations: Destinations;
   readonly #clock: Clock;
   readonly #limits: ProxyLimits;
-  /** Idle connections by port and version, by microVM. A forgotten microVM gets a new inner map: what was busy then does not fit it. */
-  readonly #idle = new Map<string, Map<string, Idle[]>>();
+  /** By microVM. One that was forgotten is known anew: what was busy then does not fit it. */
+  readonly #known = new Map<string, Known>();
   #sweep: Disposable | undefined;
   #closed = false;
 
@@ -44,38 +58,56 @@ export class UpstreamPool {
 
   /** An idle connection, or a new one, which may have to wait for the microVM. @throws LullError as `Destinations.connect` */
   async acquire(target: UpstreamTarget, signal: AbortSignal): Promise<UpstreamConnection> {
-    const { microvmId, port, isHttp2Forced } = target;
-    const kind = `${port} ${isHttp2Forced}`;
-    const waiting = this.#idle.get(microvmId)?.get(kind) ?? [];
+    const { microvmId, port, versions } = target;
+    const kind = `${port} ${versions.join()}`;
+    const waiting = this.#known.get(microvmId)?.idle.get(kind) ?? [];
     for (let idle = waiting.pop(); idle !== undefined; idle = waiting.pop()) {
       idle.stopWatching();
       if (idle.connection.isUsable) return idle.connection;
       idle.connection.destroy();
     }
     const stream = await this.#destinations.connect(microvmId, port, signal);
-    const kinds = this.#idle.get(microvmId) ?? new Map<string, Idle[]>();
-    this.#idle.set(microvmId, kinds);
+    const known = this.#known.get(microvmId) ?? new Known();
+    this.#known.set(microvmId, known);
     const onFree = (connection: UpstreamConnection) => {
-      if (this.#closed || this.#idle.get(microvmId) !== kinds) return false;
-      const idles = kinds.get(kind) ?? [];
-      kinds.set(kind, idles);
+      if (this.#closed || this.#known.get(microvmId) !== known) return false;
+      const idles = known.idle.get(kind) ?? [];
+      known.idle.set(kind, idles);
       return this.#keep(idles, connection);
     };
-    if (isHttp2Forced) return new Http2Connection(stream, { scheme: 'http', onFree, limits: this.#limits });
-    return new Http1Connection(stream, { onFree, limits: this.#limits });
+    const options = { onFree, limits: this.#limits };
+    const transport = known.transports.get(port);
+    if (transport === 'tls') {
+      const socket = await secure(stream, versions);
+      return socket.alpnProtocol === 'h2' ? new Http2Connection(socket, { ...options, scheme: 'https' }) : new Http1Connection(socket, options);
+    }
+    const plain = transport === 'plain' ? stream : this.#detecting(stream, target, known);
+    return isHttp2Alone(versions) ? new Http2Connection(plain, { ...options, scheme: 'http' }) : new Http1Connection(plain, options);
+  }
+
+  /** A stream that finds out, and remembers, what the port speaks. */
+  #detecting(plain: Duplex, { microvmId, port, versions }: UpstreamTarget, known: Known): Duplex {
+    return new DetectingStream(plain, {
+      dialTls: async () => {
+        const stream = await this.#destinations.connect(microvmId, port, AbortSignal.timeout(REDIAL_MS));
+        // What has been said once in one version is said again in it.
+        return secure(stream, [isHttp2Alone(versions) ? 'h2' : 'http/1.1']);
+      },
+      onVerdict: (transport) => known.transports.set(port, transport),
+    });
   }
 
   /** Ends the idle connections of a microVM, and the busy ones once they are free. */
   forget(microvmId: string): void {
-    const kinds = this.#idle.get(microvmId);
-    this.#idle.delete(microvmId);
-    for (const idles of kinds?.values() ?? []) idles.forEach(end);
+    const known = this.#known.get(microvmId);
+    this.#known.delete(microvmId);
+    for (const idles of known?.idle.values() ?? []) idles.forEach(end);
   }
 
   close(): void {
     this.#closed = true;
     this.#sweep?.[Symbol.dispose]();
-    for (const microvmId of [...this.#idle.keys()]) this.forget(microvmId);
+    for (const microvmId of [...this.#known.keys()]) this.forget(microvmId);
   }
 
   #keep(idles: Idle[], connection: UpstreamConnection): boolean {
@@ -93,11 +125,11 @@ export class UpstreamPool {
     this.#sweep = undefined;
     const oldMs = this.#clock.nowMs() - IDLE_MS;
     let left = 0;
-    for (const kinds of this.#idle.values()) {
-      for (const [kind, idles] of kinds) {
+    for (const { idle } of this.#known.values()) {
+      for (const [kind, idles] of idle) {
         // The newest is used first, so the old ones are in front.
         while (idles[0] !== undefined && idles[0].sinceMs <= oldMs) end(idles.shift()!);
-        if (idles.length === 0) kinds.delete(kind);
+        if (idles.length === 0) idle.delete(kind);
         left += idles.length;
       }
     }

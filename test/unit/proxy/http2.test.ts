@@ -218,8 +218,9 @@ for (const version of VERSIONS) {
         stream.respond({ ':status': 200 });
         stream.write('half', () => stream.destroy(new Error('broken')));
       };
-      const { body } = await (await bed.begin({ version, headers })).answer;
-      await assert.rejects(readAll(body), /aborted|NGHTTP2_INTERNAL_ERROR/);
+      // The head may be cut off with the rest.
+      const whole = bed.begin({ version, headers }).then(({ answer }) => answer).then(({ body }) => readAll(body));
+      await assert.rejects(whole, /aborted|hang up|closed without|NGHTTP2_INTERNAL_ERROR/);
     });
 
     test('an application that dies: 502 before its answer, a broken one after', async () => {
@@ -229,8 +230,9 @@ for (const version of VERSIONS) {
         stream.respond({ ':status': 200 });
         stream.write('half', () => stream.session!.destroy());
       };
-      const { body } = await (await bed.begin({ version, headers })).answer;
-      await assert.rejects(readAll(body), /aborted|NGHTTP2_INTERNAL_ERROR/);
+      // The head may be cut off with the rest.
+      const whole = bed.begin({ version, headers }).then(({ answer }) => answer).then(({ body }) => readAll(body));
+      await assert.rejects(whole, /aborted|hang up|closed without|NGHTTP2_INTERNAL_ERROR/);
     });
 
     test('an application that speaks HTTP/1.1 only: 502', async () => {

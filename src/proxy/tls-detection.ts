@@ -1,0 +1,139 @@
+/** Whether an application's port speaks TLS (section 5.4), found out without a question to those that do not. */
+import { Duplex } from 'node:stream';
+import { connect as tlsConnect, type TLSSocket } from 'node:tls';
+import { LullError } from '../domain/errors.ts';
+
+export type Transport = 'plain' | 'tls';
+/** What is spoken over a connection, as ALPN writes it. */
+export type HttpVersion = 'h2' | 'http/1.1';
+
+/** A handshake inside the machine; where it takes longer, there is none. */
+const HANDSHAKE_MS = 5000;
+/** What is kept of a request to an unknown port, to be said again over TLS: heads and the small bodies of calls. */
+const REPLAY_BYTES = 64 * 1024;
+/** `HTTP/1.1 400`: what servers with a TLS port answer in plain text to plain text (Go, nginx, Apache). */
+const PLAIN_REFUSAL = /^HTTP\/1\.[01] 400/;
+const STATUS_LINE_BYTES = 12;
+/** The first two bytes of a TLS record (RFC 8446, 5.1): an alert or a handshake, version 3.x. */
+const isTlsRecord = (bytes: Buffer) => (bytes[0] === 21 || bytes[0] === 22) && bytes[1] === 3;
+
+/**
+ * TLS with an application. Its certificate is not checked: the channel ends inside the microVM, where nobody else is.
+ * @throws LullError internal, with the failure as its cause
+ */
+export async function secure(stream: Duplex, versions: readonly HttpVersion[]): Promise<TLSSocket> {
+  const socket = tlsConnect({ socket: stream, rejectUnauthorized: false, ALPNProtocols: [...versions] });
+  const agreed = Promise.withResolvers<void>();
+  const limit = setTimeout(() => agreed.reject(new Error(`no handshake in ${HANDSHAKE_MS} ms`)), HANDSHAKE_MS);
+  socket.once('secureConnect', agreed.resolve).on('error', agreed.reject);
+  socket.once('close', () => agreed.reject(new Error('hung up')));
+  try {
+    await agreed.promise;
+    return socket;
+  } catch (cause) {
+    socket.destroy();
+    stream.destroy();
+    throw new LullError('internal', 'the application took the connection and not its TLS handshake', { cause });
+  } finally {
+    clearTimeout(limit);
+  }
+}
+
+/** A peer that refuses with an alert speaks TLS all the same. */
+const isAlert = (error: unknown) => error instanceof LullError && /^ERR_SSL_.*ALERT/.test((error.cause as NodeJS.ErrnoException).code ?? '');
+
+/**
+ * A connection to a port of which nothing is known. It speaks in plain text at once, as most applications do. Where the answer
+ * is one that a TLS port would give (an alert, a plain 400, a hang-up), it tries TLS on a connection of its own; where that
+ * succeeds, the same bytes go there: in plain text they never were a request to anybody.
+ */
+export class DetectingStream extends Duplex {
+  #far: Duplex;
+  readonly #dialTls: () => Promise<Duplex>;
+  readonly #onVerdict: (transport: Transport) => void;
+  #isOpen = true;
+  /** What has been written so far; undefined once it is too much to say again. */
+  #said: Buffer[] | undefined = [];
+  #saidBytes = 0;
+  #heard = Buffer.alloc(0);
+
+  constructor(plain: Duplex, options: { dialTls: () => Promise<Duplex>; onVerdict: (transport: Transport) => void }) {
+    super({ allowHalfOpen: true });
+    this.#far = plain;
+    this.#dialTls = options.dialTls;
+    this.#onVerdict = options.onVerdict;
+    const judge = (bytes: Buffer) => {
+      this.#heard = Buffer.concat([this.#heard, bytes]);
+      if (isTlsRecord(this.#heard)) return suspect();
+      if (this.#heard.length < STATUS_LINE_BYTES) return;
+      if (PLAIN_REFUSAL.test(this.#heard.toString('latin1', 0, STATUS_LINE_BYTES))) return suspect();
+      plain.off('data', judge).off('end', suspect).off('close', suspect).pause();
+      this.#settle('plain');
+    };
+    const suspect = () => {
+      plain.off('data', judge).off('end', suspect).off('close', suspect).pause();
+      void this.#tryTls();
+    };
+    plain.on('error', () => undefined);
+    plain.on('data', judge).once('end', suspect).once('close', suspect);
+  }
+
+  async #tryTls(): Promise<void> {
+    const tls = await this.#dialTls().catch((error: unknown) => (isAlert(error) ? 'refused' : undefined));
+    if (typeof tls !== 'object') return this.#settle(tls === undefined ? undefined : 'tls');
+    if (this.destroyed || this.#said === undefined) {
+      tls.destroy();
+      return this.#settle('tls');
+    }
+    this.#far.destroy();
+    this.#far = tls;
+    this.#heard = Buffer.alloc(0);
+    for (const bytes of this.#said) tls.write(bytes);
+    if (this.writableEnded) tls.end();
+    this.#settle('tls');
+  }
+
+  /** From here on the bytes of the far stream are ours. */
+  #settle(verdict: Transport | undefined): void {
+    const far = this.#far;
+    if (verdict !== undefined) this.#onVerdict(verdict);
+    this.#isOpen = false;
+    this.#said = undefined;
+    if (this.#heard.length > 0) this.push(this.#heard);
+    far.on('data', (bytes: Buffer) => {
+      if (!this.push(bytes)) far.pause();
+    });
+    far.once('end', () => this.push(null));
+    far.on('error', (error) => this.destroy(error));
+    far.once('close', () => this.destroy());
+    if (far.readableEnded || far.destroyed) this.push(null);
+    if (far.destroyed) this.destroy();
+    else far.resume();
+  }
+
+  override _read(): void {
+    if (!this.#isOpen) this.#far.resume();
+  }
+
+  override _write(bytes: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
+    const wasOpen = this.#isOpen;
+    if (wasOpen) this.#keep(bytes);
+    // A port that hung up on plain text may yet take it over TLS.
+    this.#far.write(bytes, (error) => done(wasOpen ? null : error));
+  }
+
+  override _final(done: (error?: Error | null) => void): void {
+    this.#far.end(() => done());
+  }
+
+  override _destroy(error: Error | null, done: (error: Error | null) => void): void {
+    this.#far.destroy();
+    done(error);
+  }
+
+  #keep(bytes: Buffer): void {
+    this.#saidBytes += bytes.length;
+    if (this.#saidBytes > REPLAY_BYTES) this.#said = undefined;
+    this.#said?.push(bytes);
+  }
+}
