@@ -5,6 +5,10 @@ import type { Clock, EndpointClaims, EndpointTokens, Random, TokenKey, TokenKeyR
 
 /** A key encrypts new tokens for a day; older ones only open what they made (tokens live an hour at most, section 6.1). */
 const KEY_ROTATION_MS = 24 * 60 * 60 * 1000;
+/** No token lives longer (section 6.1). */
+const MAX_TOKEN_LIFE_MS = 60 * 60 * 1000;
+/** From then on no token of a key can be good: one that claims to be was made by somebody who found the key. */
+const KEY_LIFE_MS = KEY_ROTATION_MS + MAX_TOKEN_LIFE_MS;
 /** A256GCM. */
 const KEY_BYTES = 32;
 /** A token with a range for each of a few hundred ports; anything longer is not ours. */
@@ -65,7 +69,7 @@ export function createEndpointTokens(options: EndpointTokenOptions): EndpointTok
 /** The keys of the repository, loaded once. */
 class KeyRing {
   readonly #options: EndpointTokenOptions;
-  readonly #keys = new Map<string, KeyObject>();
+  readonly #keys = new Map<string, { readonly key: KeyObject; readonly createdAtMs: number }>();
   #newest: TokenKey | undefined;
   #loaded: Promise<void> | undefined;
   #rotation: Promise<void> | undefined;
@@ -77,28 +81,33 @@ class KeyRing {
   async find(kid: string | undefined): Promise<KeyObject | undefined> {
     if (kid === undefined) return undefined;
     await this.#load();
-    return this.#keys.get(kid);
+    const found = this.#keys.get(kid);
+    return found === undefined || this.#ageMs(found) >= KEY_LIFE_MS ? undefined : found.key;
   }
 
   async current(): Promise<{ kid: string; key: KeyObject }> {
     await this.#load();
-    while (this.#newest === undefined || this.#isOld(this.#newest)) {
+    while (this.#newest === undefined || this.#ageMs(this.#newest) >= KEY_ROTATION_MS) {
       // Callers at the same moment share one rotation.
       this.#rotation ??= this.#rotate().finally(() => (this.#rotation = undefined));
       await this.#rotation;
     }
     const { kid } = this.#newest;
-    return { kid, key: this.#keys.get(kid)! };
+    return { kid, key: this.#keys.get(kid)!.key };
   }
 
-  #isOld(key: TokenKey): boolean {
-    return this.#options.clock.nowMs() - key.createdAtMs >= KEY_ROTATION_MS;
+  #ageMs({ createdAtMs }: { createdAtMs: number }): number {
+    return this.#options.clock.nowMs() - createdAtMs;
+  }
+
+  #add({ kid, key, createdAtMs }: TokenKey): void {
+    this.#keys.set(kid, { key: createSecretKey(key), createdAtMs });
   }
 
   #load(): Promise<void> {
     this.#loaded ??= this.#options.keys.list().then(
       (keys) => {
-        for (const key of keys) this.#keys.set(key.kid, createSecretKey(key.key));
+        for (const key of keys) this.#add(key);
         this.#newest = keys[0];
       },
       (error: unknown) => {
@@ -114,7 +123,7 @@ class KeyRing {
     const key: TokenKey = { kid: random.uuid(), key: random.bytes(KEY_BYTES), createdAtMs: clock.nowMs() };
     // Durable before the first token leaves: a token must outlive a crash.
     await keys.insert(key);
-    this.#keys.set(key.kid, createSecretKey(key.key));
+    this.#add(key);
     this.#newest = key;
   }
 }

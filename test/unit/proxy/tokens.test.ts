@@ -40,6 +40,15 @@ suite('an endpoint token', () => {
     assert.equal(keys.keys.length, 2);
   });
 
+  test('of a key whose tokens have all expired opens to nothing, whatever it claims', async () => {
+    const { tokens, keys, clock } = bed();
+    const token = await tokens.issue({ ...CLAIMS, expiresAtMs: Number.MAX_SAFE_INTEGER });
+    clock.aheadMs = DAY_MS + 59 * 60 * 1000;
+    assert.notEqual(await createEndpointTokens({ keys, clock, random }).open(token), undefined);
+    clock.aheadMs = DAY_MS + 60 * 60 * 1000;
+    assert.equal(await createEndpointTokens({ keys, clock, random }).open(token), undefined);
+  });
+
   test('asked for by many at once takes one key', async () => {
     const { tokens, keys } = bed();
     await Promise.all(Array.from({ length: 20 }, () => tokens.issue(CLAIMS)));
