@@ -45,6 +45,8 @@ function serveSession(socket: TLSSocket, front: Front, limits: ProxyLimits): Ser
   let open = 0;
   session.on('error', () => undefined);
   session.on('stream', (...[stream, , , raw]) => {
+    // Reset before anybody heard of it.
+    if (stream.destroyed) return;
     open += 1;
     stream.once('close', () => (open -= 1));
     void front.serve(new Http2Inbound(stream, raw, limits));

@@ -111,6 +111,19 @@ suite('HTTP/2 from the client', { timeout: 30_000 }, () => {
     assert.equal((await wholeOf(await askIn(session, { headers }).answer)).body, 'served');
   });
 
+  test('streams that are reset at once harm nobody, and are no fault of ours', async () => {
+    await bed.app((_request, response) => response.end('served'));
+    await Promise.all(
+      Array.from({ length: 200 }, () => {
+        const asked = askIn(session, { headers });
+        asked.abort();
+        return asked.closed;
+      }),
+    );
+    assert.deepEqual(bed.logged.filter(({ status }) => status === 500), []);
+    assert.equal((await bed.ask({ version: 'HTTP/2' })).body, 'served');
+  });
+
   test('a silent connection is ended after its time, one with a request under way is not', async () => {
     const answered = Promise.withResolvers<() => void>();
     await bed.app((_request, response) => answered.resolve(() => response.end('late')));
