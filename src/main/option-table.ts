@@ -268,7 +268,7 @@ export const SERVER_OPTIONS = {
     key: 'limits',
     shape: 'text',
     schema: z.enum(['none', 'aws']),
-    description: "calls per second: none is unlimited, aws is AWS's figures",
+    description: "calls per second, and what endpoints carry: none is unlimited, aws is AWS's figures",
     default: 'none',
   },
   quota: {
