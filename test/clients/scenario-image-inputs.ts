@@ -51,6 +51,7 @@ export const SHOWN = { ...CONFIGURATION, baseImageVersion: '1.0' };
 export const ON_VERSIONS = (imageVersion: string): Readonly<Record<string, JsonObject>> => ({
   GetMicrovmImageVersion: { imageVersion },
   UpdateMicrovmImageVersion: { imageVersion, status: 'ACTIVE' },
+  DeleteMicrovmImageVersion: { imageVersion },
   ListMicrovmImageBuilds: { imageVersion },
   GetMicrovmImageBuild: { imageVersion, buildId: '00000000-0000-4000-8000-000000000000' },
 });

@@ -4,6 +4,7 @@
  */
 import type { Step } from './scenario-run.ts';
 import { CONNECTORS } from './scenario-connectors.ts';
+import { DELETIONS } from './scenario-deletions.ts';
 import { BASES, BROKEN_IMAGE, IMAGE_BEGIN, IMAGE_BUILT, IMAGE_END, IMAGE_UPDATE } from './scenario-images.ts';
 import { LIFE, MEMORY_QUOTA_MIB, RUN } from './scenario-microvms.ts';
 import { IDENTITY, LOGS, QUOTAS } from './scenario-neighbours.ts';
@@ -31,5 +32,6 @@ export const SCENARIO: readonly Step[] = [
   ...LOGS,
   ...BROKEN_IMAGE,
   ...IMAGE_END,
+  ...DELETIONS,
   ...MORE_OBJECTS,
 ];
