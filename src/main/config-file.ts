@@ -8,6 +8,8 @@ import { OPTION_ROWS, type OptionName } from './option-table.ts';
 export interface FileValue {
   readonly raw: unknown;
   readonly source: string;
+  /** Where an entry of it stands, of one that is a table. */
+  readonly sourceOf: (entry: string) => string;
 }
 
 /** Settings by option; options that the file leaves out are not there. */
@@ -74,20 +76,27 @@ function collect(table: TomlTable, reading: Reading, prefix: string): void {
     const key = `${prefix}${name}`;
     const option = OPTION_ROWS.find(([, row]) => row.key === key)?.[0];
     if (option !== undefined) {
-      reading.values.set(option, { raw, source: placeOf(key, reading) });
+      const sourceOf = (entry: string) => placeOf([`${key}.${entry}`, key], reading);
+      reading.values.set(option, { raw, source: placeOf([key], reading), sourceOf });
     } else if (OPTION_ROWS.some(([, row]) => row.key.startsWith(`${key}.`))) {
-      if (!isTable(raw)) throw new LullError('validation', `${placeOf(key, reading)}: ${key} must be a table.`);
+      if (!isTable(raw)) throw new LullError('validation', `${placeOf([key], reading)}: ${key} must be a table.`);
       collect(raw, reading, `${key}.`);
     } else {
-      throw new LullError('validation', `${placeOf(key, reading)}: there is no setting ${key} (\`lull config\` shows all).`);
+      throw new LullError('validation', `${placeOf([key], reading)}: there is no setting ${key} (\`lull config\` shows all).`);
     }
   }
 }
 
 const isTable = (value: TomlValue): value is TomlTable => typeof value === 'object' && !Array.isArray(value) && !(value instanceof Date);
 
-/** `FILE:LINE`; the parser keeps no lines of values, so that of the first header or assignment that leads to the key is looked for. */
-function placeOf(key: string, { text, path }: Pick<Reading, 'text' | 'path'>): string {
+/** `FILE:LINE` of the first of the keys that has a line of its own: an entry of an inline table has none. */
+function placeOf(keys: readonly string[], { text, path }: Pick<Reading, 'text' | 'path'>): string {
+  const line = keys.map((key) => lineOf(key, text)).find((found) => found !== undefined);
+  return line === undefined ? path : `${path}:${line}`;
+}
+
+/** The parser keeps no lines of values, so that of the first header or assignment that leads to the key is looked for. */
+function lineOf(key: string, text: string): number | undefined {
   let header = '';
   let within: number | undefined;
   for (const [at, line] of text.split('\n').entries()) {
@@ -96,10 +105,10 @@ function placeOf(key: string, { text, path }: Pick<Reading, 'text' | 'path'>): s
     if (opened !== undefined) header = plainKey(opened);
     else if (assigned === undefined) continue;
     const found = assigned === undefined ? header : [header, plainKey(assigned)].filter((part) => part !== '').join('.');
-    if (found === key) return `${path}:${at + 1}`;
+    if (found === key) return at + 1;
     if (found.startsWith(`${key}.`)) within ??= at + 1;
   }
-  return within === undefined ? path : `${path}:${within}`;
+  return within;
 }
 
 const plainKey = (key: string) => key.replaceAll(/["'\s]/g, '');

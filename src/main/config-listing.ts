@@ -15,6 +15,8 @@ export interface EffectiveSetting {
   /** As in the configuration file; undefined where it is not set and has no default. */
   readonly value: unknown;
   readonly source: string;
+  /** Of each entry, where the value is a table that has any. */
+  readonly entrySources?: Readonly<Record<string, string>>;
 }
 
 /**
@@ -28,8 +30,8 @@ export async function effectiveSettings(values: OptionValues, surroundings: Surr
   return OPTION_ROWS.flatMap(([name, { key }]): EffectiveSetting[] => {
     if (name === 'quota') return quotaSettings(settings);
     if (name === 'region' || name === 'account') return [{ key, ...realmSetting(settings, name, kept) }];
-    const { raw, source } = settings[name];
-    return [{ key, value: raw, source }];
+    const { raw, source, entrySources } = settings[name];
+    return [{ key, value: raw, source, ...(entrySources.size > 0 && { entrySources: Object.fromEntries(entrySources) }) }];
   });
 }
 
@@ -39,13 +41,12 @@ function realmSetting(settings: Settings, name: 'region' | 'account', kept: Awai
   return kept === undefined ? { value: DEFAULT_REALM[name], source: DEFAULT } : { value: kept.realm[name], source: kept.path };
 }
 
-/** Each quota for itself: what one source gives leaves the others as they are. */
+/** Each quota for itself, because those that nobody gives are in force too. */
 function quotaSettings({ quota, limits }: Settings): EffectiveSetting[] {
   const inForce = quotasOf({ limits: limits.value, given: quota.value }, defaultMemoryQuotaMib());
   return ADJUSTABLE_QUOTAS.map((name) => {
-    const isGiven = quota.value[name] !== undefined;
     const isAws = 'rate' in QUOTAS[name] && limits.value === 'aws';
-    return { key: `quotas.${name}`, value: inForce[name] ?? undefined, source: isGiven ? quota.source : isAws ? limits.source : DEFAULT };
+    return { key: `quotas.${name}`, value: inForce[name] ?? undefined, source: quota.entrySources.get(name) ?? (isAws ? limits.source : DEFAULT) };
   });
 }
 
@@ -56,13 +57,20 @@ export function asToml(settings: readonly EffectiveSetting[]): string {
   const plain = settings.filter((setting) => !isMap(setting));
   const tables = Map.groupBy(plain, tableOf);
   const parts = [...tables].map(([table, rows]) => [...(table === '' ? [] : [`[${table}]`]), ...rows.map(line)].join('\n'));
-  const maps = settings.filter(isMap).map(({ key, value, source }) => `[${key}] # ${source}\n${stringify(value)}`.trimEnd());
+  const maps = settings.filter(isMap).map(mapTable);
   return `${[...parts, ...maps].join('\n\n')}\n`;
+}
+
+function mapTable({ key, value, source, entrySources = {} }: EffectiveSetting): string {
+  const entries = Object.entries(value as Readonly<Record<string, unknown>>);
+  if (entries.length === 0) return `[${key}] # ${source}`;
+  return [`[${key}]`, ...entries.map(([name, entry]) => assignment(name, entry, entrySources[name] ?? source))].join('\n');
 }
 
 function line({ key, value, source }: EffectiveSetting): string {
   const name = key.slice(key.lastIndexOf('.') + 1);
-  if (value === undefined) return `# ${name} is not set`;
-  return `${stringify({ [name]: value }).trimEnd()} # ${source}`;
+  return value === undefined ? `# ${name} is not set` : assignment(name, value, source);
 }
+
+const assignment = (name: string, value: unknown, source: string) => `${stringify({ [name]: value }).trimEnd()} # ${source}`;
 

@@ -91,6 +91,21 @@ suite('the configuration file', () => {
     assert.deepEqual([dataFolder, accel, driver], ['/flag', 'kvm', 'qemu']);
   });
 
+  test('has its tables put together with those of environment and command line, entry by entry', () => {
+    const config = fileWith('[quotas]\nmemory = 2048\nimages = 3\nversions = 5\n[build.env]\nhttp_proxy = "file"\nno_proxy = "a,b"\n');
+    const options = parse({ config, quota: ['images=7'], buildEnv: ['http_proxy=flag'] }, { LULL_QUOTA: 'images=6,versions=9', LULL_BUILD_FILE: '/a=/b' });
+    assert.deepEqual(options.quotas.given, { memory: 2048, images: 7, versions: 9 });
+    assert.deepEqual(options.buildEnvironment, { http_proxy: 'flag', no_proxy: 'a,b' });
+    assert.deepEqual(options.buildFiles, { '/a': '/b' });
+  });
+
+  test('has what is wrong in its tables told of it, whatever else is said', () => {
+    const wrong = (file: string, quota: string) => () => parse({ config: fileWith(file), quota: [quota] });
+    const refusal = (message: RegExp) => (error: unknown) => isLullError(error, 'validation') && message.test(error.message);
+    assert.throws(wrong('[quotas]\nmoons = 1\n', 'images=1'), refusal(/\.toml:1: quotas unknown name moons$/));
+    assert.throws(wrong('[quotas]\nmemory = 1\n', 'images=0'), refusal(/^--quota: images must be a whole number from 1 up$/));
+  });
+
   test('is found by --config, by LULL_CONFIG, or in its usual place, where it may be missing', () => {
     const env = { LULL_CONFIG: fileWith('data = "/by-variable"') };
     assert.equal(parse({}, env).dataFolder, '/by-variable');
@@ -166,7 +181,9 @@ suite('lull config', () => {
     assert.match(shown.stdout, /^log-level = "warn" # --log-level$/m);
     assert.match(shown.stdout, /^accel = "tcg" # LULL_ACCEL$/m);
     assert.match(shown.stdout, /^driver = "auto" # default$/m);
-    assert.match(shown.stdout, new RegExp(`^images = 3 # ${config}:4$`, 'm'));
+    assert.match(shown.stdout, new RegExp(`^images = 3 # ${config}:5$`, 'm'));
+    assert.match(shown.stdout, new RegExp(`^\\[build\\.env\\]\nno_proxy = "a,b" # ${config}:3$`, 'm'));
+    assert.match(shown.stdout, /^\[build\.files\] # default$/m);
     assert.match(shown.stdout, /^versions = 50 # default$/m);
     assert.match(shown.stdout, /^run-rate = 5 # LULL_LIMITS$/m);
     assert.match(shown.stdout, /^# cert is not set$/m);
@@ -181,6 +198,18 @@ suite('lull config', () => {
     assert.deepEqual(settings['quotas.memory'], { value: 64, source: '--quota' });
     assert.deepEqual(settings['api.listen'], { value: '127.0.0.1:8470', source: 'default' });
     assert.deepEqual(settings['region'], { value: 'us-east-1', source: 'default' });
+  });
+
+  test('shows who said each entry of a table', async () => {
+    const config = fileWith('[quotas]\nmemory = 64\nimages = 3\n[build]\nenv = { no_proxy = "a" }\n[build.base-map]\n"x.y/z:1" = "lull/python"\n');
+    const argv = ['config', '--config', config, '--quota', 'images=4', '--base-map', 'a=b'];
+    const { stdout } = await run(argv, { LULL_QUOTA: 'versions=5', LULL_BUILD_ENV: 'http_proxy=p' });
+    for (const entry of [`memory = 64 # ${config}:2`, 'images = 4 # --quota', 'versions = 5 # LULL_QUOTA', `no_proxy = "a" # ${config}:5`, 'http_proxy = "p" # LULL_BUILD_ENV', `"x.y/z:1" = "lull/python" # ${config}:7`, 'a = "b" # --base-map']) {
+      assert.ok(stdout.includes(`\n${entry}\n`), `${entry} in\n${stdout}`);
+    }
+    const settings = JSON.parse((await run([...argv, '--json'])).stdout) as Record<string, unknown>;
+    assert.deepEqual(settings['build.base-map'], { value: { 'x.y/z:1': 'lull/python', a: 'b' }, source: '--base-map', entrySources: { 'x.y/z:1': `${config}:7`, a: '--base-map' } });
+    assert.deepEqual(settings['build.files'], { value: {}, source: 'default' });
   });
 
   test('tells the region and account that the data folder was made with', async () => {
