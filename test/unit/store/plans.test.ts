@@ -22,6 +22,7 @@ const WHOLE_TABLE: readonly RegExp[] = [
   /^select \* from "access_keys" where "session" is null order by "seq" desc$/,
   /^select "kid", "key", "created_at_ms" from "token_keys" order by "seq" desc$/,
   /^select count\(\*\) as "count" from "images"$/,
+  /^select sum\("stored_bytes"\) as "total" from "log_streams"$/,
 ];
 
 const PLANNED = /^(select|update|delete|with)\b/i;
