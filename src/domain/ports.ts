@@ -38,7 +38,7 @@ export interface PageRequest {
 }
 
 export interface MicrovmRepository {
-  /** @throws LullError conflict where the client token is taken; not-found where its image or version is being deleted, or a connector is not there */
+  /** @throws LullError conflict where the client token is taken; not-found where its version cannot be launched (any more), or a connector is not there */
   insert(microvm: Microvm): Promise<void>;
   get(microvmId: string): Promise<Microvm | undefined>;
   byEndpoint(endpointId: string): Promise<Microvm | undefined>;

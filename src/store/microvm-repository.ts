@@ -25,12 +25,8 @@ export class SqlMicrovmRepository implements MicrovmRepository {
   async insert(microvm: Microvm): Promise<void> {
     try {
       await this.#db.transaction().execute(async (tx) => {
-        const image = await tx.selectFrom('images').select('state').where('name', '=', microvm.imageName).executeTakeFirst();
-        const version = await tx.selectFrom('imageVersions').select('state').where('snapshotId', '=', microvm.snapshotId).executeTakeFirst();
-        // Its snapshot is about to go.
-        if (image?.state === 'DELETING') throw noActiveVersion(microvm.imageArn);
         await requireConnectors(tx, microvm.egressConnectors);
-        if (version?.state === 'DELETING' || version?.state === 'DELETED') throw noActiveVersion(microvm.imageArn, microvm.imageVersion);
+        await requireLaunchable(tx, microvm);
         await tx.insertInto('microvms').values(toRow(microvm)).execute();
         await insertLogStream(tx, microvmStream(microvm));
       });
@@ -119,6 +115,18 @@ async function locked(tx: Transaction<Tables>, microvmId: string): Promise<Micro
   const row = await tx.selectFrom('microvms').selectAll().where('microvmId', '=', microvmId).executeTakeFirst();
   if (row === undefined) throw microvmNotFound(microvmId);
   return toMicrovm(row);
+}
+
+/** Since it was chosen it may have been deactivated, or deleted: an image that is deleted takes its versions along. */
+async function requireLaunchable(tx: Transaction<Tables>, { snapshotId, imageArn, imageVersion }: Microvm): Promise<void> {
+  const version = await tx
+    .selectFrom('imageVersions')
+    .select('seq')
+    .where('snapshotId', '=', snapshotId)
+    .where('state', '=', 'SUCCESSFUL')
+    .where('status', '=', 'ACTIVE')
+    .executeTakeFirst();
+  if (version === undefined) throw noActiveVersion(imageArn, imageVersion);
 }
 
 function toRowPatch({ process, ...columns }: Partial<MicrovmPatch>): Updateable<MicrovmTable> {

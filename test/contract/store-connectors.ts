@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Store } from '../../src/domain/ports.ts';
-import { connectorRecord, imageConfig, imageRecord, microvmRecord, versionRecord } from '../fakes/records.ts';
+import { connectorRecord, imageConfig, imageRecord, insertLaunchable, microvmRecord, versionRecord } from '../fakes/records.ts';
 
 export function connectorContract(open: () => Promise<Store>): void {
   test('kept as they are, found by id before name, listed newest first by state and page', async () => {
@@ -36,7 +36,7 @@ export function connectorContract(open: () => Promise<Store>): void {
     const after = connectorRecord('a', { version: 2, lastUpdate: { reason: 'r', request: { clientToken: 't', fingerprint: 'f' } }, modifiedAtMs: 9 });
     await connectors.insert(before);
     const uses = { egressConnectors: [before.arn] };
-    await images.insert(imageRecord('app'), versionRecord('app', '1.0', { config: imageConfig(uses) }));
+    await insertLaunchable(store, 'app', { config: imageConfig(uses) });
     await microvms.insert(microvmRecord('one', uses));
     await assert.rejects(connectors.replace(after), { kind: 'conflict', message: /microvm-one/ });
     await assert.rejects(connectors.remove(before.connectorId), { kind: 'conflict', message: /microvm-one/ });

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { MICROVM_STATES } from '../../src/domain/microvm.ts';
 import type { Store } from '../../src/domain/ports.ts';
-import { imageConfig, imageRecord, microvmRecord, versionRecord } from '../fakes/records.ts';
+import { imageConfig, imageRecord, LAUNCHABLE, microvmRecord, versionRecord } from '../fakes/records.ts';
 
 export function imageContract(open: () => Promise<Store>): void {
   test('an image and its version come back the same', async () => {
@@ -103,11 +103,10 @@ export function imageContract(open: () => Promise<Store>): void {
 
   test('newestActive is the newest that is SUCCESSFUL and ACTIVE', async () => {
     await using store = await open();
-    const usable = { state: 'SUCCESSFUL', status: 'ACTIVE' } as const;
-    await store.images.insert(imageRecord('app'), versionRecord('app', '1.0', usable));
-    await store.images.addVersion(versionRecord('app', '2.0', usable), 'UPDATED');
-    await store.images.addVersion(versionRecord('app', '3.0', { ...usable, status: 'INACTIVE' }), 'UPDATED');
-    await store.images.addVersion(versionRecord('app', '4.0', { ...usable, state: 'FAILED' }), 'UPDATE_FAILED');
+    await store.images.insert(imageRecord('app'), versionRecord('app', '1.0', LAUNCHABLE));
+    await store.images.addVersion(versionRecord('app', '2.0', LAUNCHABLE), 'UPDATED');
+    await store.images.addVersion(versionRecord('app', '3.0', { ...LAUNCHABLE, status: 'INACTIVE' }), 'UPDATED');
+    await store.images.addVersion(versionRecord('app', '4.0', { ...LAUNCHABLE, state: 'FAILED' }), 'UPDATE_FAILED');
     assert.equal((await store.images.newestActive('app'))?.version, '2.0');
     await store.images.update('app', '2.0', { version: { status: 'INACTIVE' } });
     assert.equal((await store.images.newestActive('app'))?.version, '1.0');
@@ -147,8 +146,8 @@ export function imageContract(open: () => Promise<Store>): void {
     await store.images.insert(imageRecord('app', { state: 'UPDATE_FAILED' }), versionRecord('app'));
     for (const state of MICROVM_STATES) {
       const image = imageRecord(`of-${state}`, { state: 'CREATED' });
-      await store.images.insert(image, versionRecord(image.name));
-      await store.microvms.insert(microvmRecord(state, { state, imageName: image.name, imageArn: image.imageArn }));
+      await store.images.insert(image, versionRecord(image.name, '1.0', LAUNCHABLE));
+      await store.microvms.insert(microvmRecord(state, { state, imageName: image.name, imageArn: image.imageArn, snapshotId: `snapshot-${image.name}-1.0` }));
       assert.equal(await store.images.markDeleting(image.name, 5), state === 'TERMINATED' ? 'deleting' : 'in-use');
     }
     assert.equal(await store.images.markDeleting('app', 5), 'deleting');
@@ -157,11 +156,10 @@ export function imageContract(open: () => Promise<Store>): void {
     assert.equal((await store.images.version('app', '1.0'))?.state, 'DELETING');
   });
 
-  const usable = { state: 'SUCCESSFUL', status: 'ACTIVE' } as const;
   const threeVersions = async (store: Store): Promise<void> => {
-    await store.images.insert(imageRecord('app', { state: 'CREATED', latestActiveVersion: '1.0' }), versionRecord('app', '1.0', usable));
+    await store.images.insert(imageRecord('app', { state: 'CREATED', latestActiveVersion: '1.0' }), versionRecord('app', '1.0', LAUNCHABLE));
     await store.images.addVersion(versionRecord('app', '2.0', { state: 'FAILED', request: { clientToken: 'token', fingerprint: 'f' } }), 'UPDATE_FAILED');
-    await store.images.addVersion(versionRecord('app', '3.0', usable), 'UPDATED');
+    await store.images.addVersion(versionRecord('app', '3.0', LAUNCHABLE), 'UPDATED');
   };
 
   test('a version is marked and retired: the image is UPDATING, then UPDATED, and its latest versions follow', async () => {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Store } from '../../src/domain/ports.ts';
-import { imageConfig, imageRecord, microvmRecord, versionRecord } from '../fakes/records.ts';
+import { imageConfig, insertLaunchable, microvmRecord, versionRecord } from '../fakes/records.ts';
 
 const GROUP = '/aws/lambda-microvms/app';
 const DAY_MS = 24 * 3_600_000;
@@ -10,7 +10,7 @@ const DAY_MS = 24 * 3_600_000;
 export function logContract(open: () => Promise<Store>): void {
   test('microVMs and versions bring their streams, in the same transaction or not at all', async () => {
     await using store = await open();
-    await store.images.insert(imageRecord('app'), versionRecord('app', '1.0', { createdAtMs: 0 }));
+    await insertLaunchable(store, 'app', { createdAtMs: 0 });
     await store.images.addVersion(versionRecord('app', '2.0', { createdAtMs: DAY_MS, config: imageConfig({ logging: { disabled: {} } }) }), 'UPDATING');
     await store.microvms.insert(microvmRecord('one', { startedAtMs: 0, clientToken: 'token' }));
     await assert.rejects(store.microvms.insert(microvmRecord('two', { startedAtMs: 0, clientToken: 'token' })), { kind: 'conflict' });
@@ -20,17 +20,18 @@ export function logContract(open: () => Promise<Store>): void {
       ['1970/01/01[1.0]microvm-one', 'microvm', 'microvm-one'],
     ]);
     const live = async () => new Map((await store.logs.open()).map(({ sourceId, group, isLive }) => [sourceId, [group, isLive]]));
-    assert.deepEqual(await live(), new Map([['snapshot-app-1.0', [GROUP, true]], ['snapshot-app-2.0', [null, true]], ['microvm-one', [GROUP, true]]]));
+    assert.deepEqual(await live(), new Map([['snapshot-app-1.0', [GROUP, false]], ['snapshot-app-2.0', [null, true]], ['microvm-one', [GROUP, true]]]));
     await store.microvms.apply('microvm-one', 'terminate');
     await store.microvms.apply('microvm-one', 'terminated');
-    await store.images.update('app', '1.0', { version: { state: 'FAILED' } });
-    assert.deepEqual(await live(), new Map([['snapshot-app-1.0', [GROUP, false]], ['snapshot-app-2.0', [null, true]], ['microvm-one', [GROUP, false]]]));
+    await store.images.update('app', '2.0', { version: { state: 'FAILED' } });
+    assert.deepEqual(await live(), new Map([['snapshot-app-1.0', [GROUP, false]], ['snapshot-app-2.0', [null, false]], ['microvm-one', [GROUP, false]]]));
     await store.images.remove('app');
     assert.deepEqual([...(await live()).keys()], ['microvm-one'], 'a microVM’s log outlives its image');
   });
 
   test('what was measured is kept; a group goes once no stream is in it', async () => {
     await using store = await open();
+    await insertLaunchable(store, 'app', { config: imageConfig({ logging: { disabled: {} } }) });
     await store.microvms.insert(microvmRecord('one', { startedAtMs: 5 }));
     const stream = { source: 'microvm', sourceId: 'microvm-one' } as const;
     await store.logs.measured(stream, { firstEventAtMs: 6, lastEventAtMs: 7, storedBytes: 8, hasEnded: true });

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { MICROVM_EVENTS, MICROVM_STATE_RULES, MICROVM_STATES, nextState, type Microvm, type MicrovmEvent } from '../../src/domain/microvm.ts';
 import type { Store } from '../../src/domain/ports.ts';
-import { imageRecord, microvmRecord, versionRecord } from '../fakes/records.ts';
+import { insertLaunchable, LAUNCHABLE, microvmRecord, versionRecord } from '../fakes/records.ts';
 
 const FULL: Microvm = microvmRecord('full', {
   state: 'RUNNING',
@@ -26,6 +26,7 @@ const FULL: Microvm = microvmRecord('full', {
 export function microvmContract(open: () => Promise<Store>): void {
   test('what is inserted comes back the same by id, endpoint and client token', async () => {
     await using store = await open();
+    await insertLaunchable(store);
     const bare = microvmRecord('bare', { logging: { disabled: {} } });
     await store.microvms.insert(FULL);
     await store.microvms.insert(bare);
@@ -46,6 +47,7 @@ export function microvmContract(open: () => Promise<Store>): void {
 
   test('a client token, an id and an endpoint are taken once; many microVMs have no token', async () => {
     await using store = await open();
+    await insertLaunchable(store);
     await store.microvms.insert(FULL);
     await assert.rejects(store.microvms.insert(microvmRecord('b', { clientToken: 'token' })), { kind: 'conflict', message: /client token token/ });
     await assert.rejects(store.microvms.insert(microvmRecord('full')), { kind: 'conflict' });
@@ -54,17 +56,32 @@ export function microvmContract(open: () => Promise<Store>): void {
     await store.microvms.insert(microvmRecord('e'));
   });
 
-  test('an image that is being deleted takes no new microVM', async () => {
+  test('only what may be launched in the moment of the insert takes a new microVM', async () => {
     await using store = await open();
-    await store.images.insert(imageRecord('app', { state: 'CREATED' }), versionRecord('app'));
+    const refused = async (version: string) => {
+      const microvm = microvmRecord('a', { imageVersion: version, snapshotId: `snapshot-app-${version}` });
+      await assert.rejects(store.microvms.insert(microvm), { kind: 'not-found', message: `No active version found for MicroVM image ${microvm.imageArn} and version ${version}` });
+      assert.equal(await store.microvms.get('microvm-a'), undefined);
+    };
+    await refused('1.0');
+    await insertLaunchable(store);
+    await store.images.update('app', '1.0', { version: { status: 'INACTIVE' } });
+    await refused('1.0');
+    await store.images.update('app', '1.0', { version: { status: 'ACTIVE' } });
+    for (const [number, state] of [['2.0', 'IN_PROGRESS'], ['3.0', 'FAILED']] as const) {
+      await store.images.addVersion(versionRecord('app', number, { ...LAUNCHABLE, state }), 'UPDATED');
+      await refused(number);
+    }
     assert.equal(await store.images.markDeleting('app', 1), 'deleting');
-    await assert.rejects(store.microvms.insert(microvmRecord('a')), { kind: 'not-found', message: /No active version found/ });
-    assert.equal(await store.microvms.get('microvm-a'), undefined);
+    await refused('1.0');
+    await store.images.remove('app');
+    await refused('1.0');
   });
 
   for (const state of MICROVM_STATES) {
     test(`events in ${state}: the table of states decides, and a refusal changes nothing`, async () => {
       await using store = await open();
+      await insertLaunchable(store);
       for (const event of Object.keys(MICROVM_EVENTS) as MicrovmEvent[]) {
         const before = microvmRecord(`${state}-${event}`, { state });
         await store.microvms.insert(before);
@@ -84,6 +101,7 @@ export function microvmContract(open: () => Promise<Store>): void {
 
   test('a patch changes its fields only, also back to null', async () => {
     await using store = await open();
+    await insertLaunchable(store);
     await store.microvms.insert(FULL);
     const after = await store.microvms.patch(FULL.microvmId, { process: null, stateReason: null });
     assert.deepEqual(after, { ...FULL, process: null, stateReason: null });
@@ -99,6 +117,7 @@ export function microvmContract(open: () => Promise<Store>): void {
 
   test('generation numbers are never used twice, and none is ahead of the highest taken', async () => {
     await using store = await open();
+    await insertLaunchable(store);
     await store.microvms.insert(FULL);
     await assert.rejects(store.microvms.apply(FULL.microvmId, 'suspend', { lastGeneration: 4 }), { kind: 'conflict' });
     await assert.rejects(store.microvms.patch(FULL.microvmId, { generation: 6 }));
@@ -107,6 +126,7 @@ export function microvmContract(open: () => Promise<Store>): void {
 
   test('of two events at once that exclude each other one wins', async () => {
     await using store = await open();
+    await insertLaunchable(store);
     await store.microvms.insert(FULL);
     const results = await Promise.allSettled([store.microvms.apply(FULL.microvmId, 'suspend'), store.microvms.apply(FULL.microvmId, 'suspend')]);
     assert.deepEqual(results.map(({ status }) => status), ['fulfilled', 'rejected']);
@@ -114,6 +134,7 @@ export function microvmContract(open: () => Promise<Store>): void {
 
   test('listings: newest first, page by page, filtered by image and version', async () => {
     await using store = await open();
+    await insertLaunchable(store);
     for (let n = 0; n < 7; n += 1) {
       await store.microvms.insert(microvmRecord(`${n}`, { imageArn: n % 2 === 0 ? 'even' : 'odd', imageVersion: n < 4 ? '1.0' : '2.0' }));
     }
@@ -144,6 +165,7 @@ export function microvmContract(open: () => Promise<Store>): void {
 
   test('inStates and allocatedMib follow the table', async () => {
     await using store = await open();
+    await insertLaunchable(store);
     for (const [n, state] of MICROVM_STATES.entries()) await store.microvms.insert(microvmRecord(state, { state, baselineMib: 2 ** n }));
     const counted = MICROVM_STATES.reduce((sum, state, n) => sum + (MICROVM_STATE_RULES[state].countsMemory ? 2 ** n : 0), 0);
     assert.equal(await store.microvms.allocatedMib(), counted);

@@ -4,8 +4,12 @@ import type { Image, ImageConfig, ImageVersion } from '../../src/domain/image.ts
 import type { Microvm } from '../../src/domain/microvm.ts';
 import { connectorArn, type NetworkConnector } from '../../src/domain/network-connector.ts';
 import type { MultipartUpload, StoredObject, UploadedPart } from '../../src/domain/object-store.ts';
+import type { Store } from '../../src/domain/ports.ts';
 
 const AT_MS = 1_785_391_234_567;
+
+/** What a version is while microVMs of it may be launched. */
+export const LAUNCHABLE = { state: 'SUCCESSFUL', status: 'ACTIVE' } as const;
 
 export const imageConfig = (fields: Partial<ImageConfig> = {}): ImageConfig => ({
   baseImageArn: 'arn:aws:lambda:us-east-1:aws:microvm-image:al2023-1',
@@ -49,6 +53,11 @@ export const versionRecord = (imageName: string, version = '1.0', fields: Partia
   build: { buildId: `build-${imageName}-${version}`, state: 'PENDING', stateReason: null, sizes: null, createdAtMs: AT_MS },
   ...fields,
 });
+
+/** Inserts an image with a version of which microVMs may be launched. */
+export async function insertLaunchable({ images }: Pick<Store, 'images'>, name = 'app', fields: Partial<ImageVersion> = {}): Promise<void> {
+  await images.insert(imageRecord(name, { state: 'CREATED' }), versionRecord(name, '1.0', { ...LAUNCHABLE, ...fields }));
+}
 
 /** @param name tells the records of a test apart; its id is `microvm-<name>` */
 export const microvmRecord = (name: string, fields: Partial<Microvm> = {}): Microvm => ({

@@ -15,7 +15,7 @@ import type { Store } from '../../../src/domain/ports.ts';
 import { KeyedQueue } from '../../../src/lib/keyed-queue.ts';
 import { openBlobs } from '../../../src/store/blobs.ts';
 import { openStore } from '../../../src/store/store.ts';
-import { imageConfig, imageRecord, microvmRecord, versionRecord } from '../../fakes/records.ts';
+import { insertLaunchable, microvmRecord } from '../../fakes/records.ts';
 
 export const ROLE_ARN = 'arn:aws:iam::000000000000:role/service/app';
 /** Of the three microVMs the last has no role. */
@@ -35,7 +35,7 @@ export async function startGuests(): Promise<GuestBed> {
   const store = await openStore({ path: ':memory:' });
   const time = { nowMs: Date.now() };
   const ports = { clock: { nowMs: () => time.nowMs }, random: { uuid: () => randomUUID(), bytes: (length: number) => randomBytes(length) } };
-  await store.images.insert(imageRecord('app'), versionRecord('app', '1.0', { config: imageConfig() }));
+  await insertLaunchable(store);
   const fields = { state: 'RUNNING', startedAtMs: time.nowMs } as const;
   await store.microvms.insert(microvmRecord('one', { ...fields, executionRoleArn: ROLE_ARN }));
   await store.microvms.insert(microvmRecord('other', { ...fields, executionRoleArn: ROLE_ARN }));

@@ -20,7 +20,7 @@ import { LogRetention } from '../../../src/control/logs/log-retention.ts';
 import type { LoggingConfig } from '../../../src/domain/image.ts';
 import { createBuildLogs } from '../../../src/image/build-log.ts';
 import { SILENT } from '../../../src/lib/log.ts';
-import { imageRecord, microvmRecord, versionRecord } from '../../fakes/records.ts';
+import { insertLaunchable, microvmRecord, versionRecord } from '../../fakes/records.ts';
 import { SteeredClock } from '../../fakes/steered-clock.ts';
 import { CREDENTIALS, startApi } from './bed.ts';
 import type { ApiBed } from './bed.ts';
@@ -34,12 +34,12 @@ describe('CloudWatch Logs', () => {
   beforeEach(async () => {
     bed = await startApi();
     bed.logTime.nowMs = T0;
-    await bed.store.images.insert(imageRecord('app', { state: 'CREATED' }), versionRecord('app', '1.0', { snapshotId: 'first', createdAtMs: T0, state: 'SUCCESSFUL' }));
+    await insertLaunchable(bed.store, 'app', { snapshotId: 'first', createdAtMs: T0 });
   });
   afterEach(() => bed[Symbol.asyncDispose]());
 
   const launch = async (name: string, logging: LoggingConfig | null = null) => {
-    const record = microvmRecord(name, { state: 'RUNNING', logging, startedAtMs: bed.logTime.nowMs });
+    const record = microvmRecord(name, { state: 'RUNNING', snapshotId: 'first', logging, startedAtMs: bed.logTime.nowMs });
     await bed.store.microvms.insert(record);
     return record.microvmId;
   };

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { ListTagsCommand, TagResourceCommand } from '@aws-sdk/client-lambda-microvms';
-import { imageConfig, imageRecord, microvmRecord, versionRecord } from '../../fakes/records.ts';
+import { imageConfig, insertLaunchable, microvmRecord } from '../../fakes/records.ts';
 import { startApi } from './bed.ts';
 import type { ApiBed } from './bed.ts';
 
@@ -120,7 +120,7 @@ describe('network connectors, over the real store', () => {
   });
 
   test('one that is used is neither changed nor deleted', async () => {
-    await bed.store.images.insert(imageRecord('app', { state: 'CREATED' }), versionRecord('app', '1.0', { config: imageConfig({ egressConnectors: [arn] }) }));
+    await insertLaunchable(bed.store, 'app', { config: imageConfig({ egressConnectors: [arn] }) });
     await bed.store.microvms.insert(microvmRecord('one', { egressConnectors: [arn] }));
     for (const answer of [await call('PUT', one(arn), { Configuration: CONFIGURATION, ClientToken: 'u3' }), await call('DELETE', one(arn))]) {
       assert.deepEqual([answer.status, answer.type], [409, 'ResourceConflictException']);

@@ -7,7 +7,7 @@ import { after, before, describe, test } from 'node:test';
 import * as sdk from '@aws-sdk/client-lambda-microvms';
 import { DEFAULT_REALM, imageArn, managedConnectorArn } from '../../../src/domain/ids.ts';
 import type { ManagedConnector } from '../../../src/domain/ids.ts';
-import { imageConfig, imageRecord, microvmRecord, versionRecord } from '../../fakes/records.ts';
+import { imageConfig, imageRecord, insertLaunchable, microvmRecord, versionRecord } from '../../fakes/records.ts';
 import { AL2023, imagesBed } from '../control/images-bed.ts';
 import type { ImagesBed } from '../control/images-bed.ts';
 import { microvmsBed } from '../control/microvms-bed.ts';
@@ -111,10 +111,10 @@ describe('what AWS was recorded to answer', () => {
 
   /** Images and microVMs in the states that the calls meet. */
   async function fill(): Promise<void> {
-    for (const name of ['app', 'used']) await images.store.images.insert(imageRecord(name, { state: 'CREATED' }), versionRecord(name, '1.0', { state: 'SUCCESSFUL', status: 'ACTIVE' }));
+    for (const name of ['app', 'used']) await insertLaunchable(images.store, name);
     await images.store.images.insert(imageRecord('going', { state: 'DELETING' }), versionRecord('going', '1.0', { state: 'DELETING' }));
     await images.store.images.insert(imageRecord('updating', { state: 'UPDATING' }), versionRecord('updating', '1.0', { state: 'SUCCESSFUL', status: 'ACTIVE' }));
-    await images.store.microvms.insert(microvmRecord('user', { imageName: 'used', state: 'RUNNING' }));
+    await images.store.microvms.insert(microvmRecord('user', { imageName: 'used', snapshotId: 'snapshot-used-1.0', state: 'RUNNING' }));
     for (const name of ['building', 'waiting']) await images.images.create({ name, config: configOf(), tags: {}, clientToken: null });
     await microvms.store.images.insert(imageRecord('off', { state: 'CREATED' }), versionRecord('off', '1.0', { state: 'SUCCESSFUL', status: 'INACTIVE' }));
     const huge = versionRecord('huge', '1.0', { state: 'SUCCESSFUL', status: 'ACTIVE', config: imageConfig({ minimumMemoryMib: 8192 }) });

@@ -117,7 +117,8 @@ suite('deleting an image', () => {
     await assert.rejects(bed.images.delete(ARN), { kind: 'validation', message: `Cannot delete MicroVM image in its current state: ${ARN}` });
     (await bed.builder.next()).succeed();
     await bed.images.idle();
-    await bed.store.microvms.insert(microvmRecord('a', { state: 'SUSPENDED' }));
+    const { snapshotId } = (await bed.images.version(ARN, '1.0')).version;
+    await bed.store.microvms.insert(microvmRecord('a', { state: 'SUSPENDED', snapshotId }));
     await assert.rejects(bed.images.delete(ARN), { kind: 'validation', message: 'Cannot delete microvm image with running microvms.' });
     await bed.store.microvms.apply('microvm-a', 'terminate');
     await bed.store.microvms.apply('microvm-a', 'terminated');

@@ -10,7 +10,7 @@ import type { Store } from '../../../src/domain/ports.ts';
 import { SILENT } from '../../../src/lib/log.ts';
 import { openStore } from '../../../src/store/store.ts';
 import { FakeMicrovmRuntime } from '../../fakes/microvm-runtime.ts';
-import { imageConfig, imageRecord, microvmRecord, versionRecord } from '../../fakes/records.ts';
+import { imageConfig, insertLaunchable, microvmRecord } from '../../fakes/records.ts';
 import { SteeredClock } from '../../fakes/steered-clock.ts';
 
 export const APP_ARN = imageArn(DEFAULT_REALM, 'app');
@@ -55,9 +55,7 @@ export interface MicrovmsBed extends AsyncDisposable {
 /** Opens a bed whose store holds one image, `app`, with one active version of 512 MiB. */
 export async function microvmsBed({ hooks, memoryQuotaMib = 4096, availableMib = 4096, onSuspendHookFailure = 'terminate' }: BedOptions = {}): Promise<MicrovmsBed> {
   const store = await openStore({ path: ':memory:' });
-  const config = imageConfig({ hooks: hooks ?? null });
-  const version = versionRecord('app', '1.0', { state: 'SUCCESSFUL', status: 'ACTIVE', config });
-  await store.images.insert(imageRecord('app', { state: 'CREATED', latestActiveVersion: '1.0' }), version);
+  await insertLaunchable(store, 'app', { config: imageConfig({ hooks: hooks ?? null }) });
   const runtime = new FakeMicrovmRuntime();
   const clock = new SteeredClock(1_000_000);
   const forgotten: string[] = [];

@@ -11,7 +11,7 @@ import { backupPathOf, migrate } from '../../../src/store/migrate.ts';
 import { MIGRATIONS, type Migration } from '../../../src/store/migrations.ts';
 import { SqliteThread } from '../../../src/store/sqlite-thread.ts';
 import { openStore, storeOver } from '../../../src/store/store.ts';
-import { microvmRecord } from '../../fakes/records.ts';
+import { insertLaunchable, microvmRecord } from '../../fakes/records.ts';
 
 const root = mkdtempSync(join(tmpdir(), 'lull-store-file-'));
 after(() => rmSync(root, { recursive: true }));
@@ -32,6 +32,7 @@ suite('the file of a store', () => {
     const umask = process.umask(0);
     try {
       await using store = await openStore({ path });
+      await insertLaunchable(store);
       await store.microvms.insert(microvmRecord('a'));
       const names = await readdir(join(path, '..'));
       assert.ok(names.includes('lull.db-wal'));
@@ -144,6 +145,7 @@ suite('migrations', () => {
   test('run once, each whole or not at all, after a copy that only the owner reads', async () => {
     const path = freshPath();
     await using first = await openStore({ path });
+    await insertLaunchable(first);
     await first.microvms.insert(microvmRecord('a'));
     await first[Symbol.asyncDispose]();
     const thread = new SqliteThread(path);
