@@ -175,10 +175,10 @@ export type Deadline = { readonly atMs: number; readonly action: 'suspend' | 'te
 
 /**
  * The next thing that time alone will do to a microVM: end of its life (section 3.2), sleep after idleness, or the end of a
- * sleep (section 3.3; a suspended duration of 0 ends it at once).
- * @param lastActivityMs when bytes last crossed its endpoint
+ * sleep (section 3.3; a suspended duration of 0 ends it at once). Where its end is due it does not fall asleep any more.
+ * @param times.lastActivityMs when bytes last crossed its endpoint
  */
-export function nextDeadline(microvm: Microvm, lastActivityMs: number): Deadline | null {
+export function nextDeadline(microvm: Microvm, times: { readonly lastActivityMs: number; readonly nowMs: number }): Deadline | null {
   const { state, idlePolicy: policy } = microvm;
   if (!MICROVM_STATE_RULES[state].countsMemory) return null;
   const life: Deadline = {
@@ -187,8 +187,8 @@ export function nextDeadline(microvm: Microvm, lastActivityMs: number): Deadline
     reason: STATE_REASONS.maximumDuration,
   };
   const candidates = [life];
-  if (policy !== null && state === 'RUNNING') {
-    const atMs = lastActivityMs + policy.maxIdleDurationSeconds * 1000;
+  if (policy !== null && state === 'RUNNING' && life.atMs > times.nowMs) {
+    const atMs = times.lastActivityMs + policy.maxIdleDurationSeconds * 1000;
     candidates.push({ atMs, action: 'suspend', reason: STATE_REASONS.success });
   }
   if (policy !== null && state === 'SUSPENDED' && microvm.suspendedAtMs !== null) {

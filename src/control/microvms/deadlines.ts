@@ -8,7 +8,7 @@ interface Watched {
   readonly timer: Disposable;
 }
 
-/** How soon a deadline that could not be carried out is tried again. */
+/** How soon an end that could not be carried out is tried again. */
 const RETRY_MS = 5000;
 
 /** One timer for each microVM that time can do something to. */
@@ -53,7 +53,8 @@ export class Deadlines implements Disposable {
   }
 
   #deadline(microvm: Microvm): Deadline | null {
-    return nextDeadline(microvm, this.#lastActivityMs.get(microvm.microvmId) ?? this.#clock.nowMs());
+    const nowMs = this.#clock.nowMs();
+    return nextDeadline(microvm, { lastActivityMs: this.#lastActivityMs.get(microvm.microvmId) ?? nowMs, nowMs });
   }
 
   #arm(microvm: Microvm, atMs: number): void {
@@ -71,7 +72,10 @@ export class Deadlines implements Disposable {
     this.#act(microvm.microvmId, deadline).catch((error: unknown) => {
       this.#log.warn({ microvmId: microvm.microvmId, action: deadline.action, err: error }, 'a deadline could not be carried out yet');
       const isStillDue = this.#watched.get(microvm.microvmId)?.microvm === microvm;
-      if (isStillDue) this.#arm(microvm, this.#clock.nowMs() + RETRY_MS);
+      if (!isStillDue) return;
+      if (deadline.action === 'terminate') return this.#arm(microvm, this.#clock.nowMs() + RETRY_MS);
+      // One that may stay awake (its hook refused) is idle anew from now on: its end must get its turn.
+      this.watch(microvm);
     });
   }
 }

@@ -63,15 +63,27 @@ describe('deadlines', () => {
     assert.deepEqual(acts.at(-1), '100s terminate n');
   });
 
-  test('what could not be done is tried again, once the try has ended', async () => {
+  test('an end that could not be carried out is tried again, once the try has ended', async () => {
     const tried = Promise.withResolvers<void>();
     const { clock, acts, deadlines } = watched(() => tried.promise);
-    deadlines.watch(running('m'));
-    clock.advance(60_000);
+    deadlines.watch({ ...running('m'), idlePolicy: null, maximumDurationSeconds: 60 });
+    clock.advance(70_000);
     tried.reject(new Error('no room'));
     await assert.rejects(tried.promise);
     clock.advance(5000);
-    assert.deepEqual(acts, ['60s suspend m', '65s suspend m']);
+    assert.deepEqual(acts, ['60s terminate m', '75s terminate m']);
+  });
+
+  test('one that refuses to sleep is idle anew, and ends when its life does', async () => {
+    const { clock, acts, deadlines } = watched(async (_id, { action }) => {
+      if (action === 'suspend') throw new Error('its hook refused');
+    });
+    deadlines.watch({ ...running('m'), maximumDurationSeconds: 150 });
+    for (let second = 0; second < 300; second += 10) {
+      clock.advance(10_000);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    assert.deepEqual(acts, ['60s suspend m', '120s suspend m', '150s terminate m']);
   });
 
   test('nothing happens to what has ended', () => {

@@ -93,6 +93,22 @@ describe('hooks', () => {
     }
   });
 
+  test('one that refuses to sleep ends at its maximum duration all the same', async () => {
+    await using bed = await microvmsBed({ hooks: HOOKS, onSuspendHookFailure: 'keepRunning' });
+    const { microvmId } = await bed.microvms.useCases.run(runInput({ maximumDurationSeconds: 100 }));
+    await bed.microvms.traffic.connect(microvmId, 8080, never);
+    bed.runtime.answers.hook = 400;
+    const asked = bed.runtime.taken('callHook');
+    bed.clock.advance(60_000);
+    await asked;
+    await bed.microvms.useCases.resume(microvmId);
+    const ended = bed.runtime.taken('destroy');
+    bed.clock.advance(40_000);
+    await ended;
+    await bed.microvms.useCases.terminate(microvmId);
+    assert.equal((await bed.microvms.useCases.get(microvmId)).stateReason, 'The MicroVM reached its maximum duration.');
+  });
+
   test('`lull down` ends none whose suspend hook fails: it runs on', async () => {
     await using bed = await microvmsBed({ hooks: HOOKS });
     const id = await running(bed);

@@ -107,32 +107,40 @@ const microvm = (change: Partial<Microvm>): Microvm =>
   });
 
 describe('what time alone does (contract reference, 3.2 and 3.3)', () => {
+  const due = (of: Microvm, lastActivityMs: number) => nextDeadline(of, { lastActivityMs, nowMs: START });
+
   test('idle for the policy is asleep', () => {
-    const deadline = nextDeadline(microvm({}), START + 5000);
+    const deadline = due(microvm({}), START + 5000);
     assert.deepEqual([deadline?.atMs, deadline?.action], [START + 65_000, 'suspend']);
   });
 
   test('without a policy only the end of its life comes', () => {
-    const deadline = nextDeadline(microvm({ idlePolicy: null }), START);
+    const deadline = due(microvm({ idlePolicy: null }), START);
     assert.deepEqual([deadline?.atMs, deadline?.action], [START + 1_000_000, 'terminate']);
   });
 
   test('the maximum duration wins over a later idleness, and counts sleep', () => {
-    const deadline = nextDeadline(microvm({}), START + 990_000);
+    const deadline = due(microvm({}), START + 990_000);
     assert.deepEqual([deadline?.atMs, deadline?.action], [START + 1_000_000, 'terminate']);
     const asleep = microvm({ state: 'SUSPENDED', suspendedAtMs: START + 950_000 });
-    assert.equal(nextDeadline(asleep, 0)?.atMs, START + 1_000_000);
+    assert.equal(due(asleep, 0)?.atMs, START + 1_000_000);
+  });
+
+  test('an end that is due wins over an idleness that was due before', () => {
+    const times = { lastActivityMs: START, nowMs: START + 999_999 };
+    assert.equal(nextDeadline(microvm({}), times)?.action, 'suspend');
+    assert.equal(nextDeadline(microvm({}), { ...times, nowMs: START + 1_000_000 })?.action, 'terminate');
   });
 
   test('a sleep ends after its duration, and at once where that is 0', () => {
     const asleep = microvm({ state: 'SUSPENDED', suspendedAtMs: START + 10_000 });
-    assert.deepEqual(nextDeadline(asleep, 0)?.atMs, START + 110_000);
+    assert.deepEqual(due(asleep, 0)?.atMs, START + 110_000);
     const policy = { maxIdleDurationSeconds: 60, suspendedDurationSeconds: 0, autoResumeEnabled: true };
-    assert.equal(nextDeadline({ ...asleep, idlePolicy: policy }, 0)?.atMs, START + 10_000);
+    assert.equal(due({ ...asleep, idlePolicy: policy }, 0)?.atMs, START + 10_000);
   });
 
   test('what has ended or is ending waits for nothing', () => {
-    assert.equal(nextDeadline(microvm({ state: 'TERMINATED' }), START), null);
-    assert.equal(nextDeadline(microvm({ state: 'TERMINATING' }), START), null);
+    assert.equal(due(microvm({ state: 'TERMINATED' }), START), null);
+    assert.equal(due(microvm({ state: 'TERMINATING' }), START), null);
   });
 });
