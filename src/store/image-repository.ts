@@ -80,7 +80,7 @@ export class SqlImageRepository implements ImageRepository {
         await requireConnectors(tx, version.config.egressConnectors);
         await tx.insertInto('imageVersions').values(toVersionRow(version)).execute();
         await insertLogStream(tx, buildStream(version));
-        const versions = tx.selectFrom('imageVersions').where('imageName', '=', version.imageName);
+        const versions = tx.selectFrom('imageVersions').where('imageName', '=', version.imageName).where('state', '!=', 'DELETED');
         if ((await countOf(versions)) > maximum) throw tooManyVersions(image.imageArn, maximum);
       })
       .catch((error: unknown) => rethrow(error, version));

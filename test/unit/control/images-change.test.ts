@@ -184,6 +184,19 @@ suite('quotas of images', () => {
     assert.equal((await bed.images.get('app')).state, 'CREATED');
     assert.equal((await bed.images.versions('app', { limit: 5 })).items.length, 1);
   });
+
+  test('versions: one that is deleted makes room, also while a microVM rests on its files', async () => {
+    await using bed = await imagesBed({ versionsPerImage: 2 });
+    await bed.made('app');
+    await updated(bed);
+    const { snapshotId } = (await bed.images.version(ARN, '1.0')).version;
+    await bed.store.microvms.insert(microvmRecord('a', { state: 'SUSPENDED', snapshotId }));
+    await bed.images.deleteVersion(ARN, '1.0');
+    await bed.images.idle();
+    assert.ok(await bed.store.images.versionOfSnapshot(snapshotId));
+    await updated(bed);
+    await assert.rejects(update(bed), { kind: 'quota-exceeded' });
+  });
 });
 
 suite('the end of a server', () => {
