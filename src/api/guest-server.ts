@@ -7,9 +7,10 @@ import type { Duplex } from 'node:stream';
 import { LogController, fastify, type FastifyInstance } from 'fastify';
 import type { GuestService } from '../domain/guest-service.ts';
 import { Authenticator, type KeyLookup } from './authentication.ts';
+import { GuestConnections } from './guest-connections.ts';
 import { createMetadataServer, type MetadataAdapters } from './metadata-server.ts';
 import { addS3Surface } from './s3/surface.ts';
-import { DEFAULT_API_LIMITS, type ApiAdapters } from './server.ts';
+import { DEFAULT_API_LIMITS, type ApiAdapters, type ApiLimits } from './server.ts';
 
 export type GuestAdapters = Pick<ApiAdapters, 'store' | 'blobs' | 'completions' | 'realm' | 'limits'> &
   Omit<MetadataAdapters, 'ownerOf' | 'random'> & { readonly random: ApiAdapters['random'] & MetadataAdapters['random'] };
@@ -18,12 +19,14 @@ export type GuestAdapters = Pick<ApiAdapters, 'store' | 'blobs' | 'completions' 
 export interface GuestServer {
   /** Takes a connection that the application of a microVM made. Its bytes are hostile, who it is from is not. */
   connect(microvmId: string, service: GuestService, connection: Duplex): void;
-  /** Ends when what is being answered has been. */
+  /** Ends every connection, each once what is being answered has been, within a limit. */
   close(): Promise<void>;
 }
 
 /** What the router sees of every URL. */
 const SCOPE = '/-s3';
+/** For answers that are under way when the server stops. */
+const CLOSE_LIMIT_MS = 10_000;
 
 export async function createGuestServer(adapters: GuestAdapters): Promise<GuestServer> {
   const owners = new WeakMap<Duplex, string>();
@@ -32,22 +35,26 @@ export async function createGuestServer(adapters: GuestAdapters): Promise<GuestS
     if (microvmId === undefined) throw new Error('a request over a connection of no microVM');
     return microvmId;
   };
-  const objects = createObjectServer(adapters, ownerOf);
+  const limits = { ...DEFAULT_API_LIMITS, ...adapters.limits };
+  const objects = createObjectServer(adapters, limits, ownerOf);
   await objects.ready();
   const servers: Readonly<Record<GuestService, Server>> = { metadata: createMetadataServer({ ...adapters, ownerOf }), s3: objects.server };
+  const connections = new GuestConnections({ ...limits, stallMs: limits.uploadStallMs, closeMs: CLOSE_LIMIT_MS });
+  for (const server of Object.values(servers)) connections.watch(server);
   return {
     connect(microvmId, service, connection) {
       owners.set(connection, microvmId);
-      // node:http, Event 'connection': any Duplex may be handed to a server so.
-      servers[service].emit('connection', connection);
+      connections.connect(servers[service], connection);
     },
-    close: () => objects.close(),
+    async close() {
+      await connections.close();
+      await objects.close();
+    },
   };
 }
 
 /** An S3 surface and nothing else, for the keys of whichever microVM is at the other end. */
-function createObjectServer(adapters: GuestAdapters, ownerOf: MetadataAdapters['ownerOf']): FastifyInstance {
-  const limits = { ...DEFAULT_API_LIMITS, ...adapters.limits };
+function createObjectServer(adapters: GuestAdapters, limits: ApiLimits, ownerOf: MetadataAdapters['ownerOf']): FastifyInstance {
   const { store, blobs, completions, clock, realm, log, random } = adapters;
   const app = fastify({
     loggerInstance: log,
@@ -55,6 +62,8 @@ function createObjectServer(adapters: GuestAdapters, ownerOf: MetadataAdapters['
     requestIdHeader: false,
     genReqId: () => random.uuid(),
     bodyLimit: limits.maxObjectBytes,
+    // Clients are told how long a connection is kept for their next request.
+    keepAliveTimeout: limits.headersTimeoutMs,
     exposeHeadRoutes: false,
     http: { maxHeaderSize: limits.maxHeaderBytes },
     // The surface reads the path itself, as received.

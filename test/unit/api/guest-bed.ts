@@ -5,9 +5,10 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer, type AddressInfo, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { duplexPair } from 'node:stream';
+import { duplexPair, type Duplex } from 'node:stream';
 import { pino } from 'pino';
 import { createGuestServer } from '../../../src/api/guest-server.ts';
+import type { ApiLimits } from '../../../src/api/server.ts';
 import { ExecutionRoles, type RoleCredentials } from '../../../src/control/microvms/execution-role.ts';
 import type { GuestService } from '../../../src/domain/guest-service.ts';
 import { DEFAULT_REALM } from '../../../src/domain/ids.ts';
@@ -27,10 +28,14 @@ export interface GuestBed extends AsyncDisposable {
   readonly time: { nowMs: number };
   /** The origin at which a microVM finds a service. */
   origin(microvmId: string, service: GuestService): string;
+  /** A connection as a server gets it, from the guest's end. */
+  connect(microvmId: string, service: GuestService): Duplex;
   credentials(microvmId: string): Promise<RoleCredentials | undefined>;
+  /** Ends the servers; the store stays. */
+  close(): Promise<void>;
 }
 
-export async function startGuests(): Promise<GuestBed> {
+export async function startGuests(limits: Partial<ApiLimits> = {}): Promise<GuestBed> {
   const folder = await mkdtemp(join(tmpdir(), 'lull-guests-'));
   const store = await openStore({ path: ':memory:' });
   const time = { nowMs: Date.now() };
@@ -49,18 +54,25 @@ export async function startGuests(): Promise<GuestBed> {
     blobs: await openBlobs(folder),
     completions: new KeyedQueue(),
     realm: DEFAULT_REALM,
+    limits,
     log: pino({ level: 'silent' }),
     microvms: { executionRoleCredentials: credentials },
   });
+  const connect = (microvmId: string, service: GuestService) => {
+    // A stream of an agent's is no socket: neither is what the server gets here.
+    const [near, far] = duplexPair();
+    // A stream that the server destroys is reset.
+    far.on('error', () => undefined).once('close', () => near.destroy());
+    guests.connect(microvmId, service, far);
+    return near.on('error', () => undefined);
+  };
   const listeners = new Map<string, Server>();
   for (const microvmId of [ONE, OTHER, WITHOUT]) {
     for (const service of ['metadata', 's3'] as const) {
       const listener = createServer({ allowHalfOpen: true }, (socket) => {
-        // A stream of an agent's is no socket: neither is what the server gets here.
-        const [near, far] = duplexPair();
-        socket.on('error', () => near.destroy()).pipe(near).on('error', () => undefined).pipe(socket);
+        const near = connect(microvmId, service);
+        socket.on('error', () => near.destroy()).pipe(near).pipe(socket);
         near.on('close', () => socket.destroy());
-        guests.connect(microvmId, service, far);
       });
       await once(listener.listen(0, '127.0.0.1'), 'listening');
       listeners.set(`${microvmId} ${service}`, listener);
@@ -70,6 +82,8 @@ export async function startGuests(): Promise<GuestBed> {
     store,
     time,
     credentials,
+    connect,
+    close: () => guests.close(),
     origin: (microvmId, service) => `http://127.0.0.1:${(listeners.get(`${microvmId} ${service}`)!.address() as AddressInfo).port}`,
     async [Symbol.asyncDispose]() {
       for (const listener of listeners.values()) listener.close();
