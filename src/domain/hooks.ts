@@ -42,5 +42,8 @@ export function enabledHook(hooks: HooksConfig | null, hook: BuildHook | Runtime
 export const SUSPEND_HOOK_FAILURES = ['terminate', 'keepRunning'] as const;
 export type OnSuspendHookFailure = (typeof SUSPEND_HOOK_FAILURES)[number];
 
+/** Ten times what emulation is given; AWS's longest time-out, an hour, stays below what a timer holds (596 hours). */
+export const MAX_HOOK_TIMEOUT_SCALE = 100;
+
 /** Factor on time-outs where the operator says none: AWS's are for hardware, and emulation takes about ten times as long. */
 export const defaultHookTimeoutScale = (accelerator: 'kvm' | 'tcg') => (accelerator === 'kvm' ? 1 : 10);

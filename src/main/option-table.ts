@@ -2,12 +2,12 @@
 import { z } from 'zod';
 import { defaultDataFolder } from '../client/data-folder.ts';
 import { ROLE_CHECKS } from '../control/roles/pass-role.ts';
-import { SUSPEND_HOOK_FAILURES } from '../domain/hooks.ts';
+import { MAX_HOOK_TIMEOUT_SCALE, SUSPEND_HOOK_FAILURES } from '../domain/hooks.ts';
 import { DEFAULT_REALM } from '../domain/ids.ts';
 import { ADJUSTABLE_QUOTAS } from '../domain/quotas.ts';
 import { platformFolder } from '../setup/platform.ts';
 import { defaultRuntimeFolder } from './default-folders.ts';
-import { address, count, hostName, network, pairs, path, type Shape } from './option-values.ts';
+import { address, count, countUpTo, hostName, network, pairs, path, type Shape } from './option-values.ts';
 
 /** The surroundings that defaults come from. */
 export interface Surroundings {
@@ -249,8 +249,8 @@ export const SERVER_OPTIONS = {
     env: 'LULL_HOOK_TIMEOUT_SCALE',
     key: 'hooks.timeout-scale',
     shape: 'count',
-    schema: count,
-    description: 'factor on the time-outs of hooks',
+    schema: countUpTo(MAX_HOOK_TIMEOUT_SCALE),
+    description: `factor on the time-outs of hooks, up to ${MAX_HOOK_TIMEOUT_SCALE}`,
     shownDefault: '1 with KVM, 10 without',
   },
   onSuspendHookFailure: {

@@ -69,6 +69,9 @@ export const count = z
   .union([z.number(), z.string().regex(/^\d+$/).transform(Number)], { error: 'must be a whole number from 1 up' })
   .pipe(z.int({ error: 'must be a whole number from 1 up' }).min(1, { error: 'must be a whole number from 1 up' }));
 
+/** One that is not above `max`. */
+export const countUpTo = (max: number) => count.refine((number) => number <= max, { error: `must be a whole number from 1 to ${max}` });
+
 const TYPE_WORDS: Readonly<Record<string, string>> = {
   string: 'must be a string',
   number: 'must be a whole number',

@@ -46,6 +46,7 @@ const WRONG: readonly [OptionValues, Record<string, string>, RegExp][] = [
   [{ account: '12' }, {}, /^--account: must be an account id of 12 digits$/],
   [{ architecture: 'ARM_64' }, {}, /^--architecture: must be one of host, strict$/],
   [{ hookTimeoutScale: '0' }, {}, /^--hook-timeout-scale: must be a whole number from 1 up$/],
+  [{}, { LULL_HOOK_TIMEOUT_SCALE: '101' }, /^LULL_HOOK_TIMEOUT_SCALE: must be a whole number from 1 to 100$/],
   [{}, { LULL_ON_SUSPEND_HOOK_FAILURE: 'ignore' }, /^LULL_ON_SUSPEND_HOOK_FAILURE: must be one of terminate, keepRunning$/],
   [{ buildsAtOnce: 'many' }, {}, /^--builds-at-once: must be a whole number from 1 up$/],
   [{ buildEnv: ['novalue'] }, {}, /must be NAME=VALUE/],
