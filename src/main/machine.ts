@@ -57,6 +57,8 @@ export function createMachine(surroundings: Surroundings): Machine {
         folder: platformFolderOf(surroundings),
         dataFolder: gatherSetting('data', surroundings).value,
         packages: join(ROOT, 'setup/debian-packages'),
+        accel: gatherSetting('accel', surroundings),
+        hookTimeoutScale: gatherSetting('hookTimeoutScale', surroundings),
         env,
         uid,
         signal,

@@ -6,7 +6,7 @@ import { LullError } from '../domain/errors.ts';
 import { defaultHookTimeoutScale } from '../domain/hooks.ts';
 import type { Platform } from '../domain/platform.ts';
 import { BUILD_USER, RANGE_SIZE, account, idRanges, subordinateIdsMend } from './build-user.ts';
-import { probeKvm } from './kvm-probe.ts';
+import { probeKvm, type KvmFinding } from './kvm-probe.ts';
 import { packageNeeds } from './needs.ts';
 import { hostArchitecture, loadPlatform } from './platform.ts';
 
@@ -18,12 +18,21 @@ export interface MachineFinding {
   readonly mend?: string;
 }
 
+/** What a server would be started with, and who says so. */
+interface Chosen<V> {
+  readonly value: V;
+  readonly source: string;
+}
+
 export interface DoctorOptions {
   /** The platform folder. */
   readonly folder: string;
   readonly dataFolder: string;
   /** Path of the list of packages. */
   readonly packages: string;
+  readonly accel: Chosen<'auto' | 'kvm' | 'tcg'>;
+  /** The accelerator's own where the value is undefined. */
+  readonly hookTimeoutScale: Chosen<number | undefined>;
   readonly env: NodeJS.ProcessEnv;
   readonly uid: number;
   readonly signal: AbortSignal;
@@ -70,17 +79,24 @@ async function prepared(platform: Platform, options: DoctorOptions): Promise<rea
     { need: 'guest kernel', state: 'ok', detail: platform.kernel.release },
     { need: 'base images', state: 'ok', detail: images },
     { need: 'driver', state: 'ok', detail: `qemu ${platform.qemu.version}, a private copy` },
-    kvm.works
-      ? { need: 'accelerator', state: 'ok', detail: `kvm: ${kvm.reason}` }
-      : { need: 'accelerator', state: 'degraded', detail: `tcg (emulation: slower, and no security boundary): ${kvm.reason}` },
-    { need: 'hook time-outs', state: 'ok', detail: hookTimeouts(kvm.works) },
+    ...accelerated(kvm, options),
     ...writableSnapshots(platform),
   ];
 }
 
-function hookTimeouts(kvmWorks: boolean): string {
-  const scale = defaultHookTimeoutScale(kvmWorks ? 'kvm' : 'tcg');
-  return scale === 1 ? "AWS's (--hook-timeout-scale lengthens them)" : `${scale} times AWS's, for want of KVM (--hook-timeout-scale sets another factor)`;
+function accelerated({ works, reason }: KvmFinding, { accel, hookTimeoutScale }: DoctorOptions): readonly MachineFinding[] {
+  const accelerator = works && accel.value !== 'tcg' ? 'kvm' : 'tcg';
+  const why = accel.value === 'tcg' ? `chosen (${accel.source}); KVM: ${reason}` : reason;
+  const hooks = { need: 'hook time-outs', state: 'ok', detail: hookTimeouts(hookTimeoutScale, accelerator) } as const;
+  if (accelerator === 'kvm') return [{ need: 'accelerator', state: 'ok', detail: `kvm: ${why}` }, hooks];
+  return [{ need: 'accelerator', state: 'degraded', detail: `tcg (emulation: slower, and no security boundary): ${why}` }, hooks];
+}
+
+function hookTimeouts({ value, source }: DoctorOptions['hookTimeoutScale'], accelerator: 'kvm' | 'tcg'): string {
+  const scale = value ?? defaultHookTimeoutScale(accelerator);
+  const figures = scale === 1 ? "AWS's" : `${scale} times AWS's`;
+  if (value !== undefined) return `${figures} (${source})`;
+  return scale === 1 ? `${figures} (--hook-timeout-scale lengthens them)` : `${figures}, because of emulation (--hook-timeout-scale sets another factor)`;
 }
 
 /** The first QEMU that can map guest memory from a file that it opens read-only. */

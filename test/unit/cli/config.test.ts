@@ -12,6 +12,7 @@ import { createMachine } from '../../../src/main/machine.ts';
 import { OPTION_ROWS } from '../../../src/main/option-table.ts';
 import { parseServerOptions } from '../../../src/main/options.ts';
 import { gatherSetting, type OptionValues } from '../../../src/main/settings.ts';
+import { hostArchitecture, writeManifest, type Manifest } from '../../../src/setup/platform.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'lull-config-'));
 after(() => rmSync(folder, { recursive: true }));
@@ -172,6 +173,19 @@ suite('the configuration file', () => {
   });
 });
 
+/** What set-up leaves, as far as it is read here. */
+const SET_UP: Manifest = {
+  version: 1,
+  arch: hostArchitecture(),
+  createdAtMs: 1,
+  inputs: {},
+  kernel: { id: 'k', path: 'kernel', release: '6.1' },
+  initramfs: { id: 'i', path: 'initramfs' },
+  agent: { id: 'a', path: 'agent' },
+  qemu: { id: 'q', version: '8.2', path: 'qemu', argv: ['@/bin/qemu'] },
+  baseImages: [],
+};
+
 suite('lull config', () => {
   test('shows every setting with where it comes from, as a file that says the same', async () => {
     const config = fileWith('data = "/srv/lull"\n[build.env]\nno_proxy = "a,b"\n[quotas]\nimages = 3\n');
@@ -230,6 +244,28 @@ suite('lull config', () => {
   test('and every other command finds the server of the file', async () => {
     const { status, said } = await run(['ps'], { LULL_CONFIG: fileWith('data = "/srv/nobody"\n') });
     assert.deepEqual([status, said], [1, ['No server has run on /srv/nobody yet. Start one with `lull up`, or name its folder with --data.']]);
+  });
+
+  test('and the doctor tells the hook time-outs and the accelerator that a server of these settings has', async () => {
+    const platform = mkdtempSync(join(folder, 'platform-'));
+    await writeManifest(platform, SET_UP);
+    for (const { path } of [SET_UP.kernel, SET_UP.initramfs, SET_UP.agent]) writeFileSync(join(platform, path), '');
+    // There is no QEMU in its folder: KVM does not work with it, wherever the test runs.
+    mkdirSync(join(platform, SET_UP.qemu.path));
+    const config = fileWith('accel = "tcg"\n[hooks]\ntimeout-scale = 7\n');
+    const details = async (env: Record<string, string>) => {
+      const { stdout, said } = await run(['doctor', '--json'], { LULL_PLATFORM: platform, LULL_CONFIG: 'none', ...env });
+      assert.deepEqual(said, []);
+      const findings = JSON.parse(stdout) as { need: string; detail: string }[];
+      return ['accelerator', 'hook time-outs'].map((need) => findings.find((finding) => finding.need === need)?.detail);
+    };
+    const [accelerator = '', timeouts] = await details({});
+    assert.match(accelerator, /^tcg \(emulation: [^)]*\): .*\/dev\/kvm/);
+    assert.equal(timeouts, "10 times AWS's, because of emulation (--hook-timeout-scale sets another factor)");
+    const [chosen = '', longer] = await details({ LULL_CONFIG: config });
+    assert.match(chosen, new RegExp(`: chosen \\(${config}:1\\); KVM: .*/dev/kvm`));
+    assert.equal(longer, `7 times AWS's (${config}:3)`);
+    assert.equal((await details({ LULL_CONFIG: config, LULL_HOOK_TIMEOUT_SCALE: '1' }))[1], "AWS's (LULL_HOOK_TIMEOUT_SCALE)");
   });
 
   test('`lull up --help` shows all options', async () => {
