@@ -2,14 +2,16 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { BuildEventLine } from '../contract/extensions.ts';
 import { ApiRefusal } from '../client/transport.ts';
+import { CommandFailure } from './command-line.ts';
 import { imageArnOf } from './installation.ts';
 import type { Installation } from './installation.ts';
 import { packSource } from './source-archive.ts';
 
 /** Where uploads go. */
 const BUCKET = 'lull-artifacts';
-/** Roles are accepted and not looked at. */
-const BUILD_ROLE = (account: string) => `arn:aws:iam::${account}:role/build`;
+/** Every data folder is made with it; whoever deletes it has to make it again, or to switch the check of roles off. */
+const BUILD_ROLE = 'build';
+const BUILD_ROLE_TRUST = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":["sts:AssumeRole","sts:TagSession"]}]}';
 const POLL_MS = 100;
 /** Lines of the failing step's log that an error shows. */
 const LOG_TAIL_LINES = 20;
@@ -46,7 +48,7 @@ export async function buildImage({ client, credentials }: Installation, order: B
   await client.putObject({ bucket: BUCKET, key }, archive);
   const config = {
     baseImageArn: `arn:aws:lambda:${credentials.region}:aws:microvm-image:lull-base`,
-    buildRoleArn: BUILD_ROLE(credentials.account),
+    buildRoleArn: `arn:aws:iam::${credentials.account}:role/${BUILD_ROLE}`,
     codeArtifact: { uri: `s3://${BUCKET}/${key}` },
     ...(order.memoryMib === undefined ? {} : { resources: [{ minimumMemoryInMiB: order.memoryMib }] }),
     ...(order.environment === undefined ? {} : { environmentVariables: { ...order.environment } }),
@@ -59,10 +61,21 @@ export async function buildImage({ client, credentials }: Installation, order: B
       throw error;
     },
   );
-  const { imageArn, imageVersion } = exists
-    ? await client.call('UpdateMicrovmImage', { imageIdentifier, ...config })
-    : await client.call('CreateMicrovmImage', { name: order.name, ...config });
+  const asked = exists
+    ? client.call('UpdateMicrovmImage', { imageIdentifier, ...config })
+    : client.call('CreateMicrovmImage', { name: order.name, ...config });
+  const { imageArn, imageVersion } = await asked.catch((error: unknown) => {
+    throw isRoleMissing(error) ? roleMissing(error) : error;
+  });
   return await follow({ client }, { imageArn, imageVersion }, order);
+}
+
+/** Section 1.11: AWS does not say that a role is not there, but that it may not be passed. */
+const isRoleMissing = (error: unknown) => error instanceof ApiRefusal && error.status === 403 && error.message.includes('iam:PassRole');
+
+function roleMissing(cause: unknown): CommandFailure {
+  const mend = `aws iam create-role --role-name ${BUILD_ROLE} --assume-role-policy-document '${BUILD_ROLE_TRUST}'`;
+  return new CommandFailure(`There is no role ${BUILD_ROLE}, with which \`lull build\` builds. Make it: ${mend} (or start the server with --role-check off).`, { cause });
 }
 
 async function follow(
