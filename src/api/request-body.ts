@@ -81,13 +81,19 @@ function jsonBody(request: FastifyRequest): Buffer {
 /** The limit of the JSON reader that AWS's services use (Jackson's `StreamReadConstraints`); what shows a value walks it recursively. */
 const MAX_JSON_NESTING = 1000;
 
-/** How deep a JSON text goes, at most. */
+/** How deep a text goes, at most, that is known to be JSON. */
 function nestingOf(text: string): number {
   let depth = 0;
   let deepest = 0;
-  for (const [token] of text.matchAll(/"(?:[^"\\]|\\.)*"|[[\]{}]/gs)) {
-    if (token === '[' || token === '{') deepest = Math.max(deepest, (depth += 1));
-    else if (token === ']' || token === '}') depth -= 1;
+  let isInString = false;
+  for (let at = 0; at < text.length; at += 1) {
+    const char = text[at];
+    // In JSON it is within strings only.
+    if (char === '\\') at += 1;
+    else if (char === '"') isInString = !isInString;
+    else if (isInString) continue;
+    else if (char === '[' || char === '{') deepest = Math.max(deepest, (depth += 1));
+    else if (char === ']' || char === '}') depth -= 1;
   }
   return deepest;
 }
@@ -101,8 +107,8 @@ export function jsonMembers(body: Buffer): Record<string, unknown> {
   let value: unknown;
   try {
     const text = new TextDecoder('utf-8', { fatal: true }).decode(body);
-    if (nestingOf(text) > MAX_JSON_NESTING) throw new Error('the JSON is nested too deeply');
     value = JSON.parse(text);
+    if (nestingOf(text) > MAX_JSON_NESTING) throw new Error('the JSON is nested too deeply');
   } catch (error) {
     throw unparseable(error);
   }
