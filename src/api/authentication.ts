@@ -109,12 +109,38 @@ export interface SignedLink {
   readonly stringToSign: string;
 }
 
+/** One more than there may be: the rest is not looked at. */
+const MAX_CREDENTIAL_PARTS = 6;
+const HEADER_CREDENTIAL = 'Credential=';
+const QUERY_CREDENTIAL = 'X-Amz-Credential=';
+
 /** The service in the credential scope as far as the request names one: it tells the surfaces apart. Signature V2 in the query is S3's. */
-export function claimedService(request: IncomingMessage): string | undefined {
-  const header = /Credential=[^/,\s]+\/[^/,\s]*\/[^/,\s]*\/([^/,\s]+)\/aws4_request/.exec(request.headers.authorization ?? '');
-  if (header !== null) return header[1];
-  const query = /[?&]X-Amz-Credential=[^&]*?(?:%2F|\/)([^&%/]+)(?:%2F|\/)aws4_request(?:&|$)/i.exec(request.url ?? '');
-  return query?.[1] ?? (/[?&]AWSAccessKeyId=/.test(request.url ?? '') ? 's3' : undefined);
+export function claimedService({ headers, url = '' }: Pick<IncomingMessage, 'headers' | 'url'>): string | undefined {
+  const parameters = splitUrl(url).query.split('&');
+  return (
+    serviceOf(credentialInHeader(headers.authorization ?? '')) ??
+    serviceOf(credentialInQuery(parameters)) ??
+    (parameters.some((parameter) => parameter.startsWith('AWSAccessKeyId=')) ? 's3' : undefined)
+  );
+}
+
+function credentialInHeader(header: string): string {
+  const at = header.indexOf(HEADER_CREDENTIAL);
+  return at < 0 ? '' : (header.slice(at + HEADER_CREDENTIAL.length).split(/[,\s]/, 1)[0] ?? '');
+}
+
+function credentialInQuery(parameters: readonly string[]): string {
+  const parameter = parameters.find((one) => one.startsWith(QUERY_CREDENTIAL)) ?? '';
+  try {
+    return decodeURIComponent(parameter.slice(QUERY_CREDENTIAL.length));
+  } catch {
+    return '';
+  }
+}
+
+function serviceOf(credential: string): string | undefined {
+  const { service = '', terminator } = credentialPartsOf(credential) ?? {};
+  return service === '' || terminator !== SIGV4_TERMINATOR ? undefined : service;
 }
 
 /** Path and query as received. */
@@ -216,13 +242,20 @@ function claimOfQuery(query: string, request: IncomingMessage): SignatureClaim {
 }
 
 function credentialOf(credential: string): { accessKeyId: string; scope: CredentialScope } {
-  const [accessKeyId, date, region, service, terminator, ...more] = credential.split('/');
-  const whole = accessKeyId !== undefined && date !== undefined && region !== undefined && service !== undefined;
-  if (!whole || accessKeyId === '' || terminator === undefined || more.length > 0) {
+  const parts = credentialPartsOf(credential);
+  if (parts === undefined) {
     throw new AuthFailure('incomplete', `Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term.`);
   }
+  const { accessKeyId, terminator, ...scope } = parts;
   if (terminator !== SIGV4_TERMINATOR) throw new AuthFailure('wrong-terminator', terminator.slice(0, 64));
-  return { accessKeyId, scope: { date, region, service } };
+  return { accessKeyId, scope };
+}
+
+/** `keyid/date/region/service/aws4_request`; undefined where it does not have five parts, or no key. */
+function credentialPartsOf(credential: string): (CredentialScope & { accessKeyId: string; terminator: string }) | undefined {
+  const [accessKeyId = '', date = '', region = '', service = '', terminator, ...more] = credential.split('/', MAX_CREDENTIAL_PARTS);
+  if (accessKeyId === '' || terminator === undefined || more.length > 0) return undefined;
+  return { accessKeyId, date, region, service, terminator };
 }
 
 /**
