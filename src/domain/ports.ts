@@ -233,8 +233,8 @@ export interface LogRepository {
   /** In order of their names. */
   groups(filter: { prefix?: string | undefined; contains?: string | undefined }, page: PageRequest): Promise<Page<LogGroup & { storedBytes: number }>>;
   setRetention(name: string, days: number | null): Promise<void>;
-  /** @returns false where a stream is in it, also one that has come meanwhile */
-  removeGroup(name: string): Promise<boolean>;
+  /** @returns `in-use` where a stream is in it, also one that has come meanwhile */
+  removeGroup(name: string): Promise<'removed' | 'in-use' | 'absent'>;
   stream(group: string, name: string): Promise<LogStream | undefined>;
   streams(group: string, order: LogStreamOrder, page: PageRequest): Promise<Page<LogStream>>;
   /** Streams that may have events in `[startMs, endMs)`, by their first event. */

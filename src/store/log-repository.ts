@@ -79,13 +79,14 @@ export class SqlLogRepository implements LogRepository {
     await this.#db.updateTable('logGroups').set({ retentionDays: days }).where('name', '=', name).execute();
   }
 
-  async removeGroup(name: string): Promise<boolean> {
+  async removeGroup(name: string): Promise<'removed' | 'in-use' | 'absent'> {
     const { numDeletedRows } = await this.#db
       .deleteFrom('logGroups')
       .where('name', '=', name)
       .where((eb) => eb.not(eb.exists(eb.selectFrom('logStreams').select('seq').where('groupName', '=', name))))
       .executeTakeFirstOrThrow();
-    return numDeletedRows > 0n;
+    if (numDeletedRows > 0n) return 'removed';
+    return (await this.group(name)) === undefined ? 'absent' : 'in-use';
   }
 
   async stream(group: string, name: string): Promise<LogStream | undefined> {

@@ -41,10 +41,11 @@ export function logContract(open: () => Promise<Store>): void {
     assert.deepEqual((await store.logs.groups({}, { limit: 5 })).items, [{ name: GROUP, createdAtMs: 5, retentionDays: null, storedBytes: 8 }]);
     assert.deepEqual(await store.logs.overlapping(GROUP, { startMs: 8, endMs: 9 }), []);
     assert.deepEqual(await store.logs.overlapping(GROUP, { startMs: 7, endMs: 9 }), [kept]);
-    assert.equal(await store.logs.removeGroup(GROUP), false);
+    assert.equal(await store.logs.removeGroup(GROUP), 'in-use');
     await store.logs.removeStream(stream);
     assert.deepEqual(await store.logs.oldestEnded(5), []);
-    assert.equal(await store.logs.removeGroup(GROUP), true);
+    assert.equal(await store.logs.removeGroup(GROUP), 'removed');
     assert.equal(await store.logs.group(GROUP), undefined);
+    assert.equal(await store.logs.removeGroup(GROUP), 'absent');
   });
 }

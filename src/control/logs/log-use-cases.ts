@@ -1,5 +1,5 @@
 /** CloudWatch Logs over what microVMs and builds print. */
-import { invalidLogQuery, logGroupInUse, logGroupTaken, type LogGroup, type LogStream } from '../../domain/log-stream.ts';
+import { invalidLogQuery, logGroupInUse, logGroupNotFound, logGroupTaken, type LogGroup, type LogStream } from '../../domain/log-stream.ts';
 import type { Clock, LogStreamOrder, Page, PageRequest } from '../../domain/ports.ts';
 import { filterEvents, type FoundEvent, type GroupQuery } from './filter-events.ts';
 import type { LogCatalogue } from './log-catalogue.ts';
@@ -32,14 +32,10 @@ export function createLogUseCases(catalogue: LogCatalogue, clock: Pick<Clock, 'n
       await catalogue.refresh();
       const writing = (await streams.open()).find(({ group }) => group === name);
       if (writing !== undefined) throw logGroupInUse(writing.name);
-      do {
-        const { items } = await streams.streams(name, { orderBy: 'name', descending: false }, { limit: REMOVED_AT_ONCE });
-        for (const stream of items) {
-          // It has come since.
-          if (!stream.hasEnded) throw logGroupInUse(stream.name);
-          await catalogue.remove(stream);
-        }
-      } while (!(await streams.removeGroup(name)));
+      await removeStreams(catalogue, name);
+      const outcome = await streams.removeGroup(name);
+      if (outcome === 'absent') throw logGroupNotFound();
+      if (outcome === 'in-use') throw logGroupInUse('A new stream');
     },
     setRetention: async (name, days) => {
       await catalogue.group(name);
@@ -58,4 +54,18 @@ export function createLogUseCases(catalogue: LogCatalogue, clock: Pick<Clock, 'n
     events: (query) => streamEvents(catalogue, query),
     filter: (query, page) => filterEvents(catalogue, query, page),
   };
+}
+
+/** Removes the streams of a group in one walk, which ends whatever comes meanwhile. */
+async function removeStreams(catalogue: LogCatalogue, group: string): Promise<void> {
+  let page: PageRequest | undefined = { limit: REMOVED_AT_ONCE };
+  while (page !== undefined) {
+    const { items, next }: Page<LogStream> = await catalogue.streams.streams(group, { orderBy: 'name', descending: false }, page);
+    for (const stream of items) {
+      // It has come since.
+      if (!stream.hasEnded) throw logGroupInUse(stream.name);
+      await catalogue.remove(stream);
+    }
+    page = next === null ? undefined : { limit: REMOVED_AT_ONCE, after: next };
+  }
 }

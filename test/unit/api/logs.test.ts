@@ -240,6 +240,20 @@ describe('CloudWatch Logs', () => {
     assert.equal(await bed.applicationLogs.extent(id), undefined, 'its lines are gone');
   });
 
+  test('a group that several delete at once goes once, whatever streams it has', { timeout: 20_000 }, async () => {
+    const logGroup = 'crowded';
+    for (let n = 0; n < 60; n += 1) {
+      const id = await launch(`n${n}`, { cloudWatch: { logGroup } });
+      await bed.store.microvms.apply(id, 'terminate');
+      await bed.store.microvms.apply(id, 'terminated');
+    }
+    const remove = () => bed.logs.send(new DeleteLogGroupCommand({ logGroupName: logGroup }));
+    const outcomes = await Promise.allSettled([remove(), remove(), remove()]);
+    const refusals = outcomes.filter((outcome) => outcome.status === 'rejected').map(({ reason }) => (reason as Error).name);
+    assert.deepEqual(refusals, ['ResourceNotFoundException', 'ResourceNotFoundException']);
+    assert.deepEqual((await bed.logs.send(new DescribeLogGroupsCommand({ logGroupNamePrefix: logGroup }))).logGroups, []);
+  });
+
   test('old logs go, then the oldest where all are too large; what is written to stays', async () => {
     const end = async (id: string) => {
       await bed.store.microvms.apply(id, 'terminate');
