@@ -48,4 +48,31 @@ export function logContract(open: () => Promise<Store>): void {
     assert.equal(await store.logs.group(GROUP), undefined);
     assert.equal(await store.logs.removeGroup(GROUP), 'absent');
   });
+
+  test('retention: what has ended is due by its group or by the usual time, the oldest first; what is written to is not', async () => {
+    await using store = await open();
+    await insertLaunchable(store, 'app', { createdAtMs: 0, config: imageConfig({ logging: { disabled: {} } }) });
+    for (const [id, logGroup] of [['one', 'short'], ['two', 'usual'], ['three', 'usual'], ['four', 'usual']] as const) {
+      await store.microvms.insert(microvmRecord(id, { startedAtMs: 0, logging: { cloudWatch: { logGroup } } }));
+    }
+    const ended = (id: string, lastEventAtMs: number) =>
+      store.logs.measured({ source: 'microvm', sourceId: `microvm-${id}` }, { firstEventAtMs: 0, lastEventAtMs, storedBytes: 1, hasEnded: true });
+    await ended('one', 8 * DAY_MS);
+    await ended('two', 6 * DAY_MS);
+    await ended('three', 2 * DAY_MS);
+    await store.logs.setRetention('short', 1);
+    const due = async () => (await store.logs.expired(10 * DAY_MS, 3)).map(({ sourceId }) => sourceId);
+    assert.deepEqual(await due(), ['microvm-three', 'microvm-two', 'microvm-one']);
+    await store.logs.setRetention('short', null);
+    assert.deepEqual(await due(), ['microvm-three', 'microvm-two']);
+    assert.equal((await store.logs.group('short'))?.retentionDays, null);
+    const byLastEvent = async (descending: boolean, after?: string) => {
+      const { items, next } = await store.logs.streams('usual', { orderBy: 'last-event', descending }, { limit: 2, after });
+      return { ids: items.map(({ sourceId }) => sourceId), next };
+    };
+    const newest = await byLastEvent(true);
+    assert.deepEqual(newest.ids, ['microvm-two', 'microvm-three']);
+    assert.deepEqual((await byLastEvent(true, newest.next!)).ids, ['microvm-four']);
+    assert.deepEqual((await byLastEvent(false)).ids, ['microvm-four', 'microvm-three']);
+  });
 }
