@@ -2,6 +2,7 @@
 import type { Image, ImageVersion } from '../../domain/image.ts';
 import { imageBusy, imageInUse, imageNotFound, imageUpdating, imageVersionNotFound, lastVersion } from '../../domain/refusals.ts';
 import { KeyedQueue } from '../../lib/keyed-queue.ts';
+import { commitOutcome } from '../commit-outcome.ts';
 import type { ImageWithVersion } from '../control-plane.ts';
 import type { BuildQueue } from './build-queue.ts';
 import { nameImage, requireImage, type ImageContext } from './context.ts';
@@ -125,11 +126,26 @@ export class Deletions {
     const fields = { image: imageName, version, snapshotId };
     try {
       await this.#builds.cancel(snapshotId);
-      await store.images.retireVersion(snapshotId, clock.nowMs());
+      await commitOutcome(
+        () => store.images.retireVersion(snapshotId, clock.nowMs()),
+        (err) => log.warn({ ...fields, err }, 'the deletion of an image version could not be committed yet'),
+      );
       log.info(fields, 'image version deleted');
     } catch (err) {
-      log.error({ ...fields, err }, 'image version could not be deleted yet: the next start tries again');
+      log.error({ ...fields, err }, 'image version could not be deleted');
+      await this.#markVersionFailed(imageName, version).catch((error: unknown) => log.error({ ...fields, err: error }, 'that could not be stored either'));
     }
+  }
+
+  /** As {@link #markFailed}: its image is free again. */
+  async #markVersionFailed(imageName: string, version: string): Promise<void> {
+    const { store, clock } = this.#context;
+    await store.images.update(imageName, version, {
+      from: ['DELETING'],
+      atMs: clock.nowMs(),
+      image: { state: 'UPDATED' },
+      version: { state: 'DELETE_FAILED' },
+    });
   }
 
   /** Files first: should it end between the two, the row still says what is left to do. */

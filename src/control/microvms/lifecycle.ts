@@ -3,7 +3,7 @@
  * leaves a mark the intent is committed, after it the outcome, by the table of states in `src/domain/microvm.ts`.
  */
 import { isDeepStrictEqual } from 'node:util';
-import { isLullError, LullError } from '../../domain/errors.ts';
+import { LullError } from '../../domain/errors.ts';
 import type { OnSuspendHookFailure } from '../../domain/hooks.ts';
 import { MICROVM_REQUESTS, STATE_REASONS, type Microvm, type MicrovmEvent, type MicrovmRequest, type ProcessIdentity } from '../../domain/microvm.ts';
 import type { Clock, MicrovmPatch, MicrovmRepository, MicrovmRuntime } from '../../domain/ports.ts';
@@ -11,6 +11,7 @@ import { microvmNotFound, requireAllowed } from '../../domain/refusals.ts';
 import { Gate } from '../../lib/gate.ts';
 import { KeyedQueue } from '../../lib/keyed-queue.ts';
 import type { Log } from '../../lib/log.ts';
+import { commitOutcome } from '../commit-outcome.ts';
 import type { MicrovmReport } from '../control-plane.ts';
 import { requireRoom, type HostCapacity } from './capacity.ts';
 import { HookFailure, type RuntimeHooks } from './hooks.ts';
@@ -30,9 +31,6 @@ export interface Ending {
   readonly reason: string;
   readonly isAnswering: boolean;
 }
-
-const COMMIT_TRIES = 5;
-const COMMIT_RETRY_MS = 200;
 
 const NO_REPORT: MicrovmReport = { launch: null, suspend: null, wake: null };
 
@@ -322,20 +320,12 @@ export class Lifecycle {
     this.#note(await this.#commit(microvmId, 'died', { stateReason, ...this.#ended() }));
   }
 
-  /**
-   * Commits what has happened already: tried again for a while, since a store that cannot write now (a full disk) must not
-   * cost a microVM. Where it stays so the row is left as it was, and the next start finds out.
-   */
-  async #commit(microvmId: string, event: MicrovmEvent, patch: Partial<MicrovmPatch> = {}): Promise<Microvm> {
-    for (let tries = 1; ; tries += 1) {
-      try {
-        return await this.#microvms.apply(microvmId, event, patch);
-      } catch (error) {
-        if (isLullError(error, 'conflict') || tries === COMMIT_TRIES) throw error;
-        this.#log.warn({ microvmId, event, err: error }, 'what has happened could not be committed yet');
-        await new Promise((resolve) => setTimeout(resolve, COMMIT_RETRY_MS));
-      }
-    }
+  /** Commits what has happened already. Where that cannot be written the row is left as it was, and the next start finds out. */
+  #commit(microvmId: string, event: MicrovmEvent, patch: Partial<MicrovmPatch> = {}): Promise<Microvm> {
+    return commitOutcome(
+      () => this.#microvms.apply(microvmId, event, patch),
+      (error) => this.#log.warn({ microvmId, event, err: error }, 'what has happened could not be committed yet'),
+    );
   }
 
   async #end(microvm: Microvm, { reason, isAnswering }: Ending): Promise<void> {

@@ -64,6 +64,38 @@ suite('deleting a version', () => {
     await assert.rejects(bed.images.deleteVersion(ARN, '3.0'), { kind: 'validation', message: 'This is the last version. Please delete the entire image' });
   });
 
+  test('a store that cannot write for a while does not stop it', async () => {
+    await using bed = await twoVersions();
+    const retire = bed.store.images.retireVersion.bind(bed.store.images);
+    let failures = 0;
+    bed.store.images.retireVersion = async (...args) => {
+      if ((failures += 1) < 3) throw new Error('database or disk is full');
+      return retire(...args);
+    };
+    await bed.images.deleteVersion(ARN, '2.0');
+    await bed.images.idle();
+    assert.deepEqual([(await bed.images.get(ARN)).state, await versionsOf(bed), failures], ['UPDATED', ['1.0'], 3]);
+    assert.deepEqual(bed.errors, []);
+  });
+
+  test('one that cannot be deleted is DELETE_FAILED with its image UPDATED, and can be deleted again', async () => {
+    await using bed = await twoVersions();
+    const retire = bed.store.images.retireVersion.bind(bed.store.images);
+    bed.store.images.retireVersion = () => Promise.reject(new Error('database or disk is full'));
+    await bed.images.deleteVersion(ARN, '2.0');
+    await bed.images.idle();
+    const { image, version } = await bed.images.version(ARN, '2.0');
+    assert.deepEqual([image.state, image.latestActiveVersion, version.state], ['UPDATED', '1.0', 'DELETE_FAILED']);
+    assert.ok(bed.builder.files.has(version.snapshotId));
+    assert.deepEqual(bed.errors, ['image version could not be deleted']);
+    await assert.rejects(bed.images.setVersionStatus(ARN, '2.0', 'INACTIVE').then(() => bed.images.setVersionStatus(ARN, '2.0', 'ACTIVE')), { kind: 'validation' });
+    bed.store.images.retireVersion = retire;
+    await bed.images.deleteVersion(ARN, '2.0');
+    await bed.images.idle();
+    assert.deepEqual([(await bed.images.get(ARN)).state, await versionsOf(bed)], ['UPDATED', ['1.0']]);
+    assert.ok(!bed.builder.files.has(version.snapshotId));
+  });
+
   test('while it goes, the image can be neither changed nor deleted, and no other version of it', async () => {
     await using bed = await twoVersions();
     await update(bed);
