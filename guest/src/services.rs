@@ -57,9 +57,9 @@ impl Services {
         }
     }
 
-    /// The next connection that waits. What nobody takes stays in the listener's backlog.
-    pub fn accept(&mut self) -> Option<Accepted> {
-        self.doors.iter_mut().filter(|door| door.ready).find_map(|door| match door.service.listener.accept() {
+    /// The next connection that waits for one of the services `is_open` holds for. What nobody takes stays in the listener's backlog.
+    pub fn accept(&mut self, is_open: impl Fn(&str) -> bool) -> Option<Accepted> {
+        self.doors.iter_mut().filter(|door| door.ready && is_open(door.service.name)).find_map(|door| match door.service.listener.accept() {
             Ok((socket, _)) => Some(Accepted { name: door.service.name, is_offered: door.is_offered, socket: socket.into() }),
             Err(error) => {
                 // Anything else (out of descriptors or memory, say) is tried again with the next event.

@@ -112,8 +112,9 @@ impl Session {
         for (id, result) in self.waits.look(now_ms) {
             self.answer(id, Ok(result));
         }
-        let mut moved = self.streams.advance(now_ms, &mut self.outbox);
-        moved |= self.streams.accept_one(&mut self.services, &mut self.outbox);
+        // First, since streams may take all the room there is, again and again.
+        let mut moved = self.streams.accept_one(&mut self.services, &mut self.outbox);
+        moved |= self.streams.advance(now_ms, &mut self.outbox);
         let sent = self.has_room() && self.output.send(&mut self.output_credit, &mut self.outbox);
         sent || moved || self.outbox.len() > before
     }

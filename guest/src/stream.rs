@@ -53,6 +53,8 @@ enum Opening {
 
 pub struct Stream {
     id: u32,
+    /// What the agent opened it to; none where the host opened it.
+    service: Option<&'static str>,
     socket: OwnedFd,
     opening: Opening,
     readable: bool,
@@ -85,15 +87,16 @@ impl Stream {
     }
 
     /// Takes a connection that the application made to a service of the host; it stands still until [`Stream::opened`].
-    pub fn accepted(id: u32, socket: OwnedFd) -> io::Result<Stream> {
+    pub fn accepted(id: u32, service: &'static str, socket: OwnedFd) -> io::Result<Stream> {
         sys::set_nonblocking(socket.as_raw_fd())?;
         set_option(&socket, IPPROTO_TCP, TCP_NODELAY, &1i32)?;
-        Ok(Stream::new(id, socket, Opening::Asked))
+        Ok(Stream { service: Some(service), ..Stream::new(id, socket, Opening::Asked) })
     }
 
     fn new(id: u32, socket: OwnedFd, opening: Opening) -> Stream {
         Stream {
             id,
+            service: None,
             socket,
             opening,
             readable: false,
@@ -106,6 +109,10 @@ impl Stream {
             shut: false,
             application_ended: false,
         }
+    }
+
+    pub fn service(&self) -> Option<&'static str> {
+        self.service
     }
 
     pub fn socket(&self) -> &OwnedFd {

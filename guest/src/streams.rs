@@ -17,8 +17,8 @@ use std::rc::Rc;
 
 /// Streams that the host opened, at once.
 pub const STREAMS_LIMIT: usize = 1024;
-/// Streams that the agent opened, at once, answered or not.
-pub const OWN_STREAMS_LIMIT: usize = 64;
+/// Streams that the agent opened to one service, at once, answered or not.
+pub const SERVICE_STREAMS_LIMIT: usize = 64;
 /// Ids of streams that the agent opens are above this one.
 pub const FIRST_OWN_ID: u32 = 1 << 31;
 /// Event tokens of streams start here; the id is added.
@@ -36,11 +36,13 @@ pub struct Streams {
     streams: BTreeMap<u32, Stream>,
     last_id: u32,
     last_own_id: u32,
+    /// The stream that was moved on last: the others come before it next time.
+    last_moved: u32,
 }
 
 impl Streams {
     pub fn new(events: Rc<EventLoop>) -> Streams {
-        Streams { events, streams: BTreeMap::new(), last_id: 0, last_own_id: FIRST_OWN_ID }
+        Streams { events, streams: BTreeMap::new(), last_id: 0, last_own_id: FIRST_OWN_ID, last_moved: 0 }
     }
 
     /// Takes what the event loop saw.
@@ -73,9 +75,11 @@ impl Streams {
         self.hold(id, stream).map_err(|error| Failure::from_io("watch a socket", &error))
     }
 
-    /// Moves every stream on by one step. True where something came of it.
+    /// Moves every stream on by one step, in turn, as far as there is room. True where something came of it.
     pub fn advance(&mut self, now_ms: u64, outbox: &mut ByteQueue) -> bool {
-        let ready: Vec<u32> = self.streams.iter().filter(|(_, stream)| stream.is_ready(now_ms)).map(|(id, _)| *id).collect();
+        let mut ready: Vec<u32> = self.streams.iter().filter(|(_, stream)| stream.is_ready(now_ms)).map(|(id, _)| *id).collect();
+        let after_last = ready.partition_point(|id| *id <= self.last_moved);
+        ready.rotate_left(after_last);
         let mut moved = false;
         for id in ready {
             // What waits is moved once the transport has made room.
@@ -83,6 +87,7 @@ impl Streams {
                 break;
             }
             moved = true;
+            self.last_moved = id;
             let standing = self.streams.get_mut(&id).map(|stream| stream.advance(now_ms, outbox));
             self.settle(id, standing.unwrap_or(Standing::Alive), outbox);
         }
@@ -92,10 +97,12 @@ impl Streams {
     /// Takes one connection to a service and asks the host for a stream. True where there was one.
     pub fn accept_one(&mut self, services: &mut Services, outbox: &mut ByteQueue) -> bool {
         // What is not taken waits in the backlog of its listener.
-        if !has_room(outbox) || self.streams.range(FIRST_OWN_ID..).count() >= OWN_STREAMS_LIMIT {
+        if !has_room(outbox) {
             return false;
         }
-        match (services.accept(), self.last_own_id.checked_add(1)) {
+        let own = self.streams.range(FIRST_OWN_ID..);
+        let is_open = |name: &str| own.clone().filter(|(_, stream)| stream.service() == Some(name)).count() < SERVICE_STREAMS_LIMIT;
+        match (services.accept(is_open), self.last_own_id.checked_add(1)) {
             (Some(accepted), Some(id)) => self.open_own(id, accepted, outbox),
             (accepted, _) => return accepted.is_some(),
         }
@@ -103,7 +110,7 @@ impl Streams {
     }
 
     fn open_own(&mut self, id: u32, Accepted { name, is_offered, socket }: Accepted, outbox: &mut ByteQueue) {
-        let stream = match Stream::accepted(id, socket) {
+        let stream = match Stream::accepted(id, name, socket) {
             Ok(stream) => stream,
             Err(_) => return,
         };

@@ -7,7 +7,7 @@ import { openSchema, parseMessage } from './messages.ts';
 
 /** Ids of streams that the agent opens have the highest bit. */
 export const FIRST_AGENT_ID = 0x8000_0000;
-/** Streams that the agent may have open at once, answered or not. */
+/** Streams to one service that the agent may have open at once, answered or not: they take no place of another's. */
 const STREAMS_LIMIT = 64;
 
 /** What the host offers inside the guest, by name, and who takes a stream to it; the stream's errors have a listener already. */
@@ -19,12 +19,17 @@ export interface ServiceChannel extends Omit<StreamChannel, 'forget'> {
   refused(id: number, failure: { code: string; message: string }): void;
 }
 
+/** What the agent has opened; its stream is null until the host has answered. */
+interface OpenStream {
+  readonly service: string | undefined;
+  readonly stream: AgentStream | null;
+}
+
 /** The streams of one session. Whatever breaks a rule is thrown as a GuestError `protocol`. */
 export class ServiceStreams {
   readonly #services: OfferedServices;
   readonly #channel: ServiceChannel;
-  /** Null until the host has answered. */
-  readonly #streams = new Map<number, AgentStream | null>();
+  readonly #streams = new Map<number, OpenStream>();
   #lastId = FIRST_AGENT_ID;
 
   constructor(services: OfferedServices, channel: ServiceChannel) {
@@ -37,23 +42,26 @@ export class ServiceStreams {
     const message = parseMessage(openSchema, payload);
     if (message === undefined) throw violation('an OPEN that cannot be read');
     if (id <= this.#lastId) throw violation('an OPEN whose id is not above all before');
-    if (this.#streams.size >= STREAMS_LIMIT) throw violation('more streams to the host than it may have');
+    // Names that nobody offers share one limit.
+    const service = this.#services.has(message.to) ? message.to : undefined;
+    const others = [...this.#streams.values()].filter((open) => open.service === service);
+    if (others.length >= STREAMS_LIMIT) throw violation('more streams to the host than it may have');
     this.#lastId = id;
-    this.#streams.set(id, null);
+    this.#streams.set(id, { service, stream: null });
     // A guest that asks and asks, and never reads the answers, waits: what it could heap up here is bounded by the limit.
     this.#channel.whenWritable(() => this.#answer(id, message.to));
   }
 
   /** The stream that a frame is for; undefined where it is gone. */
   find(id: number, name: FrameName): AgentStream | undefined {
-    const stream = this.#streams.get(id);
+    const stream = this.#streams.get(id)?.stream;
     if (stream === null || id > this.#lastId) throw violation(`a ${name} frame for a stream that the host has not opened`);
     return stream;
   }
 
   /** The session is over. */
   end(error: Error): void {
-    for (const stream of this.#streams.values()) stream?.receiveReset(error);
+    for (const { stream } of this.#streams.values()) stream?.receiveReset(error);
   }
 
   #answer(id: number, name: string): void {
@@ -65,7 +73,7 @@ export class ServiceStreams {
     const stream = new AgentStream(id, { ...this.#channel, forget: (forgotten) => void this.#streams.delete(forgotten) });
     // The guest may reset it before whoever takes it listens.
     stream.on('error', () => undefined);
-    this.#streams.set(id, stream);
+    this.#streams.set(id, { service: name, stream });
     this.#channel.opened(id);
     connect(stream);
   }

@@ -141,7 +141,7 @@ test('data beyond the credit, after an end, and credit beyond all bounds end the
 /** A session that offers a service whose streams nobody reads. */
 async function offering(streams: Duplex[]): Promise<{ guest: FakeGuest; session: AgentSession }> {
   const guest = new FakeGuest();
-  const connecting = AgentSession.connect(guest.hostEnd, { ...DEFAULTS, services: new Map([['metadata', (stream) => void streams.push(stream)]]) });
+  const connecting = AgentSession.connect(guest.hostEnd, { ...DEFAULTS, services: new Map(['metadata', 's3'].map((name) => [name, (stream) => void streams.push(stream)])) });
   guest.say(welcomeOf(await guest.nonce()));
   return { guest, session: await connecting };
 }
@@ -151,13 +151,15 @@ const AGENT_IDS = 0x8000_0000;
 test('a guest has so many streams to the host and no more, and none of another name', async () => {
   const streams: Duplex[] = [];
   const { guest, session } = await offering(streams);
-  const opens = (from: number, count: number) => Array.from({ length: count }, (_, index) => jsonFrame('open', AGENT_IDS + from + index, { to: 'metadata' }));
-  guest.say(...opens(1, 63), jsonFrame('open', AGENT_IDS + 64, { to: '__proto__' }), ...opens(65, 1));
+  const opens = (from: number, count: number, to = 's3') => Array.from({ length: count }, (_, index) => jsonFrame('open', AGENT_IDS + from + index, { to }));
+  guest.say(...opens(1, 63), ...opens(64, 1, '__proto__'), ...opens(65, 1));
   assert.equal(streams.length, 64);
   guest.say(jsonFrame('reset', AGENT_IDS + 7, {}), ...opens(66, 1));
   assert.equal(streams.length, 65);
   assert.ok(streams[6]!.destroyed);
-  guest.say(...opens(67, 1));
+  guest.say(...opens(67, 1, 'metadata'));
+  assert.equal(streams.length, 66, 'what one service is full of takes no place of another\'s');
+  guest.say(...opens(68, 1));
   assert.equal((await session.closed).error?.message, "the guest's agent broke a rule: more streams to the host than it may have");
   assert.ok(streams.every((stream) => stream.destroyed));
 });
