@@ -340,11 +340,12 @@ export class Authenticator {
    * Checks a link of Signature V2 whose time has been checked. The object store is open to every kind of key.
    * @throws AuthFailure unknown-key, token-missing, token-invalid, token-expired, mismatch
    */
-  async verifyLink(request: IncomingMessage, link: SignedLink): Promise<void> {
+  async verifyLink(request: IncomingMessage, link: SignedLink): Promise<Principal> {
     const key = await this.#keys.get(link.accessKeyId, request);
     if (key === undefined) throw new AuthFailure('unknown-key', link.accessKeyId);
     this.#checkToken(link, key);
     if (!constantTimeEqual(linkSignature(key.secretAccessKey, link.stringToSign), link.signature)) throw new AuthFailure('mismatch');
+    return principalOf(key);
   }
 
   /** A temporary key is good with its token only, and until it expires; a key of the installation has none. */

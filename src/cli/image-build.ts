@@ -1,14 +1,12 @@
 /** From a folder to a finished image version, through the public API alone. */
 import { setTimeout as delay } from 'node:timers/promises';
-import type { BuildEventLine } from '../contract/extensions.ts';
+import { ARTIFACT_BUCKET, type BuildEventLine } from '../contract/extensions.ts';
 import { ApiRefusal } from '../client/transport.ts';
 import { CommandFailure } from './command-line.ts';
 import { imageArnOf } from './installation.ts';
 import type { Installation } from './installation.ts';
 import { packSource } from './source-archive.ts';
 
-/** Where uploads go. */
-const BUCKET = 'lull-artifacts';
 /** Every data folder is made with it; whoever deletes it has to make it again, or to switch the check of roles off. */
 const BUILD_ROLE = 'build';
 const BUILD_ROLE_TRUST = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":["sts:AssumeRole","sts:TagSession"]}]}';
@@ -44,12 +42,12 @@ export async function buildImage({ client, credentials }: Installation, order: B
   await using archive = await packSource(order.folder);
   order.onUpload(archive);
   const key = `${order.name}/${archive.sha256}.zip`;
-  await client.createBucket(BUCKET);
-  await client.putObject({ bucket: BUCKET, key }, archive);
+  await client.createBucket(ARTIFACT_BUCKET);
+  await client.putObject({ bucket: ARTIFACT_BUCKET, key }, archive);
   const config = {
     baseImageArn: `arn:aws:lambda:${credentials.region}:aws:microvm-image:lull-base`,
     buildRoleArn: `arn:aws:iam::${credentials.account}:role/${BUILD_ROLE}`,
-    codeArtifact: { uri: `s3://${BUCKET}/${key}` },
+    codeArtifact: { uri: `s3://${ARTIFACT_BUCKET}/${key}` },
     ...(order.memoryMib === undefined ? {} : { resources: [{ minimumMemoryInMiB: order.memoryMib }] }),
     ...(order.environment === undefined ? {} : { environmentVariables: { ...order.environment } }),
   };

@@ -3,6 +3,9 @@ import { z } from 'zod';
 import { nullable, optional, text } from './constraints.ts';
 import { imageIdentifier, imageVersion, microvmIdentifier } from './microvms.ts';
 
+/** Where `lull build` puts the code of images. Keys of roles do not open it. */
+export const ARTIFACT_BUCKET = 'lull-artifacts';
+
 const follow = optional(z.enum(['true', 'false']));
 
 /** As for an operation. */

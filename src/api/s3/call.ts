@@ -5,6 +5,7 @@ import type { Realm } from '../../domain/ids.ts';
 import type { BlobStore, ObjectRepository, UploadRepository } from '../../domain/object-store.ts';
 import type { Clock, Random } from '../../domain/ports.ts';
 import type { KeyedQueue } from '../../lib/keyed-queue.ts';
+import type { Principal } from '../authentication.ts';
 import type { S3Target } from './target.ts';
 import type { Upload, UploadLimits, UploadOptions } from './upload.ts';
 
@@ -26,6 +27,7 @@ export interface S3Request {
   readonly store: ObjectStore;
   readonly query: ReadonlyMap<string, string>;
   readonly request: IncomingMessage;
+  readonly principal: Principal;
   /** Opens the body; every operation that may have one reads it to the end, or refuses it. */
   readonly upload: (options?: UploadOptions) => Upload;
 }

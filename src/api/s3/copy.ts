@@ -1,5 +1,6 @@
 /** Copies inside the store: Amazon S3 API Reference, CopyObject. A copy of a whole object is a second name of its bytes. */
 import type { ChecksumAlgorithm, StoredObject } from '../../domain/object-store.ts';
+import { requireAccess } from './access.ts';
 import { xmlAnswer } from './call.ts';
 import type { ObjectStore, S3Answer, S3Call } from './call.ts';
 import { checksumOf } from './checksums.ts';
@@ -45,11 +46,13 @@ export const copyResult = (root: string, made: Pick<StoredObject, 'etag' | 'modi
 
 /**
  * The object that `x-amz-copy-source` names, where the conditions on it hold.
- * @throws S3Error InvalidArgument, NoSuchBucket, NoSuchKey, PreconditionFailed
+ * @throws S3Error InvalidArgument, AccessDenied, NoSuchBucket, NoSuchKey, PreconditionFailed
  */
 export async function findCopySource(call: S3Call<'object'>): Promise<StoredObject> {
   const { headers } = call.request;
-  const object = await findObject(call, copySource(String(headers['x-amz-copy-source'])));
+  const source = copySource(String(headers['x-amz-copy-source']));
+  requireAccess(call.principal, source.bucket);
+  const object = await findObject(call, source);
   const verdict = judge(object, headers, COPY_SOURCE_PREFIX);
   if (verdict === 'holds') return object;
   throw new S3Error('PreconditionFailed', verdict === 'unchanged' ? {} : { detail: { Condition: `${COPY_SOURCE_PREFIX}${verdict.failed}` } });

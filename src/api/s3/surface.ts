@@ -2,6 +2,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { receivedUrl, splitUrl } from '../authentication.ts';
 import type { Authenticator } from '../authentication.ts';
+import { requireAccess } from './access.ts';
 import type { ObjectStore, S3Answer } from './call.ts';
 import { operate } from './operations.ts';
 import { readPresignedV2 } from './presigned-v2.ts';
@@ -42,13 +43,14 @@ async function answer(request: FastifyRequest, surface: S3Surface): Promise<S3An
   const link = readPresignedV2(raw, addressed, surface.clock.nowMs());
   const signer = link === undefined ? await authenticator.identify(raw, 's3') : null;
   const payloadHash = declaredPayloadHash(raw, signer?.claim ?? null);
-  if (link !== undefined) await authenticator.verifyLink(raw, link);
   if (signer !== null) authenticator.verify(raw, signer, payloadHash);
+  const principal = link === undefined ? signer!.principal : await authenticator.verifyLink(raw, link);
+  if (target.kind !== 'service') requireAccess(principal, target.bucket);
   const query = link?.overrides ?? addressed.query;
   const owner = raw.headers['x-amz-expected-bucket-owner'];
   if (owner !== undefined && owner !== surface.realm.account) throw new S3Error('AccessDenied');
   const upload = (options: UploadOptions = {}) => openUpload(raw, signer, { ...options, payloadHash, limits: surface.limits });
-  return operate(request.method, { store: surface, target, query, request: raw, upload });
+  return operate(request.method, { store: surface, target, query, request: raw, principal, upload });
 }
 
 function sendAnswer({ status, headers, body }: S3Answer, reply: FastifyReply): FastifyReply {

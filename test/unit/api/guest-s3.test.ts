@@ -4,6 +4,7 @@ import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
+import { ARTIFACT_BUCKET } from '../../../src/contract/extensions.ts';
 import { linkSignature, linkStringToSign } from '../../../src/lib/sigv2.ts';
 import { presign, signHeaders, type SigningCredentials } from '../../../src/lib/sigv4.ts';
 import { noPythonClients, PYTHON } from '../../clients/installed.ts';
@@ -53,11 +54,11 @@ describe('the object store of a guest', () => {
     };
     return (await promisify(execFile)(program, words, { cwd: ROOT, env, timeout: 60_000 })).stdout;
   };
-  const ask = async (method: string, path: string, signer: { microvmId?: string; credentials: SigningCredentials; service?: string }) => {
-    const { microvmId = ONE, credentials, service = 's3' } = signer;
+  const ask = async (method: string, path: string, signer: { microvmId?: string; credentials: SigningCredentials; service?: string; headers?: Record<string, string> }) => {
+    const { microvmId = ONE, credentials, service = 's3', headers = {} } = signer;
     const url = new URL(bed.origin(microvmId, 's3') + path);
     const context = { credentials, region: 'us-east-1', service, nowMs: bed.time.nowMs };
-    const answer = await fetch(url, { method, headers: signHeaders({ method, url }, '', context) });
+    const answer = await fetch(url, { method, headers: signHeaders({ method, url, headers }, '', context) });
     return { status: answer.status, text: await answer.text() };
   };
   const isKept = async (key: string) => assert.equal((await bed.store.objects.get('bucket', key))?.size, 4);
@@ -100,6 +101,23 @@ describe('the object store of a guest', () => {
     const url = new URL(`${bed.origin(ONE, 's3')}/bucket/none`);
     const presigned = presign({ method: 'GET', url }, 60, { credentials: INSTALLATION, region: 'us-east-1', service: 's3', nowMs: Date.now() });
     assert.match(await (await fetch(presigned)).text(), /InvalidAccessKeyId/);
+  });
+
+  test('the bucket of the images\' code is closed to roles, also as the source of a copy and by a link', async () => {
+    await bed.store.objects.createBucket(ARTIFACT_BUCKET, 0);
+    const credentials = (await bed.credentials(ONE))!;
+    for (const [method, path] of [['GET', ''], ['PUT', '/code.zip'], ['GET', '/code.zip'], ['DELETE', '/code.zip'], ['DELETE', ''], ['POST', '/code.zip?uploads']] as const) {
+      const { status, text } = await ask(method, `/${ARTIFACT_BUCKET}${path}`, { credentials });
+      assert.equal(status, 403);
+      assert.match(text, /<Code>AccessDenied</);
+    }
+    for (const source of [`/${ARTIFACT_BUCKET}/code.zip`, 'lull%2dartifacts/code.zip']) {
+      const { text } = await ask('PUT', '/bucket/copy', { credentials, headers: { 'x-amz-copy-source': source } });
+      assert.match(text, /<Code>AccessDenied</);
+    }
+    const url = new URL(`${bed.origin(ONE, 's3')}/${ARTIFACT_BUCKET}/code.zip`);
+    const link = presign({ method: 'GET', url }, 60, { credentials, region: 'us-east-1', service: 's3', nowMs: Date.now() });
+    assert.match(await (await fetch(link)).text(), /<Code>AccessDenied</);
   });
 
   test('has no control plane behind it, whatever is signed', async () => {
