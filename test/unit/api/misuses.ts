@@ -1,7 +1,7 @@
 /** Every single part of a signed request, altered, and what AWS says of it: AWS General Reference, "Troubleshoot AWS SigV4 errors"; S3 API Reference, "Error responses". */
 import type { SigningContext } from '../../../src/lib/sigv4.ts';
 
-export type Service = 'lambda' | 's3' | 'sts' | 'iam';
+export type Service = 'lambda' | 's3' | 'sts' | 'iam' | 'logs' | 'servicequotas';
 /** Where the signature is. */
 export type Form = 'header' | 'query';
 
@@ -25,6 +25,8 @@ export interface Misuse extends Verdict {
   readonly part: string;
   /** The form that has the part, where one has not. */
   readonly only?: Form;
+  /** The services that have it, where not all do. */
+  readonly of?: (service: Service) => boolean;
   readonly alter?: (request: SignedRequest) => void;
   readonly sign?: (context: SigningContext) => SigningContext;
   /** How much later it is sent. */
@@ -125,6 +127,8 @@ export const MISUSES: readonly Misuse[] = [
   { part: 'a signed header given twice', alter: add('x-test', '1'), ...MISMATCH },
   { part: 'a signed x-amz header', alter: header('x-amz-meta-test', () => 'ab'), ...MISMATCH },
   { part: 'the content type', alter: header('content-type', () => 'application/json;x=y'), ...MISMATCH },
+  { part: 'the action', of: isJson, alter: header('x-amz-target', (v) => v.replace('List', 'Get').replace('Describe', 'Delete')), ...MISMATCH },
+  { part: 'no action', of: isJson, alter: header('x-amz-target', gone), ...MISMATCH },
   { part: 'an x-amz header added', alter: add('x-amz-acl', 'public-read'), ...NOT_SIGNED },
   { part: 'the payload hash', alter: header('x-amz-content-sha256', () => '0'.repeat(64)), only: 'header', ...MISMATCH },
   { part: 'a payload hash that says unsigned', alter: header('x-amz-content-sha256', () => 'UNSIGNED-PAYLOAD'), only: 'header', ...MISMATCH },
@@ -200,9 +204,18 @@ const QUERY_CODES: Readonly<Record<string, string>> = {
   UnrecognizedClientException: 'InvalidClientTokenId',
 };
 
+/** True for the services of the JSON 1.1 protocol. */
+export function isJson(service: Service): boolean {
+  return service === 'logs' || service === 'servicequotas';
+}
+
+/** What that protocol answers to whatever a client does wrong (Smithy, "AWS JSON 1.1 protocol": the body's `__type` says what). */
+const JSON_CLIENT_FAULT = 400;
+
 /** What is said to a misuse. */
 export function expected({ lambda, s3, s3Query = s3 }: Misuse, service: Service, form: Form): { status: number; code: string; text: RegExp } {
   if (service === 'sts' || service === 'iam') return { status: lambda[0], code: QUERY_CODES[lambda[1]] ?? lambda[1], text: lambda[2] };
+  if (isJson(service)) return { status: JSON_CLIENT_FAULT, code: lambda[1], text: lambda[2] };
   const [status, code] = service === 'lambda' ? lambda : form === 'query' ? s3Query : s3;
   const malformed = form === 'query' ? 'AuthorizationQueryParametersError' : 'AuthorizationHeaderMalformed';
   return { status, code: code === MALFORMED ? malformed : code, text: lambda[2] };

@@ -4,18 +4,30 @@ import { presign, signHeaders } from '../../../src/lib/sigv4.ts';
 import type { SigningContext } from '../../../src/lib/sigv4.ts';
 import { startApi } from './bed.ts';
 import type { ApiBed } from './bed.ts';
-import { MISUSES, expected } from './misuses.ts';
+import { MISUSES, expected, isJson } from './misuses.ts';
 import type { Form, Service, SignedRequest } from './misuses.ts';
 
 const ARN = 'arn%3Aaws%3Alambda%3Aus-east-1%3A000000000000%3Amicrovm-image%3Aapp';
 const PATH = `/2025-09-09/microvm-images/${ARN}/versions?maxResults=5`;
 const MINUTE_MS = 60_000;
-const SERVICES = ['lambda', 's3', 'sts', 'iam'] as const;
+const SERVICES = ['lambda', 's3', 'sts', 'iam', 'logs', 'servicequotas'] as const;
 const FORM = 'application/x-www-form-urlencoded';
-const CONTENT_TYPE: { readonly [S in Service]: string } = { lambda: 'application/json', s3: 'application/json', sts: FORM, iam: FORM };
+const JSON_1_1 = 'application/x-amz-json-1.1';
+const CONTENT_TYPE: { readonly [S in Service]: string } = { lambda: 'application/json', s3: 'application/json', sts: FORM, iam: FORM, logs: JSON_1_1, servicequotas: JSON_1_1 };
+/** What names the action in the JSON 1.1 protocol. */
+const TARGET: { readonly [S in Service]?: string } = { logs: 'Logs_20140328.DescribeLogGroups', servicequotas: 'ServiceQuotasV20190624.ListServiceQuotas' };
+
+interface GoodRequest {
+  readonly method: string;
+  readonly path: string;
+  readonly body: string;
+  readonly status: number;
+  /** Where the status alone does not tell it from a refused one. */
+  readonly answer?: RegExp;
+}
 
 /** A good request of each service in each form; a presigned one has no body. */
-const GOOD: { readonly [S in Service]: { readonly [F in Form]: { method: string; path: string; body: string; status: number } } } = {
+const GOOD: { readonly [S in Service]: { readonly [F in Form]: GoodRequest } } = {
   lambda: {
     header: { method: 'PUT', path: `/2025-09-09/microvm-images/${ARN}?b=2&a=1&a=0`, body: '{"baseImageArn":"arn:x","buildRoleArn":"arn:aws:iam::000000000000:role/b","codeArtifact":{"uri":"s3://b/k"}}', status: 200 },
     query: { method: 'GET', path: `/2025-09-09/microvm-images/${ARN}/versions?b=2&a=1&a=0`, body: '', status: 200 },
@@ -31,6 +43,15 @@ const GOOD: { readonly [S in Service]: { readonly [F in Form]: { method: string;
   iam: {
     header: { method: 'POST', path: '/app%3A?b=2&a=1', body: 'Action=ListRoles&Version=2010-05-08', status: 200 },
     query: { method: 'GET', path: '/app%3A?Action=ListRoles&Version=2010-05-08&PathPrefix=/&a=1', body: '', status: 200 },
+  },
+  logs: {
+    header: { method: 'POST', path: '/app%3A?b=2&a=1', body: '{"logGroupNamePrefix":"/aws"}', status: 200 },
+    query: { method: 'POST', path: '/app%3A?b=2&a=1', body: '', status: 200 },
+  },
+  servicequotas: {
+    header: { method: 'POST', path: '/app%3A?b=2&a=1', body: '{"ServiceCode":"lambda"}', status: 200 },
+    // Names no service, and is told so once it is let in.
+    query: { method: 'POST', path: '/app%3A?b=2&a=1', body: '', status: 400, answer: /"__type":"IllegalArgumentException"/ },
   },
 };
 
@@ -55,11 +76,13 @@ describe('signatures', () => {
 
   function signed(service: Service, form: Form, sign: (context: SigningContext) => SigningContext = (context) => context): SignedRequest {
     const { method, path, body } = GOOD[service][form];
-    const given = { method, url: new URL(bed.origin + path), headers: { 'X-Test': '1', 'X-Amz-Meta-Test': 'a  b', 'Content-Type': CONTENT_TYPE[service] } };
+    const target = TARGET[service];
+    const own = { 'X-Test': '1', 'X-Amz-Meta-Test': 'a  b', 'Content-Type': CONTENT_TYPE[service], ...(target !== undefined && { 'X-Amz-Target': target }) };
+    const given = { method, url: new URL(bed.origin + path), headers: own };
     const context = sign(bed.context(service));
     if (form === 'header') return { form, method, path, body, headers: Object.entries(signHeaders(given, body, context)) };
     const url = presign(given, 60, context);
-    const headers = Object.entries({ host: url.host, 'x-test': '1', 'x-amz-meta-test': 'a  b', 'content-type': CONTENT_TYPE[service] });
+    const headers = Object.entries({ host: url.host, ...own }).map(([name, value]) => [name.toLowerCase(), value] as const);
     return { form, method, path: url.pathname + url.search, body, headers };
   }
 
@@ -73,10 +96,11 @@ describe('signatures', () => {
         for (const request of [good, { ...good, path: `${path}?${query.split('&').toReversed().join('&')}` }]) {
           const answer = await send(request);
           assert.equal(answer.status, GOOD[service][form].status, answer.body);
+          assert.match(answer.body, GOOD[service][form].answer ?? /^/);
         }
       });
 
-      for (const misuse of MISUSES.filter(({ only = form }) => only === form)) {
+      for (const misuse of MISUSES.filter(({ only = form, of = () => true }) => only === form && of(service))) {
         test(`refused: ${misuse.part}`, async () => {
           const calls = bed.control.calls.length;
           const request = signed(service, form, misuse.sign);
@@ -88,6 +112,7 @@ describe('signatures', () => {
           assert.match(answer.head, new RegExp(`x-amzn-errortype: ${code.toLowerCase()}\\b`));
           assert.match(answer.head, /x-amzn-requestid: \S/);
           if (service === 'lambda') assert.match(JSON.parse(answer.body).message, text);
+          else if (isJson(service)) assert.deepEqual([JSON.parse(answer.body).__type, text.test(JSON.parse(answer.body).message)], [code, true], answer.body);
           else assert.ok(answer.body.includes(`<Code>${code}</Code>`), answer.body);
           assert.equal(bed.control.calls.length, calls);
         });
