@@ -175,6 +175,15 @@ describe('CloudWatch Logs', () => {
     assert.equal(new Set(events?.map(({ eventId }) => eventId)).size, 6);
   });
 
+  test('a token is taken back, however long the question was; that of another question is refused', async () => {
+    const id = await launch('one');
+    await print(id, 'event 0\nevent 1\n');
+    const logStreamNames = [streamName(id), ...Array.from({ length: 99 }, (_, n) => String(n).padStart(512, '\u{20ac}'))];
+    const { nextToken } = await filter({ logStreamNames, limit: 1 });
+    assert.deepEqual(messages(await filter({ logStreamNames, limit: 1, nextToken })), ['event 1']);
+    await assert.rejects(filter({ logStreamNames: logStreamNames.slice(1), limit: 1, nextToken }), { name: 'InvalidParameterException' });
+  });
+
   test('filter patterns', async () => {
     const id = await launch('one');
     await print(id, 'ERROR disk full\nERROR net down\nWARN disk slow\nINFO "all" well\n');
