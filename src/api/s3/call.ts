@@ -1,5 +1,5 @@
 /** What an S3 operation receives and returns. */
-import type { IncomingMessage } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { Readable } from 'node:stream';
 import type { Realm } from '../../domain/ids.ts';
 import type { BlobStore, ObjectRepository, UploadRepository } from '../../domain/object-store.ts';
@@ -26,6 +26,8 @@ export interface ObjectStore {
 export interface S3Request {
   readonly store: ObjectStore;
   readonly query: ReadonlyMap<string, string>;
+  /** Those of the request, and those that its query holds. */
+  readonly headers: IncomingHttpHeaders;
   readonly request: IncomingMessage;
   readonly principal: Principal;
   /** Opens the body; every operation that may have one reads it to the end, or refuses it. */

@@ -48,7 +48,7 @@ interface Completion {
 
 /** Said twice, the second is answered as the first. */
 export async function completeUpload(call: S3Call<'object'>): Promise<S3Answer> {
-  const condition = writeCondition(call.request.headers);
+  const condition = writeCondition(call.headers);
   const { Part: listed } = await requireDocument(call, COMPLETION, { ignoreChecksumHeaders: true });
   if (listed.some((part, n) => n > 0 && part.PartNumber <= listed[n - 1]!.PartNumber)) throw new S3Error('InvalidPartOrder');
   const object = await call.store.completions.run(uploadIdOf(call), () => complete(call, { listed, condition }));
@@ -70,12 +70,12 @@ async function complete(call: S3Call<'object'>, { listed, condition }: Completio
 
 /** The object as it is to be, its bytes in one blob; undefined where a part was replaced or the upload ended meanwhile. */
 async function assemble(call: S3Call<'object'>, listed: readonly ListedPart[]): Promise<{ object: StoredObject; isNew: boolean } | undefined> {
-  const { store, target, request } = call;
+  const { store, target, headers } = call;
   const upload = await store.uploads.get(target.bucket, target.key, uploadIdOf(call));
   if (upload === undefined) return { object: await completedBefore(call, listed), isNew: false };
   const parts = choose(await store.uploads.parts(upload.uploadId, { after: 0, limit: MAX_PARTS }), listed);
-  checkSizes(request.headers, parts);
-  const checksum = checksumOfObject(request.headers, { upload, parts, listed });
+  checkSizes(headers, parts);
+  const checksum = checksumOfObject(headers, { upload, parts, listed });
   const blobId = await store.blobs.join(parts.map((part) => part.blobId));
   if (blobId === undefined) return undefined;
   const { contentType, systemMetadata, metadata, bucket, key, uploadId } = upload;

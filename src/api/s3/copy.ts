@@ -14,12 +14,12 @@ import { element, isoTime, xmlDocument } from './xml.ts';
 type CopiedChecksums = Pick<StoredObject, 'checksums' | 'checksumType'>;
 
 export async function copyObject(call: S3Call<'object'>): Promise<S3Answer> {
-  const { store, target, request } = call;
+  const { store, target, headers } = call;
   checkKey(target.key);
-  const condition = writeCondition(request.headers);
-  const described = describedBy(request.headers);
+  const condition = writeCondition(headers);
+  const described = describedBy(headers);
   const replaces = replacesMetadata(call);
-  const asked = askedAlgorithm(request.headers);
+  const asked = askedAlgorithm(headers);
   await requireBucket(store, target.bucket);
   const source = await whileReplaced(async () => {
     const found = await findCopySource(call);
@@ -49,7 +49,7 @@ export const copyResult = (root: string, made: Pick<StoredObject, 'etag' | 'modi
  * @throws S3Error InvalidArgument, AccessDenied, NoSuchBucket, NoSuchKey, PreconditionFailed
  */
 export async function findCopySource(call: S3Call<'object'>): Promise<StoredObject> {
-  const { headers } = call.request;
+  const { headers } = call;
   const source = copySource(String(headers['x-amz-copy-source']));
   requireAccess(call.principal, source.bucket);
   const object = await findObject(call, source);
@@ -71,18 +71,18 @@ function copySource(header: string): { bucket: string; key: string } {
   }
 }
 
-function replacesMetadata({ request }: S3Call<'object'>): boolean {
-  const directive = request.headers['x-amz-metadata-directive'] ?? 'COPY';
+function replacesMetadata({ headers }: S3Call<'object'>): boolean {
+  const directive = headers['x-amz-metadata-directive'] ?? 'COPY';
   if (directive === 'COPY' || directive === 'REPLACE') return directive === 'REPLACE';
   throw new S3Error('InvalidArgument', { message: 'Unknown metadata directive.', detail: { ArgumentName: 'x-amz-metadata-directive', ArgumentValue: String(directive) } });
 }
 
-function checkCopy({ store, target, request }: S3Call<'object'>, { source, replaces }: { source: StoredObject; replaces: boolean }): void {
+function checkCopy({ store, target, headers }: S3Call<'object'>, { source, replaces }: { source: StoredObject; replaces: boolean }): void {
   const { maxObjectBytes } = store.limits;
   if (source.size > maxObjectBytes) {
     throw new S3Error('InvalidRequest', { message: `The specified copy source is larger than the maximum allowable size for a copy source: ${maxObjectBytes}` });
   }
-  const changes = replaces || ['x-amz-storage-class', 'x-amz-server-side-encryption'].some((name) => request.headers[name] !== undefined);
+  const changes = replaces || ['x-amz-storage-class', 'x-amz-server-side-encryption'].some((name) => headers[name] !== undefined);
   if (source.bucket !== target.bucket || source.key !== target.key || changes) return;
   throw new S3Error('InvalidRequest', {
     message:

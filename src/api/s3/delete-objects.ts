@@ -20,8 +20,8 @@ const DELETE: DocumentKind<{ Object: z.output<typeof namedObject>[]; Quiet?: boo
 
 /** Keys that are not there count as deleted. There are no versions, so one that names any but `null` is told so. */
 export async function deleteObjects(call: S3Call<'bucket'>): Promise<S3Answer> {
-  const { store, target, request } = call;
-  if (request.headers['content-md5'] === undefined && declaredAlgorithm(request.headers) === undefined) {
+  const { store, target, headers } = call;
+  if (headers['content-md5'] === undefined && declaredAlgorithm(headers) === undefined) {
     throw new S3Error('InvalidRequest', { message: 'Missing required header for this request: Content-MD5 OR x-amz-checksum-*' });
   }
   const asked = await requireDocument(call, DELETE);

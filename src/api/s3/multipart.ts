@@ -22,11 +22,11 @@ export const MAX_PARTS = 10_000;
 const MAX_UPLOADS_OF_BUCKET = 1000;
 
 export async function createUpload(call: S3Call<'object'>): Promise<S3Answer> {
-  const { store, target, request } = call;
+  const { store, target, headers } = call;
   checkKey(target.key);
   const startedAtMs = store.clock.nowMs();
   const upload: MultipartUpload = {
-    ...describedBy(request.headers),
+    ...describedBy(headers),
     bucket: target.bucket,
     key: target.key,
     uploadId: startedAtMs.toString(16).padStart(12, '0') + store.random.uuid().replaceAll('-', ''),
@@ -48,9 +48,9 @@ export async function createUpload(call: S3Call<'object'>): Promise<S3Answer> {
 }
 
 /** S3 User Guide, "Checking object integrity": CRC64NVME is of the whole object only, SHA of the parts only, the others of either. */
-function checksumToBe({ request }: S3Request): MultipartUpload['checksum'] {
-  const algorithm = askedAlgorithm(request.headers);
-  const asked = request.headers['x-amz-checksum-type'];
+function checksumToBe({ headers }: S3Request): MultipartUpload['checksum'] {
+  const algorithm = askedAlgorithm(headers);
+  const asked = headers['x-amz-checksum-type'];
   if (algorithm === undefined) return null;
   const usual: ChecksumType = algorithm === 'CRC64NVME' ? 'FULL_OBJECT' : 'COMPOSITE';
   const type = asked ?? usual;
@@ -61,10 +61,10 @@ function checksumToBe({ request }: S3Request): MultipartUpload['checksum'] {
 }
 
 export async function uploadPart(call: S3Call<'object'>): Promise<S3Answer> {
-  const { store, request } = call;
+  const { store, headers } = call;
   const partNumber = partNumberOf(call);
   const { uploadId, checksum } = await requireUpload(call);
-  const take = checksumToTake(checksum, declaredAlgorithm(request.headers));
+  const take = checksumToTake(checksum, declaredAlgorithm(headers));
   const upload = call.upload({ take });
   const { blobId, size, md5 } = await writeBlob(store, upload.stream);
   const part: UploadedPart = { partNumber, blobId, size, etag: md5, checksums: { ...upload.checksums }, modifiedAtMs: store.clock.nowMs() };
@@ -107,8 +107,8 @@ async function* summed(stream: Readable, sum: { algorithm: ChecksumAlgorithm | u
   if (sum.algorithm !== undefined && running !== undefined) sum.checksums[sum.algorithm] = running.digest();
 }
 
-function copiedRange({ request, store }: S3Request, { size }: StoredObject): ByteRange | undefined {
-  const header = request.headers['x-amz-copy-source-range'];
+function copiedRange({ headers, store }: S3Request, { size }: StoredObject): ByteRange | undefined {
+  const header = headers['x-amz-copy-source-range'];
   const invalid = (message: string) => new S3Error('InvalidArgument', { message, detail: { ArgumentName: 'x-amz-copy-source-range', ArgumentValue: String(header) } });
   const [, first, last] = /^bytes=(\d{1,15})-(\d{1,15})$/.exec(String(header)) ?? [];
   if (header !== undefined && (first === undefined || last === undefined)) {

@@ -104,8 +104,8 @@ export const validators = ({ etag, modifiedAtMs }: StoredObject): Record<string,
 
 /** The headers of GetObject and HeadObject for the whole object, or for a piece of it, which carries no checksums: those are of the whole. */
 export function answerHeaders(call: S3Call<'object'>, object: StoredObject, range: ByteRange | undefined): Record<string, string> {
-  const { request, query } = call;
-  const wantsChecksum = [request.headers['x-amz-checksum-mode'], query.get('x-amz-checksum-mode')].includes('ENABLED');
+  const { headers, query } = call;
+  const wantsChecksum = headers['x-amz-checksum-mode'] === 'ENABLED';
   const metadata = Object.entries(object.metadata).map(([name, value]) => [`${METADATA_PREFIX}${name}`, value] as const);
   return {
     ...validators(object),

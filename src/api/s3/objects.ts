@@ -9,10 +9,10 @@ import { S3Error } from './s3-error.ts';
 import { checkKey, commit, removeBlobs, writeBlob } from './writing.ts';
 
 export async function putObject(call: S3Call<'object'>): Promise<S3Answer> {
-  const { store, target, request } = call;
+  const { store, target, headers } = call;
   checkKey(target.key);
-  const description = describedBy(request.headers);
-  const condition = writeCondition(request.headers);
+  const description = describedBy(headers);
+  const condition = writeCondition(headers);
   await requireBucket(store, target.bucket);
   const upload = call.upload();
   const blob = await writeBlob(store, upload.stream);
@@ -49,7 +49,7 @@ export async function headObject(call: S3Call<'object'>): Promise<S3Answer> {
 /** 204 also where there is no such key. */
 export async function deleteObject(call: S3Call<'object'>): Promise<S3Answer> {
   const { store, target } = call;
-  const conditional = ['if-match', 'x-amz-if-match-last-modified-time', 'x-amz-if-match-size'].find((name) => call.request.headers[name] !== undefined);
+  const conditional = ['if-match', 'x-amz-if-match-last-modified-time', 'x-amz-if-match-size'].find((name) => call.headers[name] !== undefined);
   if (conditional !== undefined) throw new S3Error('NotImplemented', { detail: { Header: conditional } });
   await requireBucket(store, target.bucket);
   await removeBlobs(store, await store.objects.delete(target.bucket, [target.key]));
@@ -58,7 +58,7 @@ export async function deleteObject(call: S3Call<'object'>): Promise<S3Answer> {
 
 /** GetObject and HeadObject alike, without the bytes. */
 async function look(call: S3Call<'object'>): Promise<{ object: StoredObject; answer: S3Answer; range: ByteRange | undefined }> {
-  const { headers } = call.request;
+  const { headers } = call;
   const object = await findObject(call, call.target);
   const verdict = judge(object, headers);
   if (typeof verdict === 'object') throw new S3Error('PreconditionFailed', { detail: { Condition: verdict.failed } });
@@ -74,10 +74,10 @@ async function look(call: S3Call<'object'>): Promise<{ object: StoredObject; ans
  * The bytes of the part that `partNumber` asks for; an object that came whole is its own first part.
  * @throws S3Error InvalidPartNumber, InvalidRequest
  */
-function requestedPart({ query, request }: S3Call<'object'>, { multipart, size }: StoredObject): ByteRange | undefined {
+function requestedPart({ query, headers }: S3Call<'object'>, { multipart, size }: StoredObject): ByteRange | undefined {
   const number = query.get('partNumber');
   if (number === undefined) return undefined;
-  if (request.headers.range !== undefined) throw new S3Error('InvalidRequest', { message: 'Cannot specify both Range header and partNumber query parameter' });
+  if (headers.range !== undefined) throw new S3Error('InvalidRequest', { message: 'Cannot specify both Range header and partNumber query parameter' });
   const sizes = multipart?.partSizes ?? [size];
   const index = /^\d{1,5}$/.test(number) ? Number(number) - 1 : -1;
   const partSize = sizes[index];

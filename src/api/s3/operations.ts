@@ -5,6 +5,7 @@ import type { S3Answer, S3Call } from './call.ts';
 import { completeUpload } from './complete-upload.ts';
 import { copyObject } from './copy.ts';
 import { deleteObjects } from './delete-objects.ts';
+import { isHoisted } from './hoisted-headers.ts';
 import { listObjectsV1, listObjectsV2 } from './listing.ts';
 import { abortUpload, createUpload, uploadPart, uploadPartCopy } from './multipart.ts';
 import { OVERRIDES } from './object-headers.ts';
@@ -28,7 +29,7 @@ interface S3Operation<K extends S3Target['kind']> {
 }
 
 const PAGE = ['prefix', 'delimiter', 'encoding-type'];
-const READ = ['partNumber', 'x-amz-checksum-mode', ...OVERRIDES];
+const READ = ['partNumber', ...OVERRIDES];
 const COPY_SOURCE = 'x-amz-copy-source';
 
 type AnyOperation = { readonly [K in S3Target['kind']]: S3Operation<K> }[S3Target['kind']];
@@ -65,18 +66,18 @@ const OPERATIONS: readonly AnyOperation[] = [
   { name: 'DeleteObject', method: 'DELETE', kind: 'object', run: deleteObject },
 ];
 
-/** Parameters that say nothing about the operation: the SDK's own, and those of a presigned URL. */
-const isNeutral = (name: string) => name === 'x-id' || /^x-amz-(algorithm|credential|signature|date|signedheaders|expires|security-token|content-sha256|user-agent|sdk-checksum-algorithm)$/i.test(name);
+/** Parameters that say nothing about the operation: the SDK's own, those of a presigned URL, and headers. */
+const isNeutral = (name: string) => name === 'x-id' || isHoisted(name);
 
 /** Runs the operation that a request is. @throws S3Error NotImplemented, MethodNotAllowed */
 export function operate(method: string, call: S3Call): Promise<S3Answer> {
-  const { target, request } = call;
+  const { target, headers } = call;
   const names = [...call.query.keys()].filter((name) => !isNeutral(name));
   for (const operation of OPERATIONS) {
     const { selector, header, parameters = [] } = operation;
     if (operation.method !== method || operation.kind !== target.kind) continue;
     if (selector !== undefined && !names.includes(selector)) continue;
-    if (header !== undefined && request.headers[header] === undefined) continue;
+    if (header !== undefined && headers[header] === undefined) continue;
     const unknown = names.find((name) => name !== selector && !parameters.includes(name));
     if (unknown !== undefined) throw new S3Error('NotImplemented', { detail: { Parameter: unknown } });
     return run(operation, call);

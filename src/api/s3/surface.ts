@@ -4,6 +4,7 @@ import { receivedUrl, splitUrl } from '../authentication.ts';
 import type { Authenticator } from '../authentication.ts';
 import { requireAccess } from './access.ts';
 import type { ObjectStore, S3Answer } from './call.ts';
+import { hoistedHeaders } from './hoisted-headers.ts';
 import { operate } from './operations.ts';
 import { readPresignedV2 } from './presigned-v2.ts';
 import { S3Error, S3_ERRORS, renderS3Error, s3Error } from './s3-error.ts';
@@ -47,10 +48,11 @@ async function answer(request: FastifyRequest, surface: S3Surface): Promise<S3An
   const principal = link === undefined ? signer!.principal : await authenticator.verifyLink(raw, link);
   if (target.kind !== 'service') requireAccess(principal, target.bucket);
   const query = link?.overrides ?? addressed.query;
-  const owner = raw.headers['x-amz-expected-bucket-owner'];
+  const headers = { ...hoistedHeaders(query), ...raw.headers };
+  const owner = headers['x-amz-expected-bucket-owner'];
   if (owner !== undefined && owner !== surface.realm.account) throw new S3Error('AccessDenied');
   const upload = (options: UploadOptions = {}) => openUpload(raw, signer, { ...options, payloadHash, limits: surface.limits });
-  return operate(request.method, { store: surface, target, query, request: raw, principal, upload });
+  return operate(request.method, { store: surface, target, query, headers, request: raw, principal, upload });
 }
 
 function sendAnswer({ status, headers, body }: S3Answer, reply: FastifyReply): FastifyReply {
