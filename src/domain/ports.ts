@@ -129,10 +129,11 @@ export interface ConnectorRepository {
   /** Newest first. */
   list(filter: { state?: ConnectorState | undefined }, page: PageRequest): Promise<Page<NetworkConnector>>;
   /**
-   * Replaces a connector that no microVM uses, in one transaction.
-   * @throws LullError not-found; conflict where a microVM that is not TERMINATED uses it
+   * Changes a connector that no microVM uses, in one transaction. A change that returns what it was given is none, and always possible.
+   * @returns the connector as it is then
+   * @throws LullError not-found; conflict where a microVM that is not TERMINATED uses it; what `change` throws
    */
-  replace(connector: NetworkConnector): Promise<void>;
+  change(connectorId: string, change: (before: NetworkConnector) => NetworkConnector): Promise<NetworkConnector>;
   /**
    * Removes a connector that nothing uses, in one transaction: from then on `microvms.insert`, `images.insert` and
    * `images.addVersion` refuse its ARN.

@@ -48,15 +48,16 @@ export class SqlConnectorRepository implements ConnectorRepository {
     return pageOf(rows, page, toConnector);
   }
 
-  async replace(connector: NetworkConnector): Promise<void> {
-    await this.#db.transaction().execute(async (tx) => {
-      await requireNoMicrovm(tx, connector.arn);
-      const { numUpdatedRows } = await tx
-        .updateTable('connectors')
-        .set(toRow(connector))
-        .where('connectorId', '=', connector.connectorId)
-        .executeTakeFirst();
-      if (numUpdatedRows === 0n) throw connectorNotFound(connector.arn);
+  async change(connectorId: string, change: (before: NetworkConnector) => NetworkConnector): Promise<NetworkConnector> {
+    return this.#db.transaction().execute(async (tx) => {
+      const row = await tx.selectFrom('connectors').selectAll().where('connectorId', '=', connectorId).executeTakeFirst();
+      if (row === undefined) throw connectorNotFound(connectorId);
+      const before = toConnector(row);
+      const after = change(before);
+      if (after === before) return before;
+      await requireNoMicrovm(tx, before.arn);
+      await tx.updateTable('connectors').set(toRow(after)).where('seq', '=', row.seq).execute();
+      return after;
     });
   }
 

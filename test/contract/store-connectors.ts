@@ -29,26 +29,28 @@ export function connectorContract(open: () => Promise<Store>): void {
     await assert.rejects(store.connectors.insert(connectorRecord('b', { request: { clientToken: 'token-a', fingerprint: '' } })), { kind: 'conflict', message: /client token/ });
   });
 
-  test('replaced and removed while nothing uses it, and only then', async () => {
+  test('changed and removed while nothing uses it, and only then', async () => {
     await using store = await open();
     const { connectors, microvms, images } = store;
     const before = connectorRecord('a');
     const after = connectorRecord('a', { version: 2, lastUpdate: { reason: 'r', request: { clientToken: 't', fingerprint: 'f' } }, modifiedAtMs: 9 });
+    const change = () => connectors.change(before.connectorId, () => after);
     await connectors.insert(before);
     const uses = { egressConnectors: [before.arn] };
     await insertLaunchable(store, 'app', { config: imageConfig(uses) });
     await microvms.insert(microvmRecord('one', uses));
-    await assert.rejects(connectors.replace(after), { kind: 'conflict', message: /microvm-one/ });
+    await assert.rejects(change(), { kind: 'conflict', message: /microvm-one/ });
     await assert.rejects(connectors.remove(before.connectorId), { kind: 'conflict', message: /microvm-one/ });
+    assert.deepEqual(await connectors.change(before.connectorId, (unchanged) => unchanged), before);
     await microvms.apply('microvm-one', 'launchFailed');
-    await connectors.replace(after);
+    assert.deepEqual(await change(), after);
     assert.deepEqual(await connectors.find('a'), after);
     await assert.rejects(connectors.remove(before.connectorId), { kind: 'conflict', message: /version 1\.0 of the MicroVM image app/ });
     await images.remove('app');
     await connectors.remove(before.connectorId);
     assert.equal(await connectors.find('a'), undefined);
     await assert.rejects(connectors.remove(before.connectorId), { kind: 'not-found' });
-    await assert.rejects(connectors.replace(after), { kind: 'not-found' });
+    await assert.rejects(change(), { kind: 'not-found' });
   });
 
   test('nothing is written that uses one which is not there', async () => {

@@ -81,23 +81,23 @@ async function create(ports: ConnectorPorts, input: CreateConnectorInput): Promi
 
 async function update(ports: ConnectorPorts, input: UpdateConnectorInput): Promise<NetworkConnector> {
   const { store, clock } = ports;
-  const before = await requireConnector(ports, input.identifier);
+  const { connectorId: id } = await requireConnector(ports, input.identifier);
   const request = markOf('UpdateNetworkConnector', input);
-  if (before.lastUpdate?.request.clientToken === input.clientToken) {
-    if (!isDeepStrictEqual(before.lastUpdate.request, request)) throw clientTokenReused(input.clientToken);
-    return before;
-  }
-  const configuration = input.configuration ?? before.configuration;
-  const operatorRole = input.operatorRole ?? before.operatorRole;
-  const isUnchanged = operatorRole === before.operatorRole && isDeepStrictEqual(configuration, before.configuration);
-  const after: NetworkConnector = {
-    ...before,
-    configuration,
-    operatorRole,
-    version: isUnchanged ? before.version : before.version + 1,
-    lastUpdate: { reason: isUnchanged ? CONNECTOR_REASONS.unchanged : CONNECTOR_REASONS.updated, request },
-    modifiedAtMs: clock.nowMs(),
-  };
-  await store.connectors.replace(after);
-  return after;
+  return store.connectors.change(id, (before) => {
+    if (before.lastUpdate?.request.clientToken === input.clientToken) {
+      if (!isDeepStrictEqual(before.lastUpdate.request, request)) throw clientTokenReused(input.clientToken);
+      return before;
+    }
+    const configuration = input.configuration ?? before.configuration;
+    const operatorRole = input.operatorRole ?? before.operatorRole;
+    const isUnchanged = operatorRole === before.operatorRole && isDeepStrictEqual(configuration, before.configuration);
+    return {
+      ...before,
+      configuration,
+      operatorRole,
+      version: isUnchanged ? before.version : before.version + 1,
+      lastUpdate: { reason: isUnchanged ? CONNECTOR_REASONS.unchanged : CONNECTOR_REASONS.updated, request },
+      modifiedAtMs: clock.nowMs(),
+    };
+  });
 }
