@@ -26,6 +26,7 @@ export const MICROVM_EVENTS = {
   suspendUndone: 'the new generation is void; the process goes on',
   wake: 'a restored process is about to run',
   woken: 'the application runs again',
+  resumeRefused: 'it runs, but its /resume hook does not want to; it sleeps again as it is now: the number of the new generation is taken',
   wakeUndone: 'the restore failed before anything ran; the generation stands',
   wakeLost: 'the restored process ran and died; the disk has moved on',
   terminate: 'somebody or a limit asked for its end',
@@ -44,6 +45,7 @@ export const MICROVM_TRANSITIONS: {
   SUSPENDED: { wake: 'WAKING', terminate: 'TERMINATING' },
   WAKING: {
     woken: 'RUNNING',
+    resumeRefused: 'SUSPENDING',
     wakeUndone: 'SUSPENDED',
     wakeLost: 'TERMINATED',
     terminate: 'TERMINATING',
@@ -142,6 +144,7 @@ export interface Microvm {
   /** Digest of the call that made it, where that had a client token (section 1.8). */
   readonly requestFingerprint: string | null;
   readonly startedAtMs: number;
+  /** Since when it sleeps; a wake that its hook refused does not count. */
   readonly suspendedAtMs: number | null;
   readonly terminatedAtMs: number | null;
   /** The complete generation it sleeps in, or slept in last; 0 before the first suspend. */

@@ -145,7 +145,7 @@ export class Lifecycle {
         // AWS goes to TERMINATED at once; `/terminate` is not called of one that has just refused (section 3.1).
         return this.#end(microvm, { reason: error.message, isAnswering: false });
       }
-      await this.#sleep(microvm);
+      await this.#saveOrUndo(await this.#microvms.apply(microvmId, 'suspend', { lastGeneration: microvm.lastGeneration + 1 }));
     });
   }
 
@@ -232,48 +232,55 @@ export class Lifecycle {
   }
 
   async #recoverSuspending(microvm: Microvm, alive: boolean): Promise<void> {
-    const { microvmId, lastGeneration } = microvm;
-    if (alive) return this.#undoSuspend(microvmId, lastGeneration);
+    const { microvmId, lastGeneration, suspendedAtMs } = microvm;
+    if (alive && suspendedAtMs === null) return this.#undoSuspend(microvmId, lastGeneration);
+    if (alive) {
+      // Its hook had refused the wake: what it is by now is saved once more, under a number of its own.
+      if (!(await this.#goesOn(microvmId, lastGeneration))) return;
+      return this.#saveOrUndo(await this.#microvms.patch(microvmId, { lastGeneration: lastGeneration + 1 }));
+    }
     if (!(await this.#runtime.verifyGeneration(microvmId, lastGeneration))) {
       return this.#lost(microvmId, STATE_REASONS.vmmDied('the MicroVM was being suspended'));
     }
-    await this.#commitSuspended(microvmId, lastGeneration);
+    await this.#commitSuspended(microvm);
     await this.#runtime.release(microvmId, lastGeneration);
   }
 
-  async #sleep(microvm: Microvm): Promise<void> {
-    const { microvmId } = microvm;
-    const generation = microvm.lastGeneration + 1;
-    this.#note(await this.#microvms.apply(microvmId, 'suspend', { lastGeneration: generation }));
-    await this.#saveOrUndo(microvmId, generation);
-    await this.#runtime.release(microvmId, generation);
-  }
-
-  async #saveOrUndo(microvmId: string, generation: number): Promise<void> {
+  /** Saves the generation whose number a SUSPENDING microVM has taken. */
+  async #saveOrUndo(microvm: Microvm): Promise<void> {
+    const { microvmId, lastGeneration: generation } = microvm;
+    this.#note(microvm);
     try {
       const suspend = await this.#runtime.saveGeneration(microvmId, generation);
-      await this.#commitSuspended(microvmId, generation);
+      await this.#commitSuspended(microvm);
       this.#reports.set(microvmId, { ...this.report(microvmId), suspend });
     } catch (error) {
       this.#log.error({ microvmId, generation, err: error }, 'suspend failed');
       await this.#undoSuspend(microvmId, generation);
       throw new LullError('internal', `The MicroVM ${microvmId} could not be suspended: ${messageOf(error)}`, { cause: error });
     }
+    await this.#runtime.release(microvmId, generation);
   }
 
-  async #commitSuspended(microvmId: string, generation: number): Promise<void> {
-    const suspendedAtMs = this.#clock.nowMs();
-    this.#note(await this.#commit(microvmId, 'suspended', { generation, suspendedAtMs }));
+  async #commitSuspended({ microvmId, lastGeneration, suspendedAtMs }: Microvm): Promise<void> {
+    const patch = { generation: lastGeneration, suspendedAtMs: suspendedAtMs ?? this.#clock.nowMs() };
+    this.#note(await this.#commit(microvmId, 'suspended', patch));
   }
 
   async #undoSuspend(microvmId: string, generation: number): Promise<void> {
+    if (await this.#goesOn(microvmId, generation)) this.#note(await this.#commit(microvmId, 'suspendUndone', { suspendedAtMs: null }));
+  }
+
+  /** Lets the process go on without the generation that is void. @returns false where it could not: its end */
+  async #goesOn(microvmId: string, generation: number): Promise<boolean> {
     try {
       await this.#runtime.undoSuspend(microvmId, generation);
+      return true;
     } catch (error) {
       this.#log.error({ microvmId, err: error }, 'suspend could not be undone');
-      return this.#lost(microvmId, STATE_REASONS.notSuspended(messageOf(error)));
+      await this.#lost(microvmId, STATE_REASONS.notSuspended(messageOf(error)));
+      return false;
     }
-    this.#note(await this.#commit(microvmId, 'suspendUndone'));
   }
 
   async #prepareWake(microvm: Microvm): Promise<void> {
@@ -292,11 +299,10 @@ export class Lifecycle {
     const { microvmId } = microvm;
     const wake = await this.#runtime.continue(microvmId).catch((error: unknown) => this.#wakeFailed(microvm, error));
     const refusal = await this.#hooks.resume(microvm).catch((error: unknown) => error);
-    const woken = await this.#commit(microvmId, 'woken', { suspendedAtMs: null });
-    if (refusal === undefined) return this.#note(woken, { wake });
+    if (refusal === undefined) return this.#note(await this.#commit(microvmId, 'woken', { suspendedAtMs: null }), { wake });
     // It has run: only what it is now may be kept, so it is put to sleep anew. Traffic never saw it awake.
     this.#log.warn({ microvmId, err: refusal }, 'the resume hook refused');
-    await this.#sleep(woken);
+    await this.#saveOrUndo(await this.#commit(microvmId, 'resumeRefused', { lastGeneration: microvm.lastGeneration + 1 }));
     throw new LullError('internal', `The MicroVM ${microvmId} could not be woken: ${messageOf(refusal)}`, { cause: refusal });
   }
 

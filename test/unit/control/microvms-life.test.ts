@@ -140,6 +140,39 @@ describe('a wake', () => {
     assert.equal((await bed.microvms.useCases.get(id)).generation, 2);
   });
 
+  test('whose hook refuses is never RUNNING', async () => {
+    await using bed = await microvmsBed({ hooks: { port: 9000, microvmHooks: { resume: 'ENABLED' }, microvmImageHooks: { ready: 'ENABLED' } } });
+    const id = await asleep(bed);
+    bed.runtime.answers.hook = 500;
+    const { microvms } = bed.store;
+    const apply = microvms.apply.bind(microvms);
+    const states: string[] = [];
+    microvms.apply = async (...args) => {
+      const after = await apply(...args);
+      states.push(after.state);
+      return after;
+    };
+    await assert.rejects(bed.microvms.useCases.resume(id));
+    assert.deepEqual(states, ['WAKING', 'SUSPENDING', 'SUSPENDED']);
+  });
+
+  test('whose hook refuses does not count: the sleep goes on and ends when it would have', async () => {
+    await using bed = await microvmsBed({ hooks: { port: 9000, microvmHooks: { resume: 'ENABLED' }, microvmImageHooks: { ready: 'ENABLED' } } });
+    const id = await asleep(bed);
+    bed.runtime.answers.hook = 500;
+    const { suspendedAtMs } = await bed.microvms.useCases.get(id);
+    for (let minute = 1; minute < 10; minute += 1) {
+      bed.clock.advance(60_000);
+      await assert.rejects(bed.microvms.traffic.connect(id, 8080, never), /Resume lifecycle hook/);
+      assert.equal((await bed.microvms.useCases.get(id)).suspendedAtMs, suspendedAtMs);
+    }
+    const destroyed = bed.runtime.taken('destroy');
+    bed.clock.advance(60_000);
+    await destroyed;
+    await bed.microvms.useCases.terminate(id);
+    assert.match((await bed.microvms.useCases.get(id)).stateReason ?? '', /maximum suspended duration/);
+  });
+
   test('by a request needs auto-resume', async () => {
     await using bed = await microvmsBed();
     const id = await bed.running({ idlePolicy: null });
@@ -297,6 +330,16 @@ describe('a stop of the server', () => {
 });
 
 describe('a start after a crash', () => {
+  test('puts to sleep what had just refused to wake, as it is by now', async () => {
+    await using bed = await microvmsBed();
+    const id = await bed.left('SUSPENDING');
+    await bed.store.microvms.patch(id, { suspendedAtMs: 5 });
+    await bed.microvms.recover();
+    const { state, suspendedAtMs, generation } = await bed.microvms.useCases.get(id);
+    assert.deepEqual([state, suspendedAtMs, generation], ['SUSPENDED', 5, 2]);
+    assert.deepEqual(bed.runtime.steps.slice(0, 4), ['adopt', 'undoSuspend', 'saveGeneration', 'release'].map((step) => `${step} ${id}`));
+  });
+
   const cases: readonly { left: MicrovmState; alive: boolean; complete?: boolean; untouched?: boolean; becomes: MicrovmState }[] = [
     { left: 'PENDING', alive: true, becomes: 'RUNNING' },
     { left: 'PENDING', alive: false, becomes: 'RUNNING' },

@@ -33,6 +33,7 @@ const ALLOWED = [
   'SUSPENDED wake WAKING',
   'SUSPENDED terminate TERMINATING',
   'WAKING woken RUNNING',
+  'WAKING resumeRefused SUSPENDING',
   'WAKING wakeUndone SUSPENDED',
   'WAKING wakeLost TERMINATED',
   'WAKING terminate TERMINATING',
