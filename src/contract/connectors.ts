@@ -1,6 +1,6 @@
 /** Inputs and answers of the network connectors (Lambda Core): contract reference, section 1.12. Absent means absent here, never null. */
 import { z } from 'zod';
-import { exactlyOneOf, nullable, optional, patterned, queryInteger, requiredField, text } from './constraints.ts';
+import { boundedList, exactlyOneOf, nullable, optional, patterned, queryInteger, requiredField, text } from './constraints.ts';
 import { tagMap } from './microvms.ts';
 
 /** Section 1.12: the most that a page holds, whatever is asked for. */
@@ -14,10 +14,10 @@ const OperatorRole = patterned('arn:(aws[a-zA-Z-]*)?:iam::\\d{12}:role/?[a-zA-Z_
 const ClientToken = requiredField('ClientToken', text(1, 64));
 
 const vpcEgress = z.object({
-  SubnetIds: requiredField('SubnetIds', z.array(patterned('subnet-[0-9a-z]*').max(1024)).min(1).max(16)),
-  SecurityGroupIds: z.array(patterned('sg-[0-9a-zA-Z]*').max(1024)).max(5).nullish().transform((ids) => ids ?? []),
+  SubnetIds: requiredField('SubnetIds', boundedList(patterned('subnet-[0-9a-z]*').max(1024), { min: 1, max: 16 })),
+  SecurityGroupIds: boundedList(patterned('sg-[0-9a-zA-Z]*').max(1024), { max: 5 }).nullish().transform((ids) => ids ?? []),
   NetworkProtocol: requiredField('NetworkProtocol', networkProtocol),
-  AssociatedComputeResourceTypes: requiredField('AssociatedComputeResourceTypes', z.array(z.enum(['MicroVm'])).length(1)),
+  AssociatedComputeResourceTypes: requiredField('AssociatedComputeResourceTypes', boundedList(z.enum(['MicroVm']), { min: 1, max: 1 })),
 });
 
 /** A union with one member so far. */

@@ -22,12 +22,22 @@ export const nullable = <S extends z.ZodType>(schema: S) => schema.nullish().tra
 export const queryInteger = (min: number, max: number) =>
   z.preprocess((value) => (typeof value === 'string' && /^-?\d{1,15}$/.test(value) ? Number(value) : value), z.int().min(min).max(max));
 
-/** A map with a bounded number of entries. */
-export const boundedMap = <K extends z.ZodString, V extends z.ZodString>(key: K, value: V, maxEntries: number) =>
-  z.record(key, value).superRefine((map, context) => {
-    if (Object.keys(map).length <= maxEntries) return;
-    context.addIssue({ code: 'custom', message: `have length less than or equal to ${maxEntries}` });
-  });
+/** Of lists and maps for which the model sets no limit: far above what the services take, and bounds what is checked for one request. */
+const MAX_ENTRIES = 1000;
+
+/** A list whose length is checked first: one that is too long is no reason to look at what is in it. */
+export const boundedList = <E extends z.ZodType>(entry: E, { min = 0, max = MAX_ENTRIES }: { readonly min?: number; readonly max?: number } = {}) =>
+  z.array(z.unknown()).min(min).max(max).pipe(z.array(entry));
+
+/** A map, likewise. */
+export const boundedMap = <K extends z.ZodString, V extends z.ZodString>(key: K, value: V, maxEntries = MAX_ENTRIES) =>
+  z
+    .record(z.string(), z.unknown())
+    .superRefine((map, context) => {
+      if (Object.keys(map).length <= maxEntries) return;
+      context.addIssue({ code: 'custom', message: `have length less than or equal to ${maxEntries}` });
+    })
+    .pipe(z.record(key, value));
 
 /** A structure of which exactly one member is given (a Smithy union). Any other number is a SerializationException. */
 export const exactlyOneOf = <S extends Readonly<Record<string, z.ZodType>>>(members: S) =>
@@ -52,6 +62,10 @@ export const unit = z.unknown().optional().superRefine((value, context) => {
   const empty = typeof value === 'object' && !Array.isArray(value) && Object.keys(value).length === 0;
   if (!empty) context.addIssue({ code: 'custom', message: 'Expected null', params: SERIALIZATION });
 });
+
+/** How many violations are told, and how much of a value is shown: no request makes an answer much longer than itself. */
+const MAX_TOLD = 100;
+const MAX_SHOWN_CHARS = 4096;
 
 /** Marks an issue of the first layer. */
 const SERIALIZATION = { serialization: true } as const;
@@ -79,7 +93,8 @@ export function parseInput<T>(schema: z.ZodType<T>, input: unknown, sensitive: R
   if (constraints.length === 0 && prose !== undefined) throw new ApiError('InvalidParameterValueException', prose.message);
   const violations = describeViolations(constraints, input, sensitive);
   const noun = violations.length === 1 ? 'error' : 'errors';
-  throw new ApiError('ValidationException', `${violations.length} validation ${noun} detected: ${violations.join('; ')}`);
+  const told = violations.slice(0, MAX_TOLD).join('; ');
+  throw new ApiError('ValidationException', `${violations.length} validation ${noun} detected: ${told}`);
 }
 
 const isProse = (issue: Issue) => issue.code === 'custom' && issue.params?.['prose'] === true;
@@ -139,28 +154,28 @@ function constraintOf(issue: Issue, value: unknown): string {
 
 const measure = (origin: string) => (origin === 'number' || origin === 'int' || origin === 'bigint' ? 'value' : 'length');
 
-/** A violation belongs to the list or map where its path ends in one of its entries; AWS then shows the whole of it. */
+/** A violation belongs to the list or map where its path ends in one of its entries; AWS then shows the whole of it, once. */
 function describeViolations(issues: readonly Issue[], input: unknown, sensitive: ReadonlySet<string>): string[] {
+  const failed = (path: Path) =>
+    `${shownValue(valueAt(input, path), wirePath(path), sensitive.has(String(path[0])))} failed to satisfy constraint:`;
   const plain: string[] = [];
-  const grouped = new Map<string, { shown: string; entries: Set<string>; keys: Set<string> }>();
+  const grouped = new Map<string, { container: Path; entries: Set<string>; keys: Set<string> }>();
   for (const issue of issues) {
-    const value = valueAt(input, issue.path);
-    const constraint = `Member must ${constraintOf(issue, value)}`;
-    const containerPath = issue.path.slice(0, -1);
-    const inEntry = issue.code === 'invalid_key' || isEntry(input, issue.path);
-    const path = inEntry ? containerPath : issue.path;
-    const shown = shownValue(valueAt(input, path), wirePath(path), sensitive.has(String(path[0])));
-    if (!inEntry) {
-      plain.push(`${shown} failed to satisfy constraint: ${constraint}`);
+    const constraint = `Member must ${constraintOf(issue, valueAt(input, issue.path))}`;
+    if (issue.code !== 'invalid_key' && !isEntry(input, issue.path)) {
+      plain.push(`${failed(issue.path)} ${constraint}`);
       continue;
     }
-    const group = grouped.get(shown) ?? { shown, entries: new Set<string>(), keys: new Set<string>() };
-    grouped.set(shown, group);
+    const container = issue.path.slice(0, -1);
+    const name = wirePath(container);
+    const group = grouped.get(name) ?? { container, entries: new Set<string>(), keys: new Set<string>() };
+    grouped.set(name, group);
     (issue.code === 'invalid_key' ? group.keys : group.entries).add(constraint);
   }
-  for (const { shown, entries, keys } of grouped.values()) {
-    if (keys.size > 0) plain.push(`${shown} failed to satisfy constraint: Map keys must satisfy constraint: [${[...keys].join(', ')}]`);
-    if (entries.size > 0) plain.push(`${shown} failed to satisfy constraint: Member must satisfy constraint: [${[...entries].join(', ')}]`);
+  for (const { container, entries, keys } of grouped.values()) {
+    const value = failed(container);
+    if (keys.size > 0) plain.push(`${value} Map keys must satisfy constraint: [${[...keys].join(', ')}]`);
+    if (entries.size > 0) plain.push(`${value} Member must satisfy constraint: [${[...entries].join(', ')}]`);
   }
   return plain;
 }
@@ -182,7 +197,8 @@ const lowerFirst = (name: string) => `${name.charAt(0).toLowerCase()}${name.slic
 function shownValue(value: unknown, path: string, secret: boolean): string {
   if (secret && !absent(value)) return `Value at '${path}'`;
   if (absent(value)) return `Value null at '${path}'`;
-  return `Value '${plainText(value)}' at '${path}'`;
+  const shown = plainText(value);
+  return `Value '${shown.length > MAX_SHOWN_CHARS ? `${shown.slice(0, MAX_SHOWN_CHARS)}…` : shown}' at '${path}'`;
 }
 
 function plainText(value: unknown): string {

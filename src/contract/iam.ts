@@ -1,6 +1,6 @@
 /** AWS Identity and Access Management, API version 2010-05-08: roles and their policies. */
 import { z } from 'zod';
-import { nullable, optional, patterned, queryInteger, text } from './constraints.ts';
+import { boundedList, nullable, optional, patterned, queryInteger, text } from './constraints.ts';
 import type { QueryServiceContract, ServiceAction } from './service.ts';
 
 const NAME = '[\\w+=,.@-]+';
@@ -45,7 +45,7 @@ export const IAM = {
         assumeRolePolicyDocument: policyDocument,
         description: nullable(description),
         maxSessionDuration: optional(queryInteger(3600, 43_200)),
-        tags: optional(z.array(tag).max(50)),
+        tags: optional(boundedList(tag, { max: 50 })),
       }),
       z.object({ Role: roleAnswer }),
     ),

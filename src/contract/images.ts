@@ -1,6 +1,6 @@
 /** Inputs and answers of the image operations: contract reference, sections 1.3, 1.4 and 1.10. */
 import { z } from 'zod';
-import { boundedMap, nullable, optional, patterned, text } from './constraints.ts';
+import { boundedList, boundedMap, nullable, optional, patterned, text } from './constraints.ts';
 import {
   clientToken,
   connectorArn,
@@ -53,10 +53,10 @@ const configInput = {
   baseImageVersion: nullable(imageVersion),
   description: nullable(z.string()),
   logging,
-  egressNetworkConnectors: nullable(z.array(connectorArn).max(1)),
-  cpuConfigurations: nullable(z.array(z.object({ architecture }))),
-  resources: nullable(z.array(z.object({ minimumMemoryInMiB: z.int() })).max(1)),
-  additionalOsCapabilities: nullable(z.array(z.enum(['ALL']))),
+  egressNetworkConnectors: nullable(boundedList(connectorArn, { max: 1 })),
+  cpuConfigurations: nullable(boundedList(z.object({ architecture }))),
+  resources: nullable(boundedList(z.object({ minimumMemoryInMiB: z.int() }), { max: 1 })),
+  additionalOsCapabilities: nullable(boundedList(z.enum(['ALL']))),
   hooks: nullable(hooks),
   environmentVariables: nullable(boundedMap(patterned('[^\\s]+').min(1).max(256), text(0, 4096), 50)),
   clientToken,

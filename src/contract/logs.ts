@@ -1,6 +1,6 @@
 /** Amazon CloudWatch Logs, API version 2014-03-28: what tools read logs with. Times are milliseconds since the epoch. */
 import { z } from 'zod';
-import { optional, patterned, text } from './constraints.ts';
+import { boundedList, optional, patterned, text } from './constraints.ts';
 import type { JsonServiceContract, ServiceAction } from './service.ts';
 
 const GROUP = '[\\.\\-_/#A-Za-z0-9]+';
@@ -97,7 +97,7 @@ export const LOGS = {
     FilterLogEvents: action(
       z.object({
         ...group,
-        logStreamNames: optional(z.array(logStreamName).min(1).max(100)),
+        logStreamNames: optional(boundedList(logStreamName, { min: 1, max: 100 })),
         logStreamNamePrefix: optional(logStreamName),
         startTime: moment,
         endTime: moment,

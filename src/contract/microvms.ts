@@ -1,6 +1,6 @@
 /** Inputs and answers of the MicroVM operations: contract reference, sections 1.3 and 1.10. */
 import { z } from 'zod';
-import { exactlyOneOf, nullable, optional, patterned, queryInteger, text, unit } from './constraints.ts';
+import { boundedList, boundedMap, exactlyOneOf, nullable, optional, patterned, queryInteger, text, unit } from './constraints.ts';
 
 /** Section 1.7. */
 export const MAX_PAGE_SIZE = 50;
@@ -60,8 +60,8 @@ export const runMicrovmInput = z.object({
   ),
   maximumDurationInSeconds: z.int().min(1).max(MAX_LIFE_SECONDS).nullish().transform((value) => value ?? MAX_LIFE_SECONDS),
   runHookPayload: nullable(text(0, 4096)),
-  ingressNetworkConnectors: nullable(z.array(connectorArn).max(10)),
-  egressNetworkConnectors: nullable(z.array(connectorArn).max(10)),
+  ingressNetworkConnectors: nullable(boundedList(connectorArn, { max: 10 })),
+  egressNetworkConnectors: nullable(boundedList(connectorArn, { max: 10 })),
   logging,
   clientToken,
 });
@@ -111,9 +111,10 @@ const port = z.int().min(1).max(65_535);
 export const createAuthTokenInput = z.object({
   microvmIdentifier,
   expirationInMinutes: z.int().min(1),
-  allowedPorts: z
-    .array(exactlyOneOf({ port: optional(port), range: optional(z.object({ startPort: port, endPort: port })), allPorts: unit }))
-    .min(1),
+  allowedPorts: boundedList(
+    exactlyOneOf({ port: optional(port), range: optional(z.object({ startPort: port, endPort: port })), allPorts: unit }),
+    { min: 1 },
+  ),
 });
 
 /** Section 1.3. */
@@ -128,4 +129,4 @@ export const createAuthTokenAnswer = z.object({ authToken: z.record(z.string(), 
 const TAG_PATTERN = '^([\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*)$';
 export const tagKey = patterned(TAG_PATTERN).min(1).max(128);
 /** The model sets no limit to their number; the service does. */
-export const tagMap = z.record(tagKey, patterned(TAG_PATTERN).max(256));
+export const tagMap = boundedMap(tagKey, patterned(TAG_PATTERN).max(256));

@@ -1,6 +1,6 @@
 /** Inputs and answers of the tag operations: contract reference, section 1.3, "Tags". */
 import { z } from 'zod';
-import { patterned } from './constraints.ts';
+import { boundedList, patterned } from './constraints.ts';
 import { tagKey, tagMap } from './microvms.ts';
 
 /** Section 1.3: one path segment that holds a whole ARN. */
@@ -15,6 +15,6 @@ const resource = patterned(
 
 export const resourceLabel = z.object({ Resource: resource });
 export const tagResourceInput = z.object({ Resource: resource, Tags: tagMap });
-export const untagResourceInput = z.object({ Resource: resource, tagKeys: z.array(tagKey).min(1) });
+export const untagResourceInput = z.object({ Resource: resource, tagKeys: boundedList(tagKey, { min: 1 }) });
 
 export const listTagsAnswer = z.object({ Tags: z.record(z.string(), z.string()) });

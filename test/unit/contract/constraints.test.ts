@@ -105,3 +105,49 @@ test('templates fill and match', () => {
   assert.ok(!matchesTemplate(OPERATIONS.GetMicrovmImage.path, path));
   assert.throws(() => fillTemplate(OPERATIONS.GetMicrovm.path, {}));
 });
+
+test('a list or map that is too long is refused before its entries are looked at', () => {
+  const entries = 50_000;
+  const list = Array.from({ length: entries }, () => '');
+  const map = Object.fromEntries(list.map((_, at) => [`#${at}`, '']));
+  const tooLong: readonly (readonly [OperationName, string, object, number])[] = [
+    ['CreateMicrovmImage', 'tags', { ...IMAGE, tags: map }, 1000],
+    ['CreateMicrovmImage', 'environmentVariables', { ...IMAGE, environmentVariables: { ' ': '', ...map } }, 50],
+    ['CreateMicrovmImage', 'cpuConfigurations', { ...IMAGE, cpuConfigurations: list }, 1000],
+    ['CreateMicrovmImage', 'additionalOsCapabilities', { ...IMAGE, additionalOsCapabilities: list }, 1000],
+    ['CreateMicrovmImage', 'resources', { ...IMAGE, resources: list }, 1],
+    ['CreateMicrovmImage', 'egressNetworkConnectors', { ...IMAGE, egressNetworkConnectors: list }, 1],
+    ['RunMicrovm', 'ingressNetworkConnectors', { imageIdentifier: 'a', ingressNetworkConnectors: list }, 10],
+    ['CreateMicrovmAuthToken', 'allowedPorts', { microvmIdentifier: 'a', expirationInMinutes: 1, allowedPorts: list }, 1000],
+    ['UntagResource', 'tagKeys', { Resource: 'arn:aws:lambda:us-east-1:000000000000:microvm-image:a', tagKeys: list }, 1000],
+  ];
+  for (const [operation, member, input, most] of tooLong) {
+    const { exception, wireMessage } = refusalOf(operation, input);
+    assert.equal(exception, 'ValidationException', member);
+    assert.match(wireMessage ?? '', new RegExp(`^1 validation error detected: Value .*at '${member}' failed to satisfy constraint: Member must have length less than or equal to ${most}$`, 's'));
+    assert.ok((wireMessage ?? '').length < 5000, 'no more than some of it is shown');
+  }
+});
+
+test('a map is rendered once, however many of its keys or values are wrong', () => {
+  const renderings = (key: string, wrong: number) => {
+    let listings = 0;
+    const counting: ProxyHandler<Record<string, string>> = {
+      ownKeys: (map) => {
+        listings += 1;
+        return Reflect.ownKeys(map);
+      },
+    };
+    const tags = new Proxy(Object.fromEntries(Array.from({ length: wrong }, (_, at) => [`${key}${at}`, '#'])), counting);
+    assert.match(refusalOf('CreateMicrovmImage', { ...IMAGE, tags }).wireMessage ?? '', /^1 validation error detected: Value '\{\S0=#/);
+    return listings;
+  };
+  for (const key of ['#', 'k']) assert.equal(renderings(key, 500), renderings(key, 1));
+});
+
+test('of very many violations a hundred are told', () => {
+  const allowedPorts = Array.from({ length: 1000 }, () => ({ port: 0 }));
+  const { wireMessage } = refusalOf('CreateMicrovmAuthToken', { microvmIdentifier: 'a', expirationInMinutes: 1, allowedPorts });
+  assert.match(wireMessage ?? '', /^1000 validation errors detected: /);
+  assert.equal(wireMessage?.split('; ').length, 100);
+});
