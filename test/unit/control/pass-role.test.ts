@@ -10,6 +10,10 @@ import { microvmsBed, runInput } from './microvms-bed.ts';
 const TRUST = JSON.stringify({ Statement: [{ Effect: 'Allow', Principal: '*', Action: 'sts:AssumeRole' }] });
 const own = (role: string) => `arn:aws:iam::000000000000:role/${role}`;
 const FOREIGN = 'arn:aws:iam::123456789012:role/from-aws';
+/** ARNs that the wire's pattern takes and that no role has: without a slash, with an empty part of the path, with a name that is too long. */
+const unreadable = (account: string) => ['nobody', '/team//Mine', `/${'x'.repeat(65)}`].map((role) => `arn:aws:iam::${account}:role${role}`);
+const OWN_UNREADABLE = unreadable('000000000000');
+const FOREIGN_UNREADABLE = unreadable('123456789012');
 /** Sections 1.6 and 1.11. */
 const denied = (arn: string) => ({
   kind: 'access-denied',
@@ -22,12 +26,13 @@ test('a role that is named must be there, by the setting', async () => {
   await roles.create({ roleName: 'Mine', path: '/team/', description: null, maxSessionSeconds: 3600, trustPolicy: TRUST, tags: {} });
   const refused: { [C in RoleCheck]: string[] } = {
     off: [],
-    'own-account': [own('nobody'), own('Mine'), own('team/mine')],
-    strict: [own('nobody'), own('Mine'), own('team/mine'), FOREIGN],
+    'own-account': [own('nobody'), own('Mine'), own('team/mine'), ...OWN_UNREADABLE],
+    strict: [own('nobody'), own('Mine'), own('team/mine'), FOREIGN, ...OWN_UNREADABLE, ...FOREIGN_UNREADABLE],
   };
   for (const check of ['off', 'own-account', 'strict'] as const) {
     const passRole = createPassRole({ roles: store.roles, realm: DEFAULT_REALM, check });
-    for (const arn of [own('team/Mine'), own('build'), own('run'), own('nobody'), own('Mine'), own('team/mine'), FOREIGN]) {
+    const roleArns = [own('team/Mine'), own('build'), own('run'), own('nobody'), own('Mine'), own('team/mine'), FOREIGN, ...OWN_UNREADABLE, ...FOREIGN_UNREADABLE];
+    for (const arn of roleArns) {
       if (refused[check].includes(arn)) await assert.rejects(passRole(arn), denied(arn), `${check} ${arn}`);
       else await passRole(arn);
     }
