@@ -2,9 +2,10 @@
 import type { LullError } from '../domain/errors.ts';
 import type { Realm } from '../domain/ids.ts';
 import { imageArn, parseImageArn } from '../domain/ids.ts';
-import { connectorArn, customerConnectorOf } from '../domain/network-connector.ts';
+import { customerConnectorOf } from '../domain/network-connector.ts';
 import type { Store, Tags } from '../domain/ports.ts';
 import { connectorNotFound, imageNotFound, tagKeyReserved, taggedResourceNotFound, tooManyTags } from '../domain/refusals.ts';
+import { requireConnector } from './connectors/connector-lookup.ts';
 import type { TagChange, TagUseCases } from './control-plane.ts';
 
 /** AWS's limit on the tags of a resource ("Tagging your AWS resources"). */
@@ -50,16 +51,18 @@ interface Tagged {
 }
 
 /** @throws LullError not-found for whatever is no image and no connector of this installation */
-function tagged({ store: { images, connectors }, realm }: TagPorts, arn: string): Tagged {
+function tagged(ports: TagPorts, arn: string): Tagged {
+  const { images, connectors } = ports.store;
   const name = parseImageArn(arn)?.name;
   if (name !== undefined) {
     const missing = imageNotFound(arn);
-    if (arn !== imageArn(realm, name)) throw missing;
+    if (arn !== imageArn(ports.realm, name)) throw missing;
     return { read: async () => (await images.get(name))?.tags, write: (change) => images.changeTags(name, change), missing };
   }
-  const id = customerConnectorOf(arn);
-  if (id === undefined) throw taggedResourceNotFound(arn);
-  const missing = connectorNotFound(arn);
-  if (arn !== connectorArn(realm, id)) throw missing;
-  return { read: async () => (await connectors.find(id))?.tags, write: (change) => connectors.changeTags(id, change), missing };
+  if (customerConnectorOf(arn) === undefined) throw taggedResourceNotFound(arn);
+  return {
+    read: async () => (await requireConnector(ports, arn)).tags,
+    write: async (change) => connectors.changeTags((await requireConnector(ports, arn)).connectorId, change),
+    missing: connectorNotFound(arn),
+  };
 }

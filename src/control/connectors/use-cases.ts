@@ -1,19 +1,14 @@
 /** The five operations of network connectors: contract reference, section 1.12. */
 import { isDeepStrictEqual } from 'node:util';
 import type { Realm } from '../../domain/ids.ts';
-import {
-  CONNECTOR_REASONS,
-  connectorArn,
-  connectorId,
-  customerConnectorOf,
-  type NetworkConnector,
-} from '../../domain/network-connector.ts';
+import { CONNECTOR_REASONS, connectorArn, connectorId, type NetworkConnector } from '../../domain/network-connector.ts';
 import type { Clock, Random, Store } from '../../domain/ports.ts';
-import { clientTokenReused, connectorNotFound } from '../../domain/refusals.ts';
+import { clientTokenReused } from '../../domain/refusals.ts';
 import { KeyedQueue } from '../../lib/keyed-queue.ts';
 import type { ConnectorUseCases, CreateConnectorInput, UpdateConnectorInput } from '../control-plane.ts';
 import { markOf } from '../client-request.ts';
 import { changedTags } from '../tags.ts';
+import { requireConnector } from './connector-lookup.ts';
 
 export interface ConnectorPorts {
   readonly store: Pick<Store, 'connectors'>;
@@ -38,18 +33,6 @@ export function createConnectorUseCases(ports: ConnectorPorts): ConnectorUseCase
         return { ...connector, state: 'DELETING' };
       }),
   };
-}
-
-/**
- * Takes an ARN of this installation, an id or a name.
- * @throws LullError not-found
- */
-export async function requireConnector({ store, realm }: Pick<ConnectorPorts, 'store' | 'realm'>, identifier: string): Promise<NetworkConnector> {
-  const id = customerConnectorOf(identifier) ?? identifier;
-  const isOurs = id === identifier || identifier === connectorArn(realm, id);
-  const connector = isOurs ? await store.connectors.find(id) : undefined;
-  if (connector === undefined) throw connectorNotFound(identifier);
-  return connector;
 }
 
 async function create(ports: ConnectorPorts, input: CreateConnectorInput): Promise<NetworkConnector> {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { ListTagsCommand, TagResourceCommand } from '@aws-sdk/client-lambda-microvms';
+import { ListTagsCommand, TagResourceCommand, UntagResourceCommand } from '@aws-sdk/client-lambda-microvms';
 import { imageConfig, insertLaunchable, microvmRecord } from '../../fakes/records.ts';
 import { startApi } from './bed.ts';
 import type { ApiBed } from './bed.ts';
@@ -114,9 +114,18 @@ describe('network connectors, over the real store', () => {
     assert.equal((await call('PUT', one(arn), { Configuration: CONFIGURATION })).body.message, 'ClientToken is a required field');
   });
 
-  test('they have tags', async () => {
-    await bed.lambda.send(new TagResourceCommand({ Resource: arn, Tags: { team: 'a' } }));
-    assert.deepEqual((await bed.lambda.send(new ListTagsCommand({ Resource: arn }))).Tags, { team: 'a' });
+  test('they have tags, under the ARN with their id and that with their name', async () => {
+    const named = arn.replace(/[^:]+$/, 'vpc');
+    for (const [Resource, value] of [[arn, 'a'], [named, 'b']] as const) {
+      await bed.lambda.send(new TagResourceCommand({ Resource, Tags: { team: value, gone: '' } }));
+      await bed.lambda.send(new UntagResourceCommand({ Resource, TagKeys: ['gone'] }));
+      for (const one of [arn, named]) assert.deepEqual((await bed.lambda.send(new ListTagsCommand({ Resource: one }))).Tags, { team: value });
+    }
+    for (const Resource of [arn.replace(/[^:]+$/, 'nobody'), named.replace('000000000000', '111111111111')]) {
+      const missing = { name: 'ResourceNotFoundException', message: `Network connector not found for: ${Resource}` };
+      await assert.rejects(bed.lambda.send(new TagResourceCommand({ Resource, Tags: { team: 'c' } })), missing);
+      await assert.rejects(bed.lambda.send(new ListTagsCommand({ Resource })), missing);
+    }
   });
 
   test('one that is used is neither changed nor deleted', async () => {
