@@ -1,7 +1,7 @@
 /** AWS Identity and Access Management, API version 2010-05-08: roles and their policies. */
 import { z } from 'zod';
 import { boundedList, nullable, optional, patterned, queryInteger, text } from './constraints.ts';
-import type { QueryServiceContract, ServiceAction } from './service.ts';
+import { action, nothing, type QueryServiceContract } from './service.ts';
 
 const NAME = '[\\w+=,.@-]+';
 const roleName = patterned(NAME).min(1).max(64);
@@ -13,7 +13,6 @@ const description = patterned('[\\u0009\\u000A\\u000D\\u0020-\\u007E\\u00A1-\\u0
 const tag = z.object({ key: text(1, 128), value: text(0, 256) });
 const page = { marker: optional(text(1, 4096)), maxItems: optional(queryInteger(1, 1000)) };
 
-const nothing = z.undefined();
 const pageAnswer = { IsTruncated: z.boolean(), Marker: z.string().optional() };
 
 /** Times are ISO 8601 without fraction, as IAM writes them. */
@@ -30,8 +29,6 @@ const roleAnswer = z.object({
   Tags: z.array(z.object({ Key: z.string(), Value: z.string() })).optional(),
 });
 export type RoleAnswer = z.output<typeof roleAnswer>;
-
-const action = <I extends z.ZodType, A extends z.ZodType>(input: I, answer: A) => ({ input, answer }) satisfies ServiceAction;
 
 export const IAM = {
   signingName: 'iam',

@@ -1,7 +1,7 @@
 /** Amazon CloudWatch Logs, API version 2014-03-28: what tools read logs with. Times are milliseconds since the epoch. */
 import { z } from 'zod';
 import { boundedList, optional, patterned, text } from './constraints.ts';
-import type { JsonServiceContract, ServiceAction } from './service.ts';
+import { action, nothing, type JsonServiceContract } from './service.ts';
 
 const GROUP = '[\\.\\-_/#A-Za-z0-9]+';
 const logGroupName = patterned(GROUP).min(1).max(512);
@@ -19,9 +19,6 @@ const RETENTION_DAYS: readonly number[] = [1, 3, 5, 7, 14, 30, 60, 90, 120, 150,
 const retentionInDays = z.int().superRefine((days, context) => {
   if (!RETENTION_DAYS.includes(days)) context.addIssue({ code: 'custom', message: `satisfy enum value set: [${RETENTION_DAYS.join(', ')}]` });
 });
-
-const nothing = z.undefined();
-const action = <I extends z.ZodType, A extends z.ZodType>(input: I, answer: A) => ({ input, answer }) satisfies ServiceAction;
 
 export const LOGS = {
   signingName: 'logs',

@@ -1,7 +1,7 @@
 /** Service Quotas, API version 2019-06-24: reading the quotas that are enforced. Contract reference, section 7.2, for what they are. */
 import { z } from 'zod';
 import { optional, patterned, text } from './constraints.ts';
-import type { JsonServiceContract } from './service.ts';
+import { action, type JsonServiceContract } from './service.ts';
 
 const serviceCode = patterned('[a-zA-Z][a-zA-Z0-9-]{1,63}');
 const quotaCode = patterned('[a-zA-Z][a-zA-Z0-9-]{1,128}');
@@ -35,9 +35,9 @@ export const SERVICE_QUOTAS = {
   signingName: 'servicequotas',
   targetPrefix: 'ServiceQuotasV20190624',
   actions: {
-    ListServiceQuotas: { input: list, answer: listAnswer },
-    GetServiceQuota: { input: one, answer: oneAnswer },
-    ListAWSDefaultServiceQuotas: { input: list, answer: listAnswer },
-    GetAWSDefaultServiceQuota: { input: one, answer: oneAnswer },
+    ListServiceQuotas: action(list, listAnswer),
+    GetServiceQuota: action(one, oneAnswer),
+    ListAWSDefaultServiceQuotas: action(list, listAnswer),
+    GetAWSDefaultServiceQuota: action(one, oneAnswer),
   },
 } as const satisfies JsonServiceContract;
