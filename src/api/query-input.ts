@@ -36,12 +36,13 @@ function child(of: Structure, name: string): Structure {
   return found as Structure;
 }
 
-/** Structures whose names are 1, 2, 3, … become lists. */
+/** Structures whose names are numbers become lists: 1, 2, 3, …, in whichever order they came. */
 function listed(value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value;
+  // JavaScript itself puts members whose names are numbers in order.
   const entries = Object.entries(value).map(([name, member]): [string, unknown] => [name, listed(member)]);
-  const isList = entries.length > 0 && entries.every(([name]) => /^[1-9]\d{0,3}$/.test(name));
+  const isList = entries.length > 0 && entries.every(([name]) => /^\d+$/.test(name));
   if (!isList) return Object.fromEntries(entries);
-  if (entries.length > MAX_LIST_ITEMS) throw unparseable();
-  return entries.toSorted(([a], [b]) => Number(a) - Number(b)).map(([, member]) => member);
+  if (entries.length > MAX_LIST_ITEMS || entries.some(([name], at) => name !== String(at + 1))) throw unparseable();
+  return entries.map(([, member]) => member);
 }
