@@ -262,16 +262,22 @@ export interface LogStreamFilter {
 export interface LogRange {
   /** The position of a line, or one before all that is kept. */
   readonly from: number;
+  /** Where lines no longer begin that are wanted; without, up to the end. */
+  readonly before?: number | undefined;
+  /** Of that only the lines that begin in the last so many bytes. */
+  readonly lastBytes?: number | undefined;
   /** Lines before this moment may be left out; they need not be. */
   readonly startMs?: number | undefined;
+  /** So may those from this moment on. */
+  readonly endMs?: number | undefined;
   /** Nothing more comes, so that a last line without an end is one. */
   readonly isComplete: boolean;
 }
 
 /** The lines of logs of one kind, by the id of what writes them. */
 export interface LogFiles {
-  /** Lines in order; none where nothing was kept. */
-  lines(sourceId: string, range: LogRange): AsyncIterable<LogLine>;
+  /** Lines in order, those of one read of at most 64 KiB at once; none where nothing was kept. */
+  lines(sourceId: string, range: LogRange): AsyncIterable<readonly LogLine[]>;
   /** Undefined where nothing is kept. */
   extent(sourceId: string): Promise<LogExtent | undefined>;
   remove(sourceId: string): Promise<void>;

@@ -1,8 +1,9 @@
 /** The logs of builds line by line, as the logs surface gives them: what was printed, and the steps. */
 import { open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { LogLine } from '../domain/log-stream.ts';
 import type { BuildEvent, LogFiles } from '../domain/ports.ts';
-import { bytesOf, linesOf } from '../lib/file-lines.ts';
+import { bytesOf, linesOf, type FileLine } from '../lib/file-lines.ts';
 import { parseEvent } from './build-log.ts';
 import { LOG_NAME } from './builder.ts';
 
@@ -14,15 +15,14 @@ const MAX_LINE_BYTES = 64 * 1024;
 export function createBuildLogFiles(snapshotDir: (snapshotId: string) => string): LogFiles {
   const pathOf = (snapshotId: string) => join(snapshotDir(snapshotId), LOG_NAME);
   return {
-    async *lines(snapshotId, { from }) {
+    async *lines(snapshotId, range) {
       await using file = await openIfThere(pathOf(snapshotId));
       if (file === undefined) return;
       const { size } = await file.stat();
-      for await (const line of linesOf(bytesOf(file, { from, to: size, readBytes: READ_BYTES }), { position: from, maxBytes: MAX_LINE_BYTES })) {
-        const event = line.isEnded ? parseEvent(line.bytes.toString()) : undefined;
-        const text = event === undefined ? '' : textOf(event);
-        if (event !== undefined && text !== '') yield { position: line.position, next: line.next, atMs: event.atMs, text };
-      }
+      const before = Math.min(range.before ?? size, size);
+      const position = Math.max(range.from, before - (range.lastBytes ?? size), 0);
+      const bytes = bytesOf(file, { from: position, to: before, readBytes: READ_BYTES });
+      for await (const lines of linesOf(bytes, { position, maxBytes: MAX_LINE_BYTES, isInLine: position > range.from })) yield lines.flatMap(toLogLine);
     },
     async extent(snapshotId) {
       await using file = await openIfThere(pathOf(snapshotId));
@@ -36,9 +36,16 @@ export function createBuildLogFiles(snapshotDir: (snapshotId: string) => string)
   };
 }
 
-async function firstLine<T>(lines: AsyncIterable<T>): Promise<T | undefined> {
-  for await (const line of lines) return line;
+async function firstLine<T>(batches: AsyncIterable<readonly T[]>): Promise<T | undefined> {
+  for await (const [line] of batches) if (line !== undefined) return line;
   return undefined;
+}
+
+/** None where it is no whole event, or says nothing. */
+function toLogLine({ position, next, bytes, isEnded }: FileLine): readonly LogLine[] {
+  const event = isEnded ? parseEvent(bytes.toString()) : undefined;
+  const text = event === undefined ? '' : textOf(event);
+  return event === undefined || text === '' ? [] : [{ position, next, atMs: event.atMs, text }];
 }
 
 function textOf(event: BuildEvent): string {

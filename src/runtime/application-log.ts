@@ -92,23 +92,25 @@ export class ApplicationLog {
   }
 
   /** Lines that are kept, with the moment when each began to come. */
-  async *lines({ from, startMs, isComplete }: LogRange): AsyncGenerator<LogLine> {
+  async *lines(range: LogRange): AsyncGenerator<readonly LogLine[]> {
     if (this.#lostBytes > 0) await this.append(NOTHING);
     await using stack = new AsyncDisposableStack();
     const parts = await this.#inTurn(() => this.#openParts(stack));
-    const times = parts.flatMap((part) => part.times);
+    const times = ascending(parts.flatMap((part) => part.times));
     const first = times[0];
     if (first === undefined) return;
-    // One before, so that a line which began earlier is passed over and one which begins there is not.
-    const since = startMs === undefined ? undefined : times.findLast(({ atMs }) => atMs < startMs);
-    const position = Math.max(from, since?.position ?? 0, first.position);
-    let isWhole = position === from || position === first.position;
+    const { position, before } = boundsOf(range, { times, end: endOf(parts.at(-1)!) });
+    const isInLine = position !== range.from && position !== first.position;
     let at = 0;
-    for await (const line of linesOf(bytesFrom(parts, position), { position, maxBytes: MAX_EVENT_BYTES })) {
-      if (!line.isEnded && !isComplete) return;
-      while (at + 1 < times.length && times[at + 1]!.position <= line.position) at += 1;
-      if (isWhole && line.bytes.length > 0) yield { position: line.position, next: line.next, atMs: times[at]!.atMs, text: line.bytes.toString() };
-      isWhole = true;
+    for await (const found of linesOf(bytesFrom(parts, position), { position, maxBytes: MAX_EVENT_BYTES, isInLine })) {
+      const wanted = found.filter((line) => line.position < before && (line.isEnded || range.isComplete));
+      const lines: LogLine[] = [];
+      for (const line of wanted) {
+        while (at + 1 < times.length && times[at + 1]!.position <= line.position) at += 1;
+        if (line.bytes.length > 0) lines.push({ position: line.position, next: line.next, atMs: times[at]!.atMs, text: line.bytes.toString() });
+      }
+      yield lines;
+      if (wanted.length < found.length) return;
     }
   }
 
@@ -151,8 +153,9 @@ export class ApplicationLog {
       const { size, mtimeMs } = await file.stat();
       const times = await OutputTimes.read(path);
       const kept = times.length > 0 ? times : [{ position: end, atMs: Math.floor(mtimeMs) }];
-      end = kept[0]!.position + size;
-      parts.push({ file, sizeBytes: size, times: kept });
+      const part = { file, sizeBytes: size, times: kept };
+      end = endOf(part);
+      parts.push(part);
     }
     return parts;
   }
@@ -245,6 +248,24 @@ export class ApplicationLog {
     this.#isInLine = bytes[bytesWritten - 1] !== LINE_END;
     return bytesWritten;
   }
+}
+
+const endOf = ({ times, sizeBytes }: Part) => times[0]!.position + sizeBytes;
+
+/** A clock that was set back must not put a line before the one that it follows. */
+function ascending(times: readonly OutputTime[]): readonly OutputTime[] {
+  let latestMs = 0;
+  return times.map(({ position, atMs }) => ({ position, atMs: (latestMs = Math.max(latestMs, atMs)) }));
+}
+
+/** Where to begin to read, and where lines no longer begin that are wanted. */
+function boundsOf(range: LogRange, { times, end }: { times: readonly OutputTime[]; end: number }): { position: number; before: number } {
+  const { from, startMs, endMs, lastBytes = Number.POSITIVE_INFINITY } = range;
+  // One before, so that a line which began earlier is passed over and one which begins there is not.
+  const since = startMs === undefined ? undefined : times.findLast(({ atMs }) => atMs < startMs);
+  const until = endMs === undefined ? undefined : times.find(({ atMs }) => atMs >= endMs);
+  const before = Math.min(range.before ?? end, until?.position ?? end, end);
+  return { position: Math.max(from, since?.position ?? 0, times[0]?.position ?? 0, before - lastBytes), before };
 }
 
 /** The bytes of consecutive files from a position on. */

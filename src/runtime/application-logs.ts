@@ -26,7 +26,7 @@ export class ApplicationLogs implements LogFiles {
     this.#held.delete(microvmId);
   }
 
-  lines(microvmId: string, range: LogRange): AsyncIterable<LogLine> {
+  lines(microvmId: string, range: LogRange): AsyncIterable<readonly LogLine[]> {
     return this.#of(microvmId).lines(range);
   }
 

@@ -32,33 +32,72 @@ function compare(a: Place, b: Place): number {
   return a[2] - b[2];
 }
 
+/** What one call reads besides the beginning of each stream, in reads of at most 64 KiB; then it answers with what it has found so far. */
+const MAX_READS = 64;
+
+/** A stream, of which every event up to `place` was seen. */
+interface Search {
+  readonly stream: LogStream;
+  readonly reads: AsyncIterator<readonly LogLine[]>;
+  place: Place;
+  isBegun: boolean;
+}
+
 /**
- * One page.
+ * One page: of all streams always that one is read on which is the farthest back, so that what was found up to there is
+ * complete whenever it ends. A page may be short, or empty, with more behind it (FilterLogEvents: "can return empty results
+ * while there are more log events available through the token").
  * @throws LullError not-found; validation for a pattern or a token that is none
  */
 export async function filterEvents(catalogue: LogCatalogue, query: GroupQuery, page: PageRequest): Promise<Page<FoundEvent>> {
   const matches = filterPattern(query.pattern ?? '');
-  const after = page.after === undefined ? undefined : parsePlace(page.after);
+  const after = page.after === undefined ? START : parsePlace(page.after);
   await catalogue.group(query.group);
   await catalogue.refresh();
-  const startMs = Math.max(query.startMs ?? 0, after?.[0] ?? 0);
-  const endMs = query.endMs ?? Number.MAX_SAFE_INTEGER;
+  const startMs = Math.max(query.startMs ?? 0, after[0]);
+  const endMs = query.endMs === undefined ? Number.MAX_SAFE_INTEGER : query.endMs + 1;
+  const isWanted = (event: FoundEvent) => compare(placeOf(event), after) > 0 && event.atMs >= startMs && event.atMs < endMs && matches(event.text);
   const streams = await catalogue.streams.overlapping(query.group, { names: query.streamNames, prefix: query.streamPrefix, startMs, endMs });
   const found = new EarliestEvents(Math.min(page.limit, MAX_EVENTS));
+  await using stack = new AsyncDisposableStack();
+  const searches = new Set<Search>();
   for (const stream of streams) {
-    if (found.isBeyond([stream.firstEventAtMs ?? 0, '', 0])) continue;
-    for await (const line of catalogue.lines(stream, { from: 0, startMs })) {
-      const event = { ...line, stream };
-      const isNext = after === undefined || compare(placeOf(event), after) > 0;
-      if (isNext && line.atMs >= startMs && line.atMs <= endMs && matches(line.text)) found.add(event);
+    const from = stream.sourceId === after[1] ? after[2] : 0;
+    const reads = catalogue.lines(stream, { from, startMs, endMs })[Symbol.asyncIterator]();
+    stack.defer(async () => void (await reads.return?.()));
+    searches.add({ stream, reads, place: [Math.max(stream.firstEventAtMs ?? 0, startMs), '', 0], isBegun: false });
+  }
+  for (let reads = 0; ; ) {
+    const search = farthestBack(searches);
+    if (search === undefined || found.isBeyond(search.place)) return found.page();
+    // Never without having come on, or a client would ask for the same for ever.
+    if (reads >= MAX_READS && compare(search.place, after) > 0) return found.page(search.place);
+    const { done, value: lines } = await search.reads.next();
+    if (done === true) searches.delete(search);
+    else if (search.isBegun) reads += 1;
+    search.isBegun = true;
+    for (const line of lines ?? []) {
+      const event = { ...line, stream: search.stream };
+      search.place = placeOf(event);
+      if (isWanted(event)) found.add(event);
     }
   }
-  return found.page();
 }
+
+function farthestBack(searches: Iterable<Search>): Search | undefined {
+  let least: Search | undefined;
+  for (const search of searches) if (least === undefined || compare(search.place, least.place) < 0) least = search;
+  return least;
+}
+
+/** Before every event. */
+const START: Place = [0, '', 0];
+
+const tokenOf = ([atMs, sourceId, position]: Place) => `${atMs}:${position}:${sourceId}`;
 
 /** @throws LullError validation */
 function parsePlace(text: string): Place {
-  const match = /^(\d{1,15}):(\d{1,15}):(.{1,100})$/.exec(text);
+  const match = /^(\d{1,15}):(\d{1,15}):(.{0,100})$/.exec(text);
   if (match === null) throw new LullError('validation', 'The specified nextToken is invalid.');
   return [Number(match[1]), match[3]!, Number(match[2])];
 }
@@ -90,10 +129,11 @@ class EarliestEvents {
     if (this.#events.length > this.#limit + SLACK_EVENTS || this.#bytes > SLACK_BYTES) this.#cut();
   }
 
-  page(): Page<FoundEvent> {
+  /** @param searchedTo up to where what was added is all there is; undefined for everything */
+  page(searchedTo?: Place): Page<FoundEvent> {
     this.#cut();
-    const last = this.#last;
-    return { items: this.#events, next: last === undefined ? null : `${last[0]}:${last[2]}:${last[1]}` };
+    if (searchedTo === undefined || this.isBeyond(searchedTo)) return { items: this.#events, next: this.#last === undefined ? null : tokenOf(this.#last) };
+    return { items: this.#events.filter((event) => compare(placeOf(event), searchedTo) <= 0), next: tokenOf(searchedTo) };
   }
 
   #cut(): void {

@@ -44,7 +44,7 @@ export class LogCatalogue {
     return stream;
   }
 
-  lines({ source, sourceId, hasEnded }: LogStream, range: Omit<LogRange, 'isComplete'>): AsyncIterable<LogLine> {
+  lines({ source, sourceId, hasEnded }: LogStream, range: Omit<LogRange, 'isComplete'>): AsyncIterable<readonly LogLine[]> {
     return this.#files[source].lines(sourceId, { ...range, isComplete: hasEnded });
   }
 

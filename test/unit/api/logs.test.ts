@@ -171,6 +171,7 @@ describe('CloudWatch Logs', () => {
     assert.deepEqual(pages, [['event 0', 'event 1', 'event 2', 'event 3'], ['event 4', 'event 5']]);
     assert.deepEqual(messages(await filter({ logStreamNames: [streamName(two)] })), ['event 1', 'event 3', 'event 5']);
     assert.deepEqual(messages(await filter({ logStreamNamePrefix: streamName(one), startTime: T0 + 2, endTime: T0 + 4 })), ['event 2', 'event 4']);
+    assert.deepEqual(messages(await filter({ endTime: T0 })), ['event 0'], 'the end is part of the time');
     const { events } = await filter();
     assert.equal(new Set(events?.map(({ eventId }) => eventId)).size, 6);
   });

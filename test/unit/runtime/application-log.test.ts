@@ -102,7 +102,7 @@ describe('application log', () => {
     rmSync(`${path}.times`);
     utimesSync(path, 5, 5);
     const later = new ApplicationLog(path, { clock: { nowMs: () => 9000 } });
-    const lines = async (log: ApplicationLog, from = 0) => (await Array.fromAsync(log.lines({ from, isComplete: false }))).map((line) => [line.position, line.atMs, line.text]);
+    const lines = async (log: ApplicationLog, from = 0) => (await Array.fromAsync(log.lines({ from, isComplete: false }))).flat().map((line) => [line.position, line.atMs, line.text]);
     assert.deepEqual(await lines(later), [[0, 5000, 'old']]);
     await later.append(Buffer.from('lf\nnew\n'));
     const all = [[0, 5000, 'old'], [4, 5000, 'half'], [9, 9000, 'new']];
