@@ -238,10 +238,10 @@ export interface LogRepository {
   removeGroup(name: string): Promise<'removed' | 'in-use' | 'absent'>;
   stream(group: string, name: string): Promise<LogStream | undefined>;
   streams(group: string, order: LogStreamOrder, page: PageRequest): Promise<Page<LogStream>>;
-  /** Streams that may have events in `[startMs, endMs)`, by their first event. */
+  /** Streams that may have events in `[startMs, endMs)`. */
   overlapping(group: string, filter: LogStreamFilter): Promise<readonly LogStream[]>;
   /** Those that were not seen to have ended, and whether what writes to them is still there. */
-  open(): Promise<readonly (LogStream & { isLive: boolean })[]>;
+  open(filter: OpenStreamFilter): Promise<readonly (LogStream & { isLive: boolean })[]>;
   measured(stream: { source: LogSource; sourceId: string }, extent: LogExtent & { hasEnded: boolean }): Promise<void>;
   /** Ended streams whose last event is older than `daysKept`, or than their group's policy, the oldest first. */
   expired(nowMs: number, daysKept: number): Promise<readonly LogStream[]>;
@@ -249,6 +249,12 @@ export interface LogRepository {
   oldestEnded(limit: number): Promise<readonly LogStream[]>;
   totalBytes(): Promise<number>;
   removeStream(stream: { source: LogSource; sourceId: string }): Promise<void>;
+}
+
+/** Those of a group, or one of them; without either, all that there are. */
+export interface OpenStreamFilter {
+  readonly group?: string | undefined;
+  readonly name?: string | undefined;
 }
 
 export interface LogStreamFilter {

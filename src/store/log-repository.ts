@@ -2,7 +2,7 @@
 import { sql, type Kysely, type Transaction } from 'kysely';
 import { LullError } from '../domain/errors.ts';
 import type { LogExtent, LogGroup, LogSource, LogStream, NewLogStream } from '../domain/log-stream.ts';
-import type { LogRepository, LogStreamFilter, LogStreamOrder, Page, PageRequest } from '../domain/ports.ts';
+import type { LogRepository, LogStreamFilter, LogStreamOrder, OpenStreamFilter, Page, PageRequest } from '../domain/ports.ts';
 import { toLogGroup, toLogStream } from './rows.ts';
 import type { Tables } from './tables.ts';
 
@@ -135,18 +135,20 @@ export class SqlLogRepository implements LogRepository {
       .where('name', '<', prefix + LAST);
     if (names !== undefined) query = query.where('name', 'in', names);
     const rows = await query.execute();
-    return rows.map(toLogStream).toSorted((a, b) => (a.firstEventAtMs ?? 0) - (b.firstEventAtMs ?? 0));
+    return rows.map(toLogStream);
   }
 
-  async open(): Promise<readonly (LogStream & { isLive: boolean })[]> {
-    const rows = await this.#db
+  async open({ group, name }: OpenStreamFilter): Promise<readonly (LogStream & { isLive: boolean })[]> {
+    let query = this.#db
       .selectFrom('logStreams')
       .selectAll('logStreams')
       .leftJoin('microvms', 'microvms.microvmId', 'logStreams.sourceId')
       .leftJoin('imageVersions', 'imageVersions.snapshotId', 'logStreams.sourceId')
       .select(['microvms.state as microvmState', 'imageVersions.state as versionState'])
-      .where('hasEnded', '=', 0)
-      .execute();
+      .where('hasEnded', '=', 0);
+    if (group !== undefined) query = query.where('groupName', '=', group);
+    if (name !== undefined) query = query.where('name', '=', name);
+    const rows = await query.execute();
     return rows.map(({ microvmState, versionState, ...row }) => {
       const runs = microvmState !== null && microvmState !== 'TERMINATED';
       const builds = versionState === 'PENDING' || versionState === 'IN_PROGRESS';

@@ -1,7 +1,7 @@
 /** The contract of `Store.logs`. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Store } from '../../src/domain/ports.ts';
+import type { OpenStreamFilter, Store } from '../../src/domain/ports.ts';
 import { imageConfig, insertLaunchable, microvmRecord, versionRecord } from '../fakes/records.ts';
 
 const GROUP = '/aws/lambda-microvms/app';
@@ -19,8 +19,12 @@ export function logContract(open: () => Promise<Store>): void {
       ['1970/01/01[1.0]build-build-app-1.0', 'build', 'snapshot-app-1.0'],
       ['1970/01/01[1.0]microvm-one', 'microvm', 'microvm-one'],
     ]);
-    const live = async () => new Map((await store.logs.open()).map(({ sourceId, group, isLive }) => [sourceId, [group, isLive]]));
+    const live = async () => new Map((await store.logs.open({})).map(({ sourceId, group, isLive }) => [sourceId, [group, isLive]]));
     assert.deepEqual(await live(), new Map([['snapshot-app-1.0', [GROUP, false]], ['snapshot-app-2.0', [null, true]], ['microvm-one', [GROUP, true]]]));
+    const openOnes = async (filter: OpenStreamFilter) => (await store.logs.open(filter)).map(({ sourceId }) => sourceId).toSorted();
+    assert.deepEqual(await openOnes({ group: GROUP }), ['microvm-one', 'snapshot-app-1.0']);
+    assert.deepEqual(await openOnes({ group: GROUP, name: '1970/01/01[1.0]microvm-one' }), ['microvm-one']);
+    assert.deepEqual(await openOnes({ group: 'another' }), []);
     await store.microvms.apply('microvm-one', 'terminate');
     await store.microvms.apply('microvm-one', 'terminated');
     await store.images.update('app', '2.0', { version: { state: 'FAILED' } });

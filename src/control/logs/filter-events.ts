@@ -53,10 +53,10 @@ export async function filterEvents(catalogue: LogCatalogue, query: GroupQuery, p
   const matches = filterPattern(query.pattern ?? '');
   const after = page.after === undefined ? START : parsePlace(page.after);
   await catalogue.group(query.group);
-  await catalogue.refresh();
+  await catalogue.refresh({ group: query.group });
   const startMs = Math.max(query.startMs ?? 0, after[0]);
   const endMs = query.endMs === undefined ? Number.MAX_SAFE_INTEGER : query.endMs + 1;
-  const isWanted = (event: FoundEvent) => compare(placeOf(event), after) > 0 && event.atMs >= startMs && event.atMs < endMs && matches(event.text);
+  const isWanted = ({ atMs, text }: LogLine) => atMs >= startMs && atMs < endMs && matches(text);
   const streams = await catalogue.streams.overlapping(query.group, { names: query.streamNames, prefix: query.streamPrefix, startMs, endMs });
   const found = new EarliestEvents(Math.min(page.limit, MAX_EVENTS));
   await using stack = new AsyncDisposableStack();
@@ -77,10 +77,12 @@ export async function filterEvents(catalogue: LogCatalogue, query: GroupQuery, p
     else if (search.isBegun) reads += 1;
     search.isBegun = true;
     for (const line of lines ?? []) {
+      if (!isWanted(line)) continue;
       const event = { ...line, stream: search.stream };
-      search.place = placeOf(event);
-      if (isWanted(event)) found.add(event);
+      if (compare(placeOf(event), after) > 0) found.add(event);
     }
+    const last = lines?.at(-1);
+    if (last !== undefined) search.place = placeOf({ ...last, stream: search.stream });
   }
 }
 

@@ -1,6 +1,6 @@
 /** The streams and what is known of them: their extent is that of their files, taken while they are written to. */
 import { logGroupNotFound, logStreamNotFound, type LogGroup, type LogLine, type LogSource, type LogStream } from '../../domain/log-stream.ts';
-import type { LogFiles, LogRange, LogRepository } from '../../domain/ports.ts';
+import type { LogFiles, LogRange, LogRepository, OpenStreamFilter } from '../../domain/ports.ts';
 import { atMost } from '../../lib/at-most.ts';
 
 const MEASURED_AT_ONCE = 8;
@@ -19,9 +19,9 @@ export class LogCatalogue {
     this.#files = parts.files;
   }
 
-  /** Takes the extent of every stream that is written to, and marks those that have ended. */
-  async refresh(): Promise<void> {
-    await atMost(MEASURED_AT_ONCE, await this.streams.open(), async ({ isLive, ...stream }) => {
+  /** Takes the extent of every stream of a kind that is written to, and marks those that have ended. */
+  async refresh(filter: OpenStreamFilter): Promise<void> {
+    await atMost(MEASURED_AT_ONCE, await this.streams.open(filter), async ({ isLive, ...stream }) => {
       const extent = (await this.#files[stream.source].extent(stream.sourceId)) ?? stream;
       const { firstEventAtMs, lastEventAtMs, storedBytes } = extent;
       const isKnown = !isLive === stream.hasEnded && storedBytes === stream.storedBytes && lastEventAtMs === stream.lastEventAtMs;

@@ -39,7 +39,7 @@ export class LogRetention implements AsyncDisposable {
   async sweep(): Promise<void> {
     const { catalogue, clock, daysKept, maxBytes } = this.#parts;
     const { streams } = catalogue;
-    await catalogue.refresh();
+    await catalogue.refresh({});
     for (let expired = await streams.expired(clock.nowMs(), daysKept); expired.length > 0 && !this.#isDisposed; expired = await streams.expired(clock.nowMs(), daysKept)) {
       for (const stream of expired) await catalogue.remove(stream);
     }

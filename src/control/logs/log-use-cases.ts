@@ -12,6 +12,7 @@ export interface LogUseCases {
   deleteGroup(name: string): Promise<void>;
   /** @param days null for the installation's own */
   setRetention(name: string, days: number | null): Promise<void>;
+  /** With their sizes when they were last measured. */
   groups(filter: { prefix?: string | undefined; contains?: string | undefined }, page: PageRequest): Promise<Page<LogGroup & { storedBytes: number }>>;
   streams(group: string, order: LogStreamOrder, page: PageRequest): Promise<Page<LogStream>>;
   events(query: StreamQuery): Promise<StreamPage>;
@@ -29,8 +30,8 @@ export function createLogUseCases(catalogue: LogCatalogue, clock: Pick<Clock, 'n
     },
     deleteGroup: async (name) => {
       await catalogue.group(name);
-      await catalogue.refresh();
-      const writing = (await streams.open()).find(({ group }) => group === name);
+      await catalogue.refresh({ group: name });
+      const [writing] = await streams.open({ group: name });
       if (writing !== undefined) throw logGroupInUse(writing.name);
       await removeStreams(catalogue, name);
       const outcome = await streams.removeGroup(name);
@@ -41,14 +42,11 @@ export function createLogUseCases(catalogue: LogCatalogue, clock: Pick<Clock, 'n
       await catalogue.group(name);
       await streams.setRetention(name, days);
     },
-    groups: async (filter, page) => {
-      await catalogue.refresh();
-      return streams.groups(filter, page);
-    },
+    groups: (filter, page) => streams.groups(filter, page),
     streams: async (group, order, page) => {
       if (order.orderBy === 'last-event' && order.prefix !== undefined) throw invalidLogQuery('Cannot order by LastEventTime with a logStreamNamePrefix.');
       await catalogue.group(group);
-      await catalogue.refresh();
+      await catalogue.refresh({ group });
       return streams.streams(group, order, page);
     },
     events: (query) => streamEvents(catalogue, query),

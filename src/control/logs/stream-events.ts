@@ -40,7 +40,7 @@ const LAST_BYTES = 2 * 1024 * 1024;
  */
 export async function streamEvents(catalogue: LogCatalogue, query: StreamQuery): Promise<StreamPage> {
   const { direction, position } = cursorOf(query);
-  await catalogue.refresh();
+  await catalogue.refresh({ group: query.group, name: query.stream });
   const stream = await catalogue.stream(query.group, query.stream);
   const { startMs = 0, endMs = Number.POSITIVE_INFINITY } = query;
   const search: Search = {

@@ -18,6 +18,7 @@ describe('reading of logs', () => {
   let bed: ApiBed;
   let logs: LogUseCases;
   let readBytes = 0;
+  const measuredIds = new Set<string>();
   beforeEach(async () => {
     bed = await startApi();
     bed.logTime.nowMs = T0;
@@ -29,7 +30,10 @@ describe('reading of logs', () => {
           yield lines;
         }
       },
-      extent: (id) => bed.applicationLogs.extent(id),
+      extent: (id) => {
+        measuredIds.add(id);
+        return bed.applicationLogs.extent(id);
+      },
       remove: (id) => bed.applicationLogs.remove(id),
     };
     logs = createLogUseCases(new LogCatalogue({ streams: bed.store.logs, files: { microvm: counted, build: counted } }), { nowMs: () => T0 });
@@ -134,6 +138,25 @@ describe('reading of logs', () => {
     }
     assert.deepEqual([forwards[0], forwards.slice(1, -1).join(''), forwards.at(-1)], ['first', long, 'last']);
     assert.ok(backwards.length === forwards.length && backwards.every((text, at) => text === forwards[at]), 'the same events both ways');
+  });
+
+  test('a call measures the streams that it asks for, and no others', async () => {
+    const ids = [await launch('one'), await launch('two')];
+    const other = microvmRecord('three', { state: 'RUNNING', startedAtMs: T0, logging: { cloudWatch: { logGroup: 'other' } } });
+    await bed.store.microvms.insert(other);
+    const measuredBy = async (call: Promise<unknown>) => {
+      measuredIds.clear();
+      await call;
+      return [...measuredIds].toSorted();
+    };
+    const listing = { orderBy: 'name', descending: false } as const;
+    await logs.streams(GROUP, listing, { limit: 9 });
+    assert.deepEqual(await measuredBy(read(ids[0]!, {})), [ids[0]]);
+    assert.deepEqual(await measuredBy(filter('', { limit: 9 })), ids);
+    assert.deepEqual(await measuredBy(logs.streams('other', listing, { limit: 9 })), [other.microvmId]);
+    assert.deepEqual(await measuredBy(logs.groups({}, { limit: 9 })), []);
+    await logs.createGroup('empty');
+    assert.deepEqual(await measuredBy(logs.deleteGroup('empty')), []);
   });
 
   test('a clock that is set back puts no line before the one that it follows', async () => {

@@ -125,7 +125,7 @@ suite('migrations', () => {
     await thread.run("INSERT INTO image_versions VALUES (1, 'app', '1.0', 's', 'SUCCESSFUL', 'ACTIVE', '{\"logging\":null}', 0, 0, '{\"buildId\":\"b\"}', NULL, NULL)");
     await migrate(thread, ':memory:', MIGRATIONS);
     await using store = storeOver(thread);
-    const streams = await store.logs.open();
+    const streams = await store.logs.open({});
     assert.deepEqual(
       streams.map(({ group, name, sourceId, isLive }) => [group, name, sourceId, isLive]).toSorted((a, b) => (String(a[2]) < String(b[2]) ? -1 : 1)),
       [
