@@ -1,5 +1,6 @@
 /** How bytes become objects and parts: first the blob, then the row that refers to it. */
 import type { Readable } from 'node:stream';
+import { isLullError } from '../../domain/errors.ts';
 import type { WriteCondition, WriteOutcome } from '../../domain/object-store.ts';
 import type { ObjectStore, S3Call } from './call.ts';
 import { S3Error } from './s3-error.ts';
@@ -41,7 +42,8 @@ export async function commit({ store, target }: S3Call<'object'>, { blobId, writ
   try {
     written = await write();
   } catch (error) {
-    await store.blobs.remove(blobId);
+    // A full disk has kept nothing. After any other failure the row may be there; where it is not, the next start removes the blob.
+    if (isLullError(error, 'insufficient-capacity')) await store.blobs.remove(blobId);
     throw error;
   }
   if (written.outcome === 'stored') return removeBlobs(store, written.freed);

@@ -8,6 +8,7 @@ import { buffer } from 'node:stream/consumers';
 import { describe, test } from 'node:test';
 import * as sdk from '@aws-sdk/client-s3';
 import { Upload } from '@aws-sdk/lib-storage';
+import { LullError } from '../../../src/domain/errors.ts';
 import type { BlobStore } from '../../../src/domain/object-store.ts';
 import { signHeaders } from '../../../src/lib/sigv4.ts';
 import { startApi } from './bed.ts';
@@ -26,11 +27,16 @@ class SteeredBlobs {
   /** Awaited before parts are joined, and after. */
   beforeJoin: () => Promise<unknown> = async () => {};
   afterJoin: () => Promise<unknown> = async () => {};
+  /** Awaited before a body is written. */
+  beforeWrite: () => Promise<unknown> = async () => {};
   joins = 0;
 
   around(blobs: BlobStore): BlobStore {
     return {
-      write: (source) => blobs.write(source),
+      write: async (source) => {
+        await this.beforeWrite();
+        return blobs.write(source);
+      },
       read: (blobId, range) => blobs.read(blobId, range),
       retain: (blobId) => blobs.retain(blobId),
       remove: (blobId) => blobs.remove(blobId),
@@ -186,5 +192,24 @@ describe('while parts come and go', () => {
     await assert.rejects(bad({ ChecksumSHA256: createHash('sha256').update('x').digest('base64') }), { name: 'BadDigest' });
     await complete(bed, upload, [part]);
     assert.equal(await read(bed, 'kept'), 'good');
+  });
+});
+
+describe('when the store fails', () => {
+  test('the bytes stay where the row may have been written: the next start knows', async () => {
+    const steered = new SteeredBlobs();
+    await using bed = await openBed(steered);
+    steered.beforeWrite = () => bed.store[Symbol.asyncDispose]();
+    await assert.rejects(bed.s3.send(new sdk.PutObjectCommand({ Bucket, Key: 'unsure', Body: 'kept' })), { name: 'InternalError' });
+    assert.equal((await bed.blobFiles()).length, 1);
+  });
+
+  test('the bytes go where the disk is full', async () => {
+    await using bed = await openBed();
+    bed.store.objects.put = async () => {
+      throw new LullError('insufficient-capacity', 'The disk that holds the store is full.');
+    };
+    await assert.rejects(bed.s3.send(new sdk.PutObjectCommand({ Bucket, Key: 'refused', Body: 'lost' })));
+    assert.deepEqual(await bed.blobFiles(), []);
   });
 });
