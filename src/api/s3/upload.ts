@@ -19,11 +19,11 @@ import type { RunningChecksum } from './checksums.ts';
 import { S3Error } from './s3-error.ts';
 
 /** Values of `x-amz-content-sha256` that announce an `aws-chunked` body. */
-const CHUNKED: Readonly<Record<string, { readonly signed: boolean; readonly trailer: boolean }>> = {
-  'STREAMING-AWS4-HMAC-SHA256-PAYLOAD': { signed: true, trailer: false },
-  'STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER': { signed: true, trailer: true },
-  'STREAMING-UNSIGNED-PAYLOAD-TRAILER': { signed: false, trailer: true },
-};
+const CHUNKED: ReadonlyMap<string, { readonly signed: boolean; readonly trailer: boolean }> = new Map([
+  ['STREAMING-AWS4-HMAC-SHA256-PAYLOAD', { signed: true, trailer: false }],
+  ['STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER', { signed: true, trailer: true }],
+  ['STREAMING-UNSIGNED-PAYLOAD-TRAILER', { signed: false, trailer: true }],
+]);
 
 /** What an upload may be. */
 export interface UploadLimits {
@@ -51,22 +51,25 @@ export interface Upload {
 /**
  * The payload hash that the signature of a request covers.
  * @param claim null for a link of Signature V2, which covers the header as every other `x-amz-…` one
- * @throws S3Error InvalidRequest where the header is missing or no such value
+ * @throws S3Error InvalidRequest where the header is missing; InvalidArgument where it, or the parameter, is no such value
  */
 export function declaredPayloadHash(request: IncomingMessage, claim: SignatureClaim | null): string {
   const header = request.headers['x-amz-content-sha256'];
   if (claim === null && header === undefined) return UNSIGNED_PAYLOAD;
-  if (claim?.by === 'query' && !claim.signedHeaders.includes('x-amz-content-sha256')) {
-    const pair = queryPairs(splitUrl(receivedUrl(request)).query).find(([name]) => name === 'X-Amz-Content-Sha256');
-    return pair?.[1] ?? UNSIGNED_PAYLOAD;
-  }
-  if (typeof header !== 'string') {
+  const inQuery = claim?.by === 'query' && !claim.signedHeaders.includes('x-amz-content-sha256');
+  const declared = inQuery ? hashInQuery(request) : header;
+  if (typeof declared !== 'string') {
     throw new S3Error('InvalidRequest', { message: 'Missing required header for this request: x-amz-content-sha256' });
   }
-  if (header === UNSIGNED_PAYLOAD || Object.hasOwn(CHUNKED, header) || /^[0-9a-f]{64}$/.test(header)) return header;
+  if (declared === UNSIGNED_PAYLOAD || CHUNKED.has(declared) || /^[0-9a-f]{64}$/.test(declared)) return declared;
   throw new S3Error('InvalidArgument', {
     message: 'x-amz-content-sha256 must be UNSIGNED-PAYLOAD, a STREAMING-… value, or a valid sha256 value.',
   });
+}
+
+function hashInQuery(request: IncomingMessage): string {
+  const pair = queryPairs(splitUrl(receivedUrl(request)).query).find(([name]) => name === 'X-Amz-Content-Sha256');
+  return pair?.[1] ?? UNSIGNED_PAYLOAD;
 }
 
 /**
@@ -77,7 +80,7 @@ export function declaredPayloadHash(request: IncomingMessage, claim: SignatureCl
 export function openUpload(request: IncomingMessage, signer: KnownSigner | null, options: UploadOptions & { payloadHash: string; limits: UploadLimits }): Upload {
   const { payloadHash, limits } = options;
   const maxBytes = options.maxBytes ?? limits.maxObjectBytes;
-  const chunked = CHUNKED[payloadHash];
+  const chunked = CHUNKED.get(payloadHash);
   const length = declaredLength(request.headers, chunked !== undefined);
   if (length > maxBytes) throw new S3Error('EntityTooLarge', { detail: { MaxSizeAllowed: String(maxBytes) } });
   const trailerNames = chunked?.trailer === true ? announcedTrailers(request.headers) : [];

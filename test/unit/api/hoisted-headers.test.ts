@@ -56,6 +56,14 @@ describe('URLs signed by the AWS SDK', () => {
     }
   });
 
+  test('the hash of the body is one, or a word for none', async () => {
+    for (const hash of ['constructor', 'no-hash', 'A'.repeat(64)]) {
+      const url = new URL(`${bed.origin}/${Bucket}/m?X-Amz-Content-Sha256=${hash}`);
+      const answer = await put(String(presign({ method: 'PUT', url }, 60, bed.context('s3'))), 'x');
+      assert.match(answer.text, /<Code>InvalidArgument<.*x-amz-content-sha256 must be/, hash);
+    }
+  });
+
   test('copies and parts', async () => {
     await bed.s3.send(new sdk.PutObjectCommand({ Bucket, Key: 'source', Body: 'source' }));
     const copied = await put(await getSignedUrl(bed.s3, new sdk.CopyObjectCommand({ Bucket, Key: 'copy', CopySource: `${Bucket}/source` })), '');
