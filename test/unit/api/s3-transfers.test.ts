@@ -199,7 +199,7 @@ describe('when the store fails', () => {
   test('the bytes stay where the row may have been written: the next start knows', async () => {
     const steered = new SteeredBlobs();
     await using bed = await openBed(steered);
-    steered.beforeWrite = () => bed.store[Symbol.asyncDispose]();
+    steered.beforeWrite = async () => bed.store[Symbol.asyncDispose]();
     await assert.rejects(bed.s3.send(new sdk.PutObjectCommand({ Bucket, Key: 'unsure', Body: 'kept' })), { name: 'InternalError' });
     assert.equal((await bed.blobFiles()).length, 1);
   });
