@@ -28,7 +28,6 @@ export class Records {
       latestActiveVersion: '1.0',
       latestFailedVersion: null,
       tags: {},
-      clientToken: null,
     };
   }
 

@@ -102,7 +102,6 @@ export interface Image {
   readonly latestActiveVersion: string | null;
   readonly latestFailedVersion: string | null;
   readonly tags: Readonly<Record<string, string>>;
-  readonly clientToken: string | null;
 }
 
 /** One version of an image with its configuration. */

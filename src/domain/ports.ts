@@ -71,7 +71,6 @@ export interface ImageRepository {
    */
   insert(image: Image, first: ImageVersion, maximum?: number): Promise<void>;
   get(name: string): Promise<Image | undefined>;
-  byClientToken(clientToken: string): Promise<Image | undefined>;
   /** In order of creation, newest first. `nameFilter` is a substring. */
   list(filter: { nameFilter?: string | undefined }, page: PageRequest): Promise<Page<Image>>;
   /** @param maximum how many versions the image may have then @throws LullError quota-exceeded */

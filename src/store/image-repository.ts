@@ -50,11 +50,6 @@ export class SqlImageRepository implements ImageRepository {
     return row === undefined ? undefined : toImage(row);
   }
 
-  async byClientToken(clientToken: string): Promise<Image | undefined> {
-    const row = await this.#db.selectFrom('images').selectAll().where('clientToken', '=', clientToken).executeTakeFirst();
-    return row === undefined ? undefined : toImage(row);
-  }
-
   async list(filter: { nameFilter?: string | undefined }, page: PageRequest): Promise<Page<Image>> {
     let query = this.#db.selectFrom('images').selectAll().where('seq', '<', positionBefore(page));
     const { nameFilter } = filter;
@@ -289,7 +284,7 @@ function rethrow(error: unknown, { imageName, version, request }: ImageVersion):
   const columns = uniqueViolation(error);
   if (columns === undefined) throw error;
   if (columns === 'images.name') throw imageNameTaken(imageName);
-  if (columns.endsWith('.client_token')) throw clientTokenReused(request?.clientToken ?? '');
+  if (columns === 'image_versions.client_token') throw clientTokenReused(request?.clientToken ?? '');
   throw new LullError('conflict', `Version ${version} of the image ${imageName} exists already.`, { cause: error });
 }
 
@@ -304,7 +299,6 @@ function toImageRow(image: Image): Insertable<ImageTable> {
     latestActiveVersion: image.latestActiveVersion,
     latestFailedVersion: image.latestFailedVersion,
     tags: JSON.stringify(image.tags),
-    clientToken: image.clientToken,
     versionsMade: 1,
   };
 }

@@ -283,4 +283,10 @@ export const MIGRATIONS: readonly Migration[] = [
       'CREATE INDEX microvms_by_snapshot ON microvms (snapshot_id, state)',
     ],
   },
+  {
+    version: 9,
+    name: 'client tokens of images are those of their versions',
+    // The column stays, empty: SQLite drops no column that is UNIQUE.
+    statements: ['UPDATE images SET client_token = NULL'],
+  },
 ];

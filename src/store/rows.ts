@@ -76,7 +76,6 @@ const imageRow: z.ZodType<Image> = z.object({
   latestActiveVersion: z.string().nullable(),
   latestFailedVersion: z.string().nullable(),
   tags: json(texts),
-  clientToken: z.string().nullable(),
 });
 
 const hookState = z.enum(['ENABLED', 'DISABLED']).optional();

@@ -55,7 +55,6 @@ export interface ImageTable {
   latestActiveVersion: string | null;
   latestFailedVersion: string | null;
   tags: Json;
-  clientToken: string | null;
   /** How many versions it ever had. */
   versionsMade: number;
 }

@@ -37,7 +37,6 @@ export const imageRecord = (name: string, fields: Partial<Image> = {}): Image =>
   latestActiveVersion: null,
   latestFailedVersion: null,
   tags: {},
-  clientToken: null,
   ...fields,
 });
 

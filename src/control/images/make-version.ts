@@ -35,7 +35,6 @@ export async function createImage(context: ImageContext, builds: BuildQueue, inp
       latestActiveVersion: null,
       latestFailedVersion: null,
       tags: changedTags({}, { add: input.tags }),
-      clientToken: input.clientToken,
     };
     const version = newVersion(context, { imageName: image.name, version: nextImageVersion(0), config, atMs, request });
     await store.images.insert(image, version, context.limits.images);

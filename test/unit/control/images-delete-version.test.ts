@@ -64,6 +64,20 @@ suite('deleting a version', () => {
     await assert.rejects(bed.images.deleteVersion(ARN, '3.0'), { kind: 'validation', message: 'This is the last version. Please delete the entire image' });
   });
 
+  test('frees its client token, also that of the create', async () => {
+    await using bed = await imagesBed();
+    await bed.images.create(createInput('app', { clientToken: 'token' }));
+    (await bed.builder.next()).succeed();
+    await bed.images.idle();
+    await update(bed);
+    (await bed.builder.next()).succeed();
+    await bed.images.idle();
+    await bed.images.deleteVersion(ARN, '1.0');
+    await bed.images.idle();
+    assert.equal((await bed.images.create(createInput('other', { clientToken: 'token' }))).image.name, 'other');
+    (await bed.builder.next()).succeed();
+  });
+
   test('a store that cannot write for a while does not stop it', async () => {
     await using bed = await twoVersions();
     const retire = bed.store.images.retireVersion.bind(bed.store.images);
