@@ -2,6 +2,7 @@
 //! Ethernet ends joins to the application's. They are none of the application's own addresses: it may bind any port of
 //! 0.0.0.0, and cannot bind theirs. They need no network card and outlive every snapshot.
 
+use crate::boot::console;
 use crate::failure::{Failure, OrFailure};
 use crate::netlink::{attribute, Netlink};
 use crate::services::Service;
@@ -37,14 +38,31 @@ const AF_INET: u8 = 2;
 const RT_SCOPE_LINK: u8 = 253;
 
 /// Makes namespace, ends and listeners. The namespace lives as long as the listeners do; the caller stays in its own.
+/// A kernel that cannot do it has no services, and a line on the console; what fails is only the way back.
 pub fn make() -> Result<Vec<Service>, Failure> {
+    let made = match leave_home() {
+        Ok(home) => {
+            let made = make_service_side(&home);
+            sys::check(unsafe { ffi::setns(home.as_raw_fd(), CLONE_NEWNET) }).or_failure("come back to the network namespace")?;
+            made.and_then(with_application_side)
+        }
+        Err(failure) => Err(failure),
+    };
+    Ok(made.unwrap_or_else(|failure| {
+        console::say(&format!("no services of the host: {} ({})", failure.message, failure.code));
+        Vec::new()
+    }))
+}
+
+/// Goes into a new namespace. Returns the one before.
+fn leave_home() -> Result<File, Failure> {
     let home = File::open("/proc/self/ns/net").or_failure("open the network namespace")?;
     sys::check(unsafe { ffi::unshare(CLONE_NEWNET) }).or_failure("make a network namespace")?;
-    let made = make_service_side(&home);
-    sys::check(unsafe { ffi::setns(home.as_raw_fd(), CLONE_NEWNET) }).or_failure("come back to the network namespace")?;
-    let services = made?;
-    let pairs = SERVICES.map(|(_, address)| (APPLICATION_ADDRESS, address));
-    configure(APPLICATION_END, &pairs)?;
+    Ok(home)
+}
+
+fn with_application_side(services: Vec<Service>) -> Result<Vec<Service>, Failure> {
+    configure(APPLICATION_END, &SERVICES.map(|(_, address)| (APPLICATION_ADDRESS, address)))?;
     Ok(services)
 }
 
