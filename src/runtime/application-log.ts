@@ -23,7 +23,7 @@ interface Half extends AsyncDisposable {
   readonly isAfterGap: boolean;
 }
 
-interface ReadOptions {
+export interface ReadOptions {
   readonly follow: boolean;
   readonly signal: AbortSignal;
 }

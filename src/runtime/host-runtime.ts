@@ -167,7 +167,7 @@ export class HostRuntime implements MicrovmRuntime {
   }
 
   logs(microvmId: string, options: { follow: boolean; signal: AbortSignal }): AsyncIterable<Buffer> {
-    return this.#parts.logs.hold(microvmId).read(options);
+    return this.#parts.logs.read(microvmId, options);
   }
 
   async sweep(known: ReadonlySet<string>): Promise<readonly string[]> {
