@@ -5,14 +5,12 @@ import { STATE_REASONS } from '../domain/microvm.ts';
 import { AgentSession } from '../guest/agent-session.ts';
 import type { ConnectOptions } from '../guest/connect-options.ts';
 import type { Machine } from '../vmm/driver.ts';
-
-/** As a shell reports the signal that ended a process: 128 and its number. */
-const SIGNAL_EXIT_BASE = 128;
+import { exitCodeOf } from './exit-code.ts';
 
 export interface BuildGuest extends AsyncDisposable {
   readonly machine: Machine;
   readonly session: AgentSession;
-  /** Resolves with the exit code when the application's first process ends. */
+  /** Resolves with the exit code when the application's first process ends, or had ended before the agent was greeted. */
   readonly exited: Promise<number>;
 }
 
@@ -24,8 +22,10 @@ export async function greetBuildGuest(
   const exited = Promise.withResolvers<number>();
   const session = await AgentSession.connect(channel, {
     ...options,
-    onEvent: ({ exitCode, signal }) => exited.resolve(exitCode ?? SIGNAL_EXIT_BASE + (signal ?? 0)),
+    onEvent: (exit) => exited.resolve(exitCodeOf(exit)),
   });
+  const { application } = session.welcome;
+  if (application.state === 'exited') exited.resolve(exitCodeOf(application));
   return {
     machine,
     session,

@@ -11,11 +11,11 @@ import { replaceFile } from '../lib/atomic-file.ts';
 import { StepTimer } from '../lib/step-timer.ts';
 import type { Machine } from '../vmm/driver.ts';
 import type { ApplicationLog } from './application-log.ts';
+import { exitCodeOf } from './exit-code.ts';
 
 const HELLO_LIMIT_MS = 30_000;
 const QUIESCE_LIMIT_MS = 60_000;
 const SECRET_BYTES = 32;
-const SIGNAL_EXIT_BASE = 128;
 
 /** What the agent may know, the newest first: a HELLO that replaces its secret may or may not have reached it. */
 const secretFile = z.object({ secrets: z.array(z.string()).min(1) });
@@ -176,7 +176,7 @@ export class Incarnation {
       random,
       onOutput: (_name, bytes) => log.append(bytes),
       services: new Map(GUEST_SERVICES.map((service) => [service, (stream) => onConnection(service, stream)])),
-      onEvent: ({ exitCode, signal }) => onExit(exitCodeOf(exitCode, signal)),
+      onEvent: (exit) => onExit(exitCodeOf(exit)),
     });
     const { application, warnings } = session.welcome;
     if (warnings.length > 0) {
@@ -186,7 +186,7 @@ export class Incarnation {
     this.#session = session;
     this.#secrets = [nextSecret ?? secret];
     void session.closed.then(() => this.#sessionEnded(session));
-    if (application.state === 'exited') onExit(exitCodeOf(application.exitCode, application.signal));
+    if (application.state === 'exited') onExit(exitCodeOf(application));
   }
 
   /** An end that nobody asked for: greeted again a few times, then its microVM is given up. */
@@ -208,9 +208,4 @@ interface Greeting {
   readonly channel?: Duplex | undefined;
   readonly resetConnections?: boolean;
   readonly nextSecret?: string;
-}
-
-/** As a shell tells it: 128 and the signal's number where one ended it. */
-function exitCodeOf(exitCode: number | null, signal: number | null): number {
-  return exitCode ?? SIGNAL_EXIT_BASE + (signal ?? 0);
 }

@@ -20,6 +20,7 @@ const BOOT_TRIES = 2;
 const SECRET_BYTES = 32;
 const CALL_LIMIT_MS = 120_000;
 const START = 'start application';
+const SNAPSHOT = 'snapshot';
 
 /** What the application in the guest is: the agent's `start` call (docs/agent-protocol.md). */
 export interface ApplicationSpec {
@@ -97,7 +98,10 @@ export class SnapshotMaker {
     const { guest, secret } = await request.step('boot', () => this.#boot(request, runDir));
     await using _ending = guest;
     await request.step(START, () => this.#startApplication(request, guest));
-    return { secret, vmcoreinfo: await request.step('snapshot', () => this.#save(request, guest)) };
+    const { signal } = request;
+    // One that dies until it is frozen is not worth a snapshot.
+    const save = () => whileAlive(guest, { step: SNAPSHOT, signal }, this.#save(request, guest));
+    return { secret, vmcoreinfo: await request.step(SNAPSHOT, save) };
   }
 
   async #validate({ hooks, snapshotId, guestMemoryMib, vcpus, signal, step, onOutput }: SnapshotRequest, agentSecret: string): Promise<void> {

@@ -1,54 +1,12 @@
 import assert from 'node:assert/strict';
-import { Duplex } from 'node:stream';
+import type { Duplex } from 'node:stream';
 import { test } from 'node:test';
 import { AgentSession, type SessionEnd } from '../../../src/guest/agent-session.ts';
-import { AGENT_PREAMBLE, FRAME, HEADER_BYTES, HOST_PREAMBLE, jsonFrame, type FrameName } from '../../../src/guest/frame.ts';
+import { AGENT_PREAMBLE, FRAME, HEADER_BYTES, jsonFrame, type FrameName } from '../../../src/guest/frame.ts';
 import { AnswerSeeker } from '../../../src/guest/handshake.ts';
 import { GuestError } from '../../../src/guest/guest-error.ts';
+import { FakeGuest, welcomeOf } from './fake-guest.ts';
 import { DEFAULTS } from './loopback.ts';
-
-/** The guest's end of a channel, which says whatever a test likes. */
-class FakeGuest {
-  readonly hostEnd: Duplex;
-  readonly received: Buffer[] = [];
-  #isReading = true;
-  readonly #hello = Promise.withResolvers<string>();
-
-  constructor() {
-    this.hostEnd = new Duplex({
-      read: () => undefined,
-      write: (chunk: Buffer, _encoding, callback) => {
-        this.received.push(chunk);
-        const all = Buffer.concat(this.received);
-        if (all.length > HOST_PREAMBLE.length + HEADER_BYTES) {
-          const length = all.readUInt32LE(HOST_PREAMBLE.length + 8);
-          const json = all.subarray(HOST_PREAMBLE.length + HEADER_BYTES, HOST_PREAMBLE.length + HEADER_BYTES + length);
-          this.#hello.resolve((JSON.parse(json.toString()) as { nonce: string }).nonce);
-        }
-        if (this.#isReading) callback();
-      },
-    });
-  }
-
-  /** From now on nothing that the host writes is taken. */
-  stopReading(): void {
-    this.#isReading = false;
-  }
-
-  say(...bytes: Buffer[]): void {
-    for (const chunk of bytes) this.hostEnd.push(chunk);
-  }
-
-  async nonce(): Promise<string> {
-    return this.#hello.promise;
-  }
-}
-
-function welcomeOf(nonce: string, change: object = {}): Buffer {
-  const application = { state: 'none', pid: null, exitCode: null, signal: null };
-  const realtimeNs = (BigInt(Date.now()) * 1_000_000n).toString();
-  return Buffer.concat([AGENT_PREAMBLE, jsonFrame('welcome', 0, { protocol: 1, nonce, agent: 'x', realtimeNs, bootId: 'b', application, warnings: [], ...change })]);
-}
 
 function frame(type: number, id: number, payload: Buffer | number): Buffer {
   const body = typeof payload === 'number' ? Buffer.alloc(0) : payload;
