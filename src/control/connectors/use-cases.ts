@@ -3,10 +3,9 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Realm } from '../../domain/ids.ts';
 import { CONNECTOR_REASONS, connectorArn, connectorId, type NetworkConnector } from '../../domain/network-connector.ts';
 import type { Clock, Random, Store } from '../../domain/ports.ts';
-import { clientTokenReused } from '../../domain/refusals.ts';
 import { KeyedQueue } from '../../lib/keyed-queue.ts';
 import type { ConnectorUseCases, CreateConnectorInput, UpdateConnectorInput } from '../control-plane.ts';
-import { markOf } from '../client-request.ts';
+import { markOf, requireSameRequest } from '../client-request.ts';
 import { changedTags } from '../tags.ts';
 import { requireConnector } from './connector-lookup.ts';
 
@@ -40,7 +39,7 @@ async function create(ports: ConnectorPorts, input: CreateConnectorInput): Promi
   const request = markOf('CreateNetworkConnector', input);
   const earlier = await store.connectors.byClientToken(input.clientToken);
   if (earlier !== undefined) {
-    if (!isDeepStrictEqual(earlier.request, request)) throw clientTokenReused(input.clientToken);
+    requireSameRequest(request, earlier.request.fingerprint);
     return earlier;
   }
   const id = connectorId(random.uuid());
@@ -68,7 +67,7 @@ async function update(ports: ConnectorPorts, input: UpdateConnectorInput): Promi
   const request = markOf('UpdateNetworkConnector', input);
   return store.connectors.change(id, (before) => {
     if (before.lastUpdate?.request.clientToken === input.clientToken) {
-      if (!isDeepStrictEqual(before.lastUpdate.request, request)) throw clientTokenReused(input.clientToken);
+      requireSameRequest(request, before.lastUpdate.request.fingerprint);
       return before;
     }
     const configuration = input.configuration ?? before.configuration;

@@ -10,7 +10,7 @@ import {
   readyHookRequired,
 } from '../../domain/refusals.ts';
 import { DEFAULT_BASELINE_MIB, MICROVM_SIZES, microvmSize } from '../../domain/sizes.ts';
-import { checkedConnectors, defaultConnectors } from '../connectors.ts';
+import { checkedConnectors, defaultConnectors } from '../connectors/named-connectors.ts';
 import type { ImageConfigInput, ManagedImage } from '../control-plane.ts';
 import type { ImagePorts } from './context.ts';
 

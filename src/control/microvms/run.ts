@@ -6,7 +6,7 @@ import type { Clock, Random, Store } from '../../domain/ports.ts';
 import { malformedArn, memoryQuotaReached, noActiveVersion, runHookRequired } from '../../domain/refusals.ts';
 import { KeyedQueue } from '../../lib/keyed-queue.ts';
 import { clientRequest, requireSameRequest } from '../client-request.ts';
-import { checkedConnectors, defaultConnectors } from '../connectors.ts';
+import { checkedConnectors, defaultConnectors } from '../connectors/named-connectors.ts';
 import type { RunMicrovmInput } from '../control-plane.ts';
 import type { PassRole } from '../roles/pass-role.ts';
 import { requireRoom, type HostCapacity } from './capacity.ts';

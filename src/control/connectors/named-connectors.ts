@@ -1,7 +1,7 @@
 /** Which network connectors a microVM or an image may name: contract reference, sections 5.7 and 1.6. */
-import { managedConnectorArn, managedConnectorOf, type ManagedConnector, type Realm } from '../domain/ids.ts';
-import { customerConnectorOf } from '../domain/network-connector.ts';
-import { connectorMalformed, connectorUnknown } from '../domain/refusals.ts';
+import { managedConnectorArn, managedConnectorOf, type ManagedConnector, type Realm } from '../../domain/ids.ts';
+import { customerConnectorOf } from '../../domain/network-connector.ts';
+import { connectorMalformed, connectorUnknown } from '../../domain/refusals.ts';
 
 type Direction = 'ingress' | 'egress';
 
