@@ -1,9 +1,10 @@
 /** The logs of builds line by line, as the logs surface gives them: what was printed, and the steps. */
-import { open, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { LogLine } from '../domain/log-stream.ts';
 import type { BuildEvent, LogFiles } from '../domain/ports.ts';
 import { bytesOf, linesOf, type FileLine } from '../lib/file-lines.ts';
+import { openIfThere } from '../lib/open-file.ts';
 import { parseEvent } from './build-log.ts';
 import { LOG_NAME } from './builder.ts';
 
@@ -51,13 +52,4 @@ function toLogLine({ position, next, bytes, isEnded }: FileLine): readonly LogLi
 function textOf(event: BuildEvent): string {
   if (event.type === 'line') return event.text;
   return event.state === 'started' ? `== ${event.step}` : `== ${event.step} ${event.state}${event.ms === undefined ? '' : ` in ${event.ms} ms`}`;
-}
-
-async function openIfThere(path: string) {
-  try {
-    return await open(path, 'r');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw error;
-  }
 }

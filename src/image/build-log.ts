@@ -1,9 +1,9 @@
 /** The log of a version's build: NDJSON of {@link BuildEvent}, written while the build runs and kept with the version. */
 import { EventEmitter, once } from 'node:events';
 import { closeSync, openSync, writeSync } from 'node:fs';
-import { open, type FileHandle } from 'node:fs/promises';
 import { z } from 'zod';
 import type { BuildEvent, Clock } from '../domain/ports.ts';
+import { openIfThere } from '../lib/open-file.ts';
 import { OutputLines } from './output-lines.ts';
 
 /** Lines beyond this are not kept, and the log says so; steps always are. */
@@ -173,15 +173,6 @@ async function* readEvents(options: { path: string; live: LiveLog | undefined; s
       if (event !== undefined) yield event;
     }
     if (rest.length > MAX_EVENT_BYTES) return;
-  }
-}
-
-async function openIfThere(path: string): Promise<FileHandle | undefined> {
-  try {
-    return await open(path, 'r');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw error;
   }
 }
 

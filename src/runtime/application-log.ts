@@ -5,6 +5,7 @@ import { dirname } from 'node:path';
 import { MAX_EVENT_BYTES, type LogExtent, type LogLine } from '../domain/log-stream.ts';
 import type { Clock, LogRange } from '../domain/ports.ts';
 import { bytesOf, linesOf } from '../lib/file-lines.ts';
+import { openIfThere } from '../lib/open-file.ts';
 import { OutputTimes, type OutputTime } from './output-times.ts';
 
 /** When a file has grown to this it becomes the older half and a new one begins: at most two are kept. */
@@ -290,15 +291,6 @@ async function sizeOf(path: string): Promise<number> {
     return (await stat(path)).size;
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return 0;
-    throw error;
-  }
-}
-
-async function openIfThere(path: string): Promise<FileHandle | undefined> {
-  try {
-    return await open(path, 'r');
-  } catch (error) {
-    if (codeOf(error) === 'ENOENT') return undefined;
     throw error;
   }
 }

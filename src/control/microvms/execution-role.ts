@@ -2,6 +2,7 @@
  * Temporary keys of a microVM's execution role (contract reference, section 8.2): made when the guest first asks for them, the
  * same as long as they are good, and gone with the microVM. What they open is `api`'s to say: this server's object store.
  */
+import { newKeyPair } from '../../domain/access-key.ts';
 import { MICROVM_STATE_RULES } from '../../domain/microvm.ts';
 import type { AccessKey, AccessKeyRepository, Clock, MicrovmRepository, Random } from '../../domain/ports.ts';
 import { KeyedQueue } from '../../lib/keyed-queue.ts';
@@ -28,11 +29,6 @@ const LIFE_MS = 55 * MINUTE_MS;
 /** EC2 User Guide, "Retrieve security credentials": new ones are there at least five minutes before the old ones expire. */
 const RENEWAL_MS = 5 * MINUTE_MS;
 
-/** AWS's ids: four letters that say what it is (`ASIA`: temporary), then 16 of this alphabet. */
-const KEY_ID_ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567';
-const KEY_ID_LETTERS = 16;
-/** 40 characters in base64, as AWS's. */
-const SECRET_BYTES = 30;
 const TOKEN_BYTES = 192;
 
 export class ExecutionRoles {
@@ -69,10 +65,8 @@ export class ExecutionRoles {
 
   #key({ microvmId, roleArn, nowMs, expiresAtMs }: { microvmId: string; roleArn: string; nowMs: number; expiresAtMs: number }): AccessKey {
     const { random } = this.#parts;
-    const letters = [...random.bytes(KEY_ID_LETTERS)].map((byte) => KEY_ID_ALPHABET[byte % KEY_ID_ALPHABET.length]);
     return {
-      accessKeyId: `ASIA${letters.join('')}`,
-      secretAccessKey: random.bytes(SECRET_BYTES).toString('base64'),
+      ...newKeyPair(random, 'ASIA'),
       createdAtMs: nowMs,
       description: null,
       session: {

@@ -1,4 +1,5 @@
 /** IAM's roles and who a caller is to STS. Stored and shown; policies are not evaluated. */
+import { newRoleId } from '../../domain/access-key.ts';
 import { accountArn, assumedRoleArn, parseRoleArn, type Realm } from '../../domain/ids.ts';
 import type { Clock, Page, PageRequest, Random, RoleRepository, RoleSession } from '../../domain/ports.ts';
 import {
@@ -52,10 +53,6 @@ export interface RoleParts {
   readonly realm: Realm;
 }
 
-/** AWS's form: 21 characters, `AROA` first. */
-const ROLE_ID_CHARS = 17;
-const ID_ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567';
-
 /** Puts the use-cases together. */
 export function createRoleUseCases({ roles, clock, random, realm }: RoleParts): RoleUseCases {
   /** What a role holds is read, then written: one change at a time. */
@@ -71,8 +68,7 @@ export function createRoleUseCases({ roles, clock, random, realm }: RoleParts): 
     create: (given) =>
       changes.run(given.roleName.toLowerCase(), async () => {
         checkPolicy(given.trustPolicy, 'trust');
-        const roleId = `AROA${[...random.bytes(ROLE_ID_CHARS)].map((byte) => ID_ALPHABET[byte % ID_ALPHABET.length]).join('')}`;
-        const role: Role = { ...given, roleId, createdAtMs: clock.nowMs(), inlinePolicies: {}, attachedPolicies: [] };
+        const role: Role = { ...given, roleId: newRoleId(random), createdAtMs: clock.nowMs(), inlinePolicies: {}, attachedPolicies: [] };
         if ((await roles.insert(role)) === 'exists') throw roleTaken(given.roleName);
         return role;
       }),
