@@ -367,8 +367,8 @@ export interface MicrovmRuntime {
   untouchedSince(microvmId: string, generation: number): Promise<boolean>;
   /** A byte stream to 127.0.0.1:`port` in a running microVM. @throws LullError internal where the guest refuses */
   dial(microvmId: string, port: number): Promise<Duplex>;
-  /** One HTTP POST from inside the guest to 127.0.0.1:`port` (section 4). */
-  callHook(microvmId: string, hook: { port: number; path: string; body?: string; timeoutMs: number }): Promise<HookOutcome>;
+  /** One HTTP POST from inside the guest to 127.0.0.1:`port` (section 4). @returns `refused` where the signal gives it up */
+  callHook(microvmId: string, hook: { port: number; path: string; body?: string; timeoutMs: number; signal: AbortSignal }): Promise<HookOutcome>;
   /** The application's output: what was kept, then, with `follow`, what comes. */
   logs(microvmId: string, options: { follow: boolean; signal: AbortSignal }): AsyncIterable<Buffer>;
   /** Removes folders of microVMs that are not in `known`. @returns their ids */

@@ -13,18 +13,25 @@ export interface HookCall {
   readonly path: string;
   readonly body?: string;
   readonly timeoutMs: number;
+  /** Gives the call up. */
+  readonly signal?: AbortSignal;
 }
 
 /** @param dial opens the stream to the hook's port @returns the status, or why there is none */
 export async function postHook(dial: () => Promise<Duplex>, hook: HookCall): Promise<HookOutcome> {
   const abort = new AbortController();
+  const givenUp = Promise.withResolvers<never>();
+  const giveUp = () => givenUp.reject(hook.signal?.reason);
+  hook.signal?.addEventListener('abort', giveUp, { once: true });
   try {
-    const response = await within(hook.path, hook.timeoutMs, post(dial, hook, abort.signal));
+    hook.signal?.throwIfAborted();
+    const response = await within(hook.path, hook.timeoutMs, Promise.race([post(dial, hook, abort.signal), givenUp.promise]));
     await within('the rest of the answer', REST_LIMIT_MS, once(response.resume(), 'close')).catch(() => undefined);
     return response.statusCode ?? 0;
   } catch (error) {
     return error instanceof DeadlineError ? 'timeout' : 'refused';
   } finally {
+    hook.signal?.removeEventListener('abort', giveUp);
     abort.abort();
   }
 }

@@ -1,5 +1,5 @@
 /** A runtime without microVMs that does what it is told, notes it, and fails where a test says so. */
-import { EventEmitter } from 'node:events';
+import { EventEmitter, once } from 'node:events';
 import { PassThrough, type Duplex } from 'node:stream';
 import type { HookOutcome } from '../../src/domain/hooks.ts';
 import type { ProcessIdentity } from '../../src/domain/microvm.ts';
@@ -101,10 +101,11 @@ export class FakeMicrovmRuntime implements MicrovmRuntime {
     return new PassThrough();
   }
 
-  async callHook(microvmId: string, { path, timeoutMs, body }: Parameters<MicrovmRuntime['callHook']>[1]): Promise<HookOutcome> {
+  async callHook(microvmId: string, { path, timeoutMs, body, signal }: Parameters<MicrovmRuntime['callHook']>[1]): Promise<HookOutcome> {
     this.hooks.push({ path, timeoutMs, ...(body === undefined ? {} : { body }) });
-    await this.#take('callHook', microvmId);
-    return this.answers.hook;
+    const answered = this.#take('callHook', microvmId);
+    const givenUp = once(signal, 'abort').then(() => 'refused' as const);
+    return Promise.race([answered.then(() => this.answers.hook), givenUp]);
   }
 
   async *logs(): AsyncGenerator<Buffer> {}

@@ -14,7 +14,7 @@ import type { Log } from '../../lib/log.ts';
 import { commitOutcome } from '../commit-outcome.ts';
 import type { MicrovmReport } from '../control-plane.ts';
 import { requireRoom, type HostCapacity } from './capacity.ts';
-import { HookFailure, type RuntimeHooks } from './hooks.ts';
+import { HookFailure, HookInterrupted, type Ending, type RuntimeHooks } from './hooks.ts';
 
 export interface LifecycleParts {
   readonly microvms: MicrovmRepository;
@@ -24,12 +24,6 @@ export interface LifecycleParts {
   readonly clock: Clock;
   readonly capacity: HostCapacity;
   readonly log: Log;
-}
-
-/** How a microVM ends: what becomes its `stateReason`, and whether its application can still be told. */
-export interface Ending {
-  readonly reason: string;
-  readonly isAnswering: boolean;
 }
 
 const NO_REPORT: MicrovmReport = { launch: null, suspend: null, wake: null };
@@ -164,22 +158,28 @@ export class Lifecycle {
     });
   }
 
-  /** To TERMINATED from any state; nothing where it has ended. */
-  terminate(microvmId: string, { reason = STATE_REASONS.success, isAnswering = true }: Partial<Ending> = {}): Promise<void> {
-    return this.#queue.run(microvmId, async () => {
+  /** To TERMINATED from any state; nothing where it has ended. A hook that is under way is given up. */
+  async terminate(microvmId: string, { reason = STATE_REASONS.success, isAnswering = true }: Partial<Ending> = {}): Promise<void> {
+    using _awaited = this.#hooks.awaitEnd(microvmId, { reason, isAnswering });
+    await this.#queue.run(microvmId, async () => {
       const microvm = await this.#asked(microvmId, 'terminate');
       if (microvm !== undefined) await this.#end(microvm, { reason, isAnswering });
     });
   }
 
   /** That VMM process ended by itself: what was only in its memory is lost. */
-  vmmDied(microvmId: string, process: ProcessIdentity): Promise<void> {
-    return this.#queue.run(microvmId, async () => {
-      const microvm = await this.#microvms.get(microvmId);
-      // What was under way has noticed by itself, and another process may serve by now.
-      if (microvm?.state !== 'RUNNING' || !isDeepStrictEqual(microvm.process, process)) return;
-      await this.#lost(microvmId, STATE_REASONS.vmmDied('the MicroVM was running'));
+  async vmmDied(microvmId: string, process: ProcessIdentity): Promise<void> {
+    // Another process may serve by now.
+    const isCurrent = async () => isDeepStrictEqual((await this.#microvms.get(microvmId))?.process, process);
+    const reason = STATE_REASONS.vmmDied('the MicroVM was running');
+    using awaited = new DisposableStack();
+    const inItsTurn = this.#queue.run(microvmId, async () => {
+      const { state } = await this.get(microvmId);
+      // Anything else that was under way has noticed by itself; WAKING is one whose hook was given up.
+      if ((state === 'RUNNING' || state === 'WAKING') && (await isCurrent())) await this.#lost(microvmId, reason);
     });
+    const atOnce = async () => (await isCurrent()) && awaited.use(this.#hooks.awaitEnd(microvmId, { reason, isAnswering: false }));
+    await Promise.all([inItsTurn, atOnce()]);
   }
 
   /** Finishes or undoes what an earlier server left in the middle. Never throws. */
@@ -299,6 +299,8 @@ export class Lifecycle {
     const { microvmId } = microvm;
     const wake = await this.#runtime.continue(microvmId).catch((error: unknown) => this.#wakeFailed(microvm, error));
     const refusal = await this.#hooks.resume(microvm).catch((error: unknown) => error);
+    // Its end has the next turn.
+    if (refusal instanceof HookInterrupted) throw refusal;
     if (refusal === undefined) return this.#note(await this.#commit(microvmId, 'woken', { suspendedAtMs: null }), { wake });
     // It has run: only what it is now may be kept, so it is put to sleep anew. Traffic never saw it awake.
     this.#log.warn({ microvmId, err: refusal }, 'the resume hook refused');
@@ -384,5 +386,6 @@ const messageOf = (error: unknown) => (error instanceof Error ? error.message : 
 
 /** A hook's own words are AWS's `stateReason`; everything else is wrapped. */
 function reasonOf(error: unknown, wrap: (detail: string) => string): string {
+  if (error instanceof HookInterrupted) return error.ending.reason;
   return error instanceof HookFailure ? error.message : wrap(messageOf(error));
 }

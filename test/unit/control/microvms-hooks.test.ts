@@ -152,3 +152,83 @@ describe('hooks', () => {
     assert.equal((await bed.microvms.useCases.get(exited)).stateReason, 'Container Stopped with Exit Code: 0');
   });
 });
+
+describe('an end while a hook is called', () => {
+  const EXITED = 'Container Stopped with Exit Code: 137';
+  const PROCESS = { run: { pid: 1, startTicks: 1, bootId: 'boot' }, resume: { pid: 2, startTicks: 2, bootId: 'boot' } };
+  const ends: readonly [what: string, reason: string, end: (bed: MicrovmsBed, id: string, hook: 'run' | 'suspend' | 'resume') => void][] = [
+    ['its application ends', EXITED, ({ microvms }, id) => microvms.applicationExited(id, 137)],
+    ['its agent is lost', "The MicroVM's agent could not be reached any more.", ({ microvms }, id) => microvms.agentLost(id)],
+    [
+      'its process dies',
+      "The virtual machine's process ended unexpectedly while the MicroVM was running.",
+      ({ microvms }, id, hook) => microvms.vmmDied(id, PROCESS[hook === 'resume' ? 'resume' : 'run']),
+    ],
+    ['it is terminated', 'Success.', ({ microvms }, id) => void microvms.useCases.terminate(id)],
+  ];
+
+  /** Brings a microVM to where its hook is called and hangs. */
+  async function hanging(bed: MicrovmsBed, hook: 'run' | 'suspend' | 'resume'): Promise<{ id: string; under: Promise<unknown> }> {
+    const { useCases } = bed.microvms;
+    const id = hook === 'run' ? '' : await running(bed);
+    if (hook === 'resume') await useCases.suspend(id);
+    const asked = bed.runtime.taken('callHook');
+    bed.runtime.hold('callHook');
+    if (hook === 'run') {
+      const { microvmId } = await useCases.run(runInput());
+      await asked;
+      return { id: microvmId, under: bed.microvms.traffic.connect(microvmId, 8080, never) };
+    }
+    const under = useCases[hook](id);
+    await asked;
+    return { id, under };
+  }
+
+  for (const hook of ['run', 'suspend', 'resume'] as const) {
+    for (const [what, reason, end] of ends) {
+      test(`does not wait for it, and has its own reason: /${hook} hangs and ${what}`, async () => {
+        await using bed = await microvmsBed({ hooks: { ...HOOKS, microvmHooks: { ...HOOKS.microvmHooks, terminate: 'DISABLED' } } });
+        const { id, under } = await hanging(bed, hook);
+        end(bed, id, hook);
+        await assert.rejects(under);
+        await bed.microvms.useCases.terminate(id);
+        const { state, stateReason } = await bed.microvms.useCases.get(id);
+        assert.deepEqual([state, stateReason], ['TERMINATED', reason]);
+        assert.equal(bed.runtime.steps.filter((step) => step.startsWith('saveGeneration')).length, hook === 'resume' ? 1 : 0);
+      });
+    }
+  }
+
+  test('has the exit code also where the connection of the hook breaks a moment before', async () => {
+    await using bed = await microvmsBed({ hooks: HOOKS });
+    const id = await running(bed);
+    bed.runtime.answers.hook = 'refused';
+    const letGo = bed.runtime.hold('callHook');
+    const asked = bed.runtime.taken('callHook');
+    const suspended = bed.microvms.useCases.suspend(id);
+    await asked;
+    letGo();
+    await new Promise((resolve) => setImmediate(resolve));
+    bed.microvms.applicationExited(id, 137);
+    await assert.rejects(suspended, { kind: 'conflict', message: `The MicroVM ${id} ends: ${EXITED}` });
+    await bed.microvms.useCases.terminate(id);
+    assert.equal((await bed.microvms.useCases.get(id)).stateReason, EXITED);
+    assert.deepEqual(called(bed), ['suspend']);
+  });
+
+  test('asked for twice, it lets the terminate hook have its time; one whose application ends does not', async () => {
+    await using bed = await microvmsBed({ hooks: HOOKS });
+    const id = await running(bed);
+    bed.runtime.hold('callHook');
+    const asked = bed.runtime.taken('callHook');
+    const ended = bed.microvms.useCases.terminate(id);
+    await asked;
+    const again = bed.microvms.useCases.terminate(id);
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.equal(await bed.state(id), 'TERMINATING');
+    bed.microvms.applicationExited(id, 0);
+    await Promise.all([ended, again]);
+    assert.deepEqual([await bed.state(id), (await bed.microvms.useCases.get(id)).stateReason], ['TERMINATED', 'Success.']);
+    assert.deepEqual(called(bed), ['terminate']);
+  });
+});

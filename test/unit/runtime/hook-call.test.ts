@@ -58,6 +58,22 @@ test('silence is a time-out, and the connection is closed', async () => {
   await closed.promise;
 });
 
+test('one that is given up is refused at once, and the connection is closed', async () => {
+  const closed = Promise.withResolvers<void>();
+  const heard = Promise.withResolvers<void>();
+  await using app = await application((socket) => {
+    socket.on('error', () => undefined).on('close', () => closed.resolve());
+    socket.once('data', () => heard.resolve());
+  });
+  const end = new AbortController();
+  const outcome = postHook(app.dial, { ...HOOK, signal: end.signal });
+  await heard.promise;
+  end.abort(new Error('the end'));
+  assert.equal(await outcome, 'refused');
+  await closed.promise;
+  assert.equal(await postHook(() => Promise.withResolvers<Duplex>().promise, { ...HOOK, signal: end.signal }), 'refused');
+});
+
 test('a port that answers too late is let go', async () => {
   await using app = await application((socket) => socket.on('error', () => undefined).resume());
   const late = Promise.withResolvers<Duplex>();
