@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { LENIENT_REGION } from './buckets.ts';
 import { xmlAnswer } from './call.ts';
 import type { S3Answer, S3Call, S3Request } from './call.ts';
-import { requireDocument, xmlBoolean } from './document.ts';
+import { SHORT_DOCUMENT_BYTES, requireDocument, xmlBoolean } from './document.ts';
 import type { DocumentKind } from './document.ts';
 import { findObject, requireBucket } from './reading.ts';
 import { S3Error } from './s3-error.ts';
@@ -18,6 +18,8 @@ type PublicAccessBlock = { readonly [S in (typeof SETTINGS)[number]]?: boolean |
 const flag = xmlBoolean.optional();
 const PUBLIC_ACCESS_BLOCK: DocumentKind<PublicAccessBlock> = {
   root: 'PublicAccessBlockConfiguration',
+  names: SETTINGS,
+  maxBytes: SHORT_DOCUMENT_BYTES,
   schema: z.strictObject({ BlockPublicAcls: flag, IgnorePublicAcls: flag, BlockPublicPolicy: flag, RestrictPublicBuckets: flag }),
 };
 /** What this code wrote to the store. */

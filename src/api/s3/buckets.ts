@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { xmlAnswer } from './call.ts';
 import type { S3Answer, S3Call } from './call.ts';
-import { readDocument, xmlText } from './document.ts';
+import { SHORT_DOCUMENT_BYTES, readDocument, xmlText } from './document.ts';
 import type { DocumentKind } from './document.ts';
 import { given, pageSize } from './listing.ts';
 import { requireBucket } from './reading.ts';
@@ -16,9 +16,11 @@ export const LENIENT_REGION = 'us-east-1';
 /** S3's largest page of buckets. */
 const MAX_BUCKETS = 10_000;
 
-/** An empty document has no location either. */
+/** An empty document has no location either; what it says but for a location is passed over. */
 const CONFIGURATION: DocumentKind<{ LocationConstraint?: string | undefined }> = {
   root: 'CreateBucketConfiguration',
+  names: ['LocationConstraint', 'Location', 'Type', 'Name', 'Bucket', 'DataRedundancy', 'Tags', 'Tag', 'Key', 'Value'],
+  maxBytes: SHORT_DOCUMENT_BYTES,
   schema: z.union([z.literal('').transform(() => ({})), z.object({ LocationConstraint: xmlText.optional() })]),
 };
 

@@ -79,7 +79,8 @@ class Crc32 implements RunningChecksum {
   }
 }
 
-function base64Of(high: number, low: number, sizeBytes: number): string {
+/** A value in two halves as it is sent. */
+export function base64Of(high: number, low: number, sizeBytes: number): string {
   const bytes = Buffer.alloc(8);
   bytes.writeUInt32BE(high >>> 0, 0);
   bytes.writeUInt32BE(low >>> 0, 4);

@@ -11,7 +11,7 @@ import type { S3Answer, S3Call } from './call.ts';
 import { checksumHeader, isCrc, startChecksum } from './checksums.ts';
 import { entityTag, writeCondition } from './conditions.ts';
 import { combineCrcs } from './crc-combine.ts';
-import { requireDocument, xmlText } from './document.ts';
+import { LONG_DOCUMENT_BYTES, requireDocument, xmlText } from './document.ts';
 import type { DocumentKind } from './document.ts';
 import { MAX_PARTS, missingUpload, uploadIdOf } from './multipart.ts';
 import { checksumElements } from './object-headers.ts';
@@ -37,6 +37,8 @@ type ListedPart = z.output<typeof listedPart>;
 
 const COMPLETION: DocumentKind<{ Part: ListedPart[] }> = {
   root: 'CompleteMultipartUpload',
+  names: ['Part', ...Object.keys(listedPart.shape)],
+  maxBytes: LONG_DOCUMENT_BYTES,
   schema: z.strictObject({ Part: z.array(listedPart).min(1).max(MAX_PARTS) }),
 };
 

@@ -2,7 +2,7 @@
  * The CRC of two pieces one after the other, from the CRCs of each: the first is multiplied by x^(8·length of the second) in
  * GF(2)[x] modulo the polynomial, and the second added. So the checksum of a whole multipart object needs none of its bytes.
  */
-import { CRC_POLYNOMIALS } from './checksums.ts';
+import { CRC_POLYNOMIALS, base64Of } from './checksums.ts';
 import type { CrcAlgorithm } from './checksums.ts';
 
 /** One piece: its CRC in base64 and its length in bytes. */
@@ -13,42 +13,71 @@ export interface CrcPiece {
 
 /** @returns the CRC of all pieces, in base64 */
 export function combineCrcs(algorithm: CrcAlgorithm, pieces: readonly CrcPiece[]): string {
-  const { polynomial, width } = CRC_POLYNOMIALS[algorithm];
-  const field: Field = { polynomial, top: 1n << BigInt(width - 1) };
+  const field = FIELDS[algorithm];
   // Parts of an upload have the same length but for the last.
-  const shifts = new Map<number, bigint>();
-  let combined = 0n;
+  const shifts = new Map<number, Element>();
+  let combined: Element = { high: 0, low: 0 };
   for (const { checksum, size } of pieces) {
     const shift = shifts.get(size) ?? power(field, size);
     shifts.set(size, shift);
-    combined = multiply(field, combined, shift) ^ BigInt(`0x${Buffer.from(checksum, 'base64').toString('hex')}`);
+    const shifted = multiply(field, combined, shift);
+    const bytes = Buffer.from(checksum, 'base64');
+    combined = { high: field.isWide ? shifted.high ^ bytes.readInt32BE(0) : 0, low: shifted.low ^ bytes.readInt32BE(bytes.length - 4) };
   }
-  return Buffer.from(combined.toString(16).padStart(width / 4, '0'), 'hex').toString('base64');
+  return base64Of(combined.high, combined.low, field.isWide ? 8 : 4);
 }
 
-/** Polynomials are reflected: the highest bit is x^0. */
+/** A polynomial of up to 64 bits in two halves: big integers take many times as long. It is reflected: the highest bit is x^0. */
+interface Element {
+  readonly high: number;
+  readonly low: number;
+}
+
 interface Field {
-  readonly polynomial: bigint;
-  readonly top: bigint;
+  readonly polynomial: Element;
+  /** 64 bits; 32 otherwise, all of them in the lower half. */
+  readonly isWide: boolean;
+  readonly one: Element;
+  /** x^(8·2^k) for each k: no length takes more than a product for each of its bits. */
+  readonly squares: readonly Element[];
 }
 
-function multiply({ polynomial, top }: Field, a: bigint, b: bigint): bigint {
-  let product = 0n;
-  let shifted = b;
-  for (let bit = top; bit !== 0n; bit >>= 1n) {
-    if ((a & bit) !== 0n) product ^= shifted;
-    shifted = (shifted & 1n) === 1n ? (shifted >> 1n) ^ polynomial : shifted >> 1n;
+/** Lengths are exact up to here. */
+const LENGTH_BITS = 53;
+
+function fieldOf(algorithm: CrcAlgorithm): Field {
+  const { polynomial, width } = CRC_POLYNOMIALS[algorithm];
+  const halves = (value: bigint): Element => ({ high: Number(BigInt.asIntN(32, value >> 32n)), low: Number(BigInt.asIntN(32, value)) });
+  const top = 1n << BigInt(width - 1);
+  const field = { polynomial: halves(polynomial), isWide: width === 64, one: halves(top) };
+  const squares = [halves(top >> 8n)];
+  while (squares.length < LENGTH_BITS) squares.push(multiply(field, squares.at(-1)!, squares.at(-1)!));
+  return { ...field, squares };
+}
+
+const FIELDS: { readonly [A in CrcAlgorithm]: Field } = { CRC32: fieldOf('CRC32'), CRC32C: fieldOf('CRC32C'), CRC64NVME: fieldOf('CRC64NVME') };
+
+function multiply({ polynomial, isWide }: Pick<Field, 'polynomial' | 'isWide'>, a: Element, b: Element): Element {
+  let high = b.high | 0;
+  let low = b.low | 0;
+  let productHigh = 0;
+  let productLow = 0;
+  for (let bit = isWide ? 63 : 31; bit >= 0; bit--) {
+    const taken = -(((bit > 31 ? a.high : a.low) >>> (bit & 31)) & 1);
+    productHigh ^= high & taken;
+    productLow ^= low & taken;
+    const carried = -(low & 1);
+    low = ((low >>> 1) | (high << 31)) ^ (polynomial.low & carried);
+    high = (high >>> 1) ^ (polynomial.high & carried);
   }
-  return product;
+  return { high: productHigh, low: productLow };
 }
 
-/** x^(8·bytes), by squaring. */
-function power(field: Field, bytes: number): bigint {
-  let result = field.top;
-  let square = field.top >> 8n;
-  for (let rest = bytes; rest > 0; rest = Math.floor(rest / 2)) {
-    if (rest % 2 === 1) result = multiply(field, result, square);
-    square = multiply(field, square, square);
+/** x^(8·bytes). */
+function power(field: Field, bytes: number): Element {
+  let result = field.one;
+  for (let rest = bytes, k = 0; rest > 0; rest = Math.floor(rest / 2), k++) {
+    if (rest % 2 === 1) result = multiply(field, result, field.squares[k]!);
   }
   return result;
 }

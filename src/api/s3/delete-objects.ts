@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { xmlAnswer } from './call.ts';
 import type { S3Answer, S3Call } from './call.ts';
-import { requireDocument, xmlBoolean, xmlText } from './document.ts';
+import { LONG_DOCUMENT_BYTES, requireDocument, xmlBoolean, xmlText } from './document.ts';
 import type { DocumentKind } from './document.ts';
 import { requireBucket } from './reading.ts';
 import { S3Error } from './s3-error.ts';
@@ -15,6 +15,8 @@ const MAX_DELETED = 1000;
 const namedObject = z.strictObject({ Key: xmlText.pipe(z.string().min(1)), VersionId: xmlText.optional() });
 const DELETE: DocumentKind<{ Object: z.output<typeof namedObject>[]; Quiet?: boolean | undefined }> = {
   root: 'Delete',
+  names: ['Object', 'Quiet', ...Object.keys(namedObject.shape)],
+  maxBytes: LONG_DOCUMENT_BYTES,
   schema: z.strictObject({ Object: z.array(namedObject).min(1).max(MAX_DELETED), Quiet: xmlBoolean.optional() }),
 };
 

@@ -7,7 +7,9 @@ import type { UploadOptions } from './upload.ts';
 import { readXml } from './xml-reader.ts';
 
 /** A thousand keys of a kilobyte, or ten thousand parts with a SHA-256 each (1.7 MiB). */
-const MAX_DOCUMENT_BYTES = 2 * 1024 * 1024;
+export const LONG_DOCUMENT_BYTES = 2 * 1024 * 1024;
+/** Settings; as tags of a bucket, which are passed over, they are the longest. */
+export const SHORT_DOCUMENT_BYTES = 64 * 1024;
 
 /** The text of an element that is there once. */
 export const xmlText = z.tuple([z.string()]).transform(([text]) => text);
@@ -17,6 +19,9 @@ export const xmlBoolean = z.tuple([z.enum(['true', 'false', '1', '0'])]).transfo
 /** One kind of document: the name of its root and what is below it. */
 export interface DocumentKind<T> {
   readonly root: string;
+  /** Of all elements below the root. */
+  readonly names: readonly string[];
+  readonly maxBytes: number;
   readonly schema: z.ZodType<T>;
 }
 
@@ -26,10 +31,10 @@ export interface DocumentKind<T> {
  * @throws S3Error MalformedXML, EntityTooLarge, and what {@link S3Request.upload} finds wrong with the body
  */
 export async function readDocument<T>(call: S3Request, kind: DocumentKind<T>, options: UploadOptions = {}): Promise<T | undefined> {
-  const bytes = await buffer(call.upload({ maxBytes: MAX_DOCUMENT_BYTES, ...options }).stream);
+  const bytes = await buffer(call.upload({ maxBytes: kind.maxBytes, ...options }).stream);
   if (bytes.length === 0) return undefined;
   try {
-    const { root, value } = readXml(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+    const { root, value } = readXml(new TextDecoder('utf-8', { fatal: true }).decode(bytes), new Set([kind.root, ...kind.names]));
     if (root === kind.root) return kind.schema.parse(value);
   } catch (cause) {
     throw new S3Error('MalformedXML', { cause });

@@ -8,6 +8,8 @@ export type XmlValue = string | { readonly [name: string]: readonly XmlValue[] }
 
 /** A document of S3 has three levels. */
 const MAX_DEPTH = 8;
+/** The longest list in one: the parts of an upload. */
+const MAX_SIBLINGS = 10_000;
 
 const DECLARATION = /^\ufeff?\s*(?:<\?xml\s[^<>?]*\?>)?\s*/;
 /** An opening, closing or empty tag; attributes (S3's are namespaces) are passed over. */
@@ -29,9 +31,10 @@ interface OpenElement {
 
 /**
  * Reads a whole document.
+ * @param names those that it may have: a document of others could be of a great many, and each costs more than an element does
  * @throws XmlRefusal
  */
-export function readXml(document: string): { readonly root: string; readonly value: XmlValue } {
+export function readXml(document: string, names: ReadonlySet<string>): { readonly root: string; readonly value: XmlValue } {
   let at = DECLARATION.exec(document)?.[0].length ?? 0;
   const match = (pattern: RegExp) => {
     pattern.lastIndex = at;
@@ -50,6 +53,7 @@ export function readXml(document: string): { readonly root: string; readonly val
     const [, closing, name = '', attributes, empty] = tag;
     if (closing === '') {
       if (open.length > MAX_DEPTH) throw new XmlRefusal('too deep');
+      if (!names.has(name)) throw new XmlRefusal('an unknown element');
       open.push({ name, text: '', children: new Map() });
     }
     if (closing === '/' && (inner === top || inner.name !== name || attributes !== '' || empty !== '')) throw new XmlRefusal('a tag that closes nothing');
@@ -69,7 +73,7 @@ function close(open: OpenElement[]): void {
   const value = done.children.size === 0 ? done.text : Object.fromEntries(done.children);
   const siblings = outer.children.get(done.name);
   if (siblings === undefined) outer.children.set(done.name, [value]);
-  else siblings.push(value);
+  else if (siblings.push(value) > MAX_SIBLINGS) throw new XmlRefusal('too many elements');
 }
 
 function unescapeXml(text: string): string {

@@ -193,6 +193,8 @@ describe('objects through the AWS SDK', () => {
     assert.match((await create('<CreateBucketConfiguration>')).text, /<Code>MalformedXML<\/Code>/);
     assert.equal((await create(wanted('us-east-1'))).status, 200);
     assert.equal((await create('<CreateBucketConfiguration/>')).status, 200);
+    assert.equal((await create(`<CreateBucketConfiguration><Tags><Tag><Key>k</Key><Value>v</Value></Tag></Tags></CreateBucketConfiguration>`)).status, 200);
+    assert.match((await create(' '.repeat(64 * 1024 + 1))).text, /<Code>EntityTooLarge<\/Code>/);
   });
 });
 
