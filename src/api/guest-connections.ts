@@ -28,7 +28,8 @@ export class GuestConnections {
 
   /** Hands a connection to a server that {@link watch} knows. */
   connect(server: Server, duplex: Duplex): void {
-    if (this.#isClosed) return void duplex.destroy();
+    // One that its guest has reset already would never say that it is closed.
+    if (this.#isClosed || duplex.destroyed) return void duplex.destroy();
     this.#open.set(duplex, new Connection(duplex, this.#limits));
     duplex.once('close', () => this.#open.delete(duplex));
     // node:http, Event 'connection': any Duplex may be handed to a server so.

@@ -88,6 +88,13 @@ describe('connections of guests', { timeout: 20_000 }, () => {
     await once(late, 'close');
   });
 
+  test('one that is gone already is none of the server\'s', () => {
+    const connections = new GuestConnections({ headersTimeoutMs: 10_000, requestTimeoutMs: 10_000, stallMs: 10_000, closeMs: 50 });
+    const server = createServer().on('connection', () => assert.fail('it was handed on'));
+    const [, far] = duplexPair();
+    connections.connect(server, far.destroy());
+  });
+
   test('closing does not wait for an answer that never comes', async () => {
     const connections = new GuestConnections({ headersTimeoutMs: 10_000, requestTimeoutMs: 10_000, stallMs: 10_000, closeMs: 50 });
     const server = createServer();
