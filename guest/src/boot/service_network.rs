@@ -105,3 +105,24 @@ fn configure(name: &str, addresses: &[(Ipv4Addr, Ipv4Addr)]) -> Result<(), Failu
 fn link(index: u32, flags: u32) -> Vec<u8> {
     [[0; 4], index.to_ne_bytes(), flags.to_ne_bytes(), flags.to_ne_bytes()].concat()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{ffi, make};
+
+    #[cfg(target_arch = "x86_64")]
+    const SETRESUID: std::os::raw::c_long = 117;
+    #[cfg(target_arch = "aarch64")]
+    const SETRESUID: std::os::raw::c_long = 147;
+    const NOBODY: usize = 65_534;
+
+    #[test]
+    fn where_no_namespace_can_be_made_there_are_no_services() {
+        // The system call itself is for one thread alone, and takes its capabilities away.
+        let made = std::thread::spawn(|| {
+            unsafe { ffi::syscall(SETRESUID, NOBODY, NOBODY, NOBODY) };
+            make().map(|services| services.len())
+        });
+        assert_eq!(made.join().unwrap().unwrap(), 0);
+    }
+}
