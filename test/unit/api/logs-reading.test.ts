@@ -4,7 +4,7 @@ import { LogCatalogue } from '../../../src/control/logs/log-catalogue.ts';
 import { createLogUseCases, type LogUseCases } from '../../../src/control/logs/log-use-cases.ts';
 import type { StreamQuery } from '../../../src/control/logs/stream-events.ts';
 import type { LogFiles } from '../../../src/domain/ports.ts';
-import { imageRecord, microvmRecord, versionRecord } from '../../fakes/records.ts';
+import { insertLaunchable, microvmRecord } from '../../fakes/records.ts';
 import { startApi, type ApiBed } from './bed.ts';
 
 const GROUP = '/aws/lambda-microvms/app';
@@ -22,7 +22,7 @@ describe('reading of logs', () => {
   beforeEach(async () => {
     bed = await startApi();
     bed.logTime.nowMs = T0;
-    await bed.store.images.insert(imageRecord('app', { state: 'CREATED' }), versionRecord('app', '1.0', { createdAtMs: T0, state: 'SUCCESSFUL' }));
+    await insertLaunchable(bed.store, 'app', { createdAtMs: T0 });
     const counted: LogFiles = {
       async *lines(id, range) {
         for await (const lines of bed.applicationLogs.lines(id, range)) {
