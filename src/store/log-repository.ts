@@ -3,12 +3,11 @@ import { sql, type Kysely, type Transaction } from 'kysely';
 import { LullError } from '../domain/errors.ts';
 import type { LogExtent, LogGroup, LogSource, LogStream, NewLogStream } from '../domain/log-stream.ts';
 import type { LogRepository, LogStreamFilter, LogStreamOrder, OpenStreamFilter, Page, PageRequest } from '../domain/ports.ts';
+import { keyRange } from './key-range.ts';
 import { toLogGroup, toLogStream } from './rows.ts';
 import type { Tables } from './tables.ts';
 
 const DAY_MS = 24 * 3_600_000;
-/** After every character that a name can begin a rest with. */
-const LAST = '\u{10ffff}';
 const EXPIRED_AT_ONCE = 200;
 
 type Owner = Pick<LogStream, 'source' | 'sourceId'>;
@@ -54,7 +53,8 @@ export class SqlLogRepository implements LogRepository {
     { prefix = '', contains = '' }: { prefix?: string | undefined; contains?: string | undefined },
     { limit, after = '' }: PageRequest,
   ): Promise<Page<LogGroup & { storedBytes: number }>> {
-    const rows = await this.#db
+    const { from, inclusive, end } = keyRange(prefix, after);
+    let query = this.#db
       .selectFrom('logGroups')
       .selectAll()
       .select((eb) =>
@@ -64,10 +64,10 @@ export class SqlLogRepository implements LogRepository {
           .select(({ fn }) => fn.sum<number | null>('storedBytes').as('sum'))
           .as('bytes'),
       )
-      .where('name', '>', after)
-      .where('name', '>=', prefix)
-      .where('name', '<', prefix + LAST)
-      .where(sql<boolean>`instr(name, ${contains}) > 0`)
+      .where('name', inclusive ? '>=' : '>', from)
+      .where(sql<boolean>`instr(name, ${contains}) > 0`);
+    if (end !== undefined) query = query.where('name', '<', end);
+    const rows = await query
       .orderBy('name')
       .limit(limit + 1)
       .execute();
@@ -99,8 +99,10 @@ export class SqlLogRepository implements LogRepository {
   }
 
   async #byName(group: string, { prefix = '', descending }: LogStreamOrder, { limit, after }: PageRequest): Promise<Page<LogStream>> {
-    let query = this.#db.selectFrom('logStreams').selectAll().where('groupName', '=', group).where('name', '>=', prefix).where('name', '<', prefix + LAST);
-    if (after !== undefined) query = query.where('name', descending ? '<' : '>', after);
+    const { from, inclusive, end } = keyRange(prefix, descending ? '' : (after ?? ''));
+    let query = this.#db.selectFrom('logStreams').selectAll().where('groupName', '=', group).where('name', inclusive ? '>=' : '>', from);
+    if (end !== undefined) query = query.where('name', '<', end);
+    if (descending && after !== undefined) query = query.where('name', '<', after);
     const rows = await query
       .orderBy('name', descending ? 'desc' : 'asc')
       .limit(limit + 1)
@@ -125,14 +127,15 @@ export class SqlLogRepository implements LogRepository {
   }
 
   async overlapping(group: string, { names, prefix = '', startMs, endMs }: LogStreamFilter): Promise<readonly LogStream[]> {
+    const { from, inclusive, end } = keyRange(prefix, '');
     let query = this.#db
       .selectFrom('logStreams')
       .selectAll()
       .where('groupName', '=', group)
       .where('lastEventAtMs', '>=', startMs)
       .where('firstEventAtMs', '<', endMs)
-      .where('name', '>=', prefix)
-      .where('name', '<', prefix + LAST);
+      .where('name', inclusive ? '>=' : '>', from);
+    if (end !== undefined) query = query.where('name', '<', end);
     if (names !== undefined) query = query.where('name', 'in', names);
     const rows = await query.execute();
     return rows.map(toLogStream);

@@ -1,7 +1,8 @@
 /** The contract of `Store.logs`. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { OpenStreamFilter, Store } from '../../src/domain/ports.ts';
+import type { LogStream } from '../../src/domain/log-stream.ts';
+import type { OpenStreamFilter, Page, Store } from '../../src/domain/ports.ts';
 import { imageConfig, insertLaunchable, microvmRecord, versionRecord } from '../fakes/records.ts';
 
 const GROUP = '/aws/lambda-microvms/app';
@@ -78,5 +79,33 @@ export function logContract(open: () => Promise<Store>): void {
     assert.deepEqual(newest.ids, ['microvm-two', 'microvm-three']);
     assert.deepEqual((await byLastEvent(true, newest.next!)).ids, ['microvm-four']);
     assert.deepEqual((await byLastEvent(false)).ids, ['microvm-four', 'microvm-three']);
+  });
+
+  test('names are found by any prefix, up to the last character that there is', async () => {
+    await using store = await open();
+    await insertLaunchable(store, 'app', { config: imageConfig({ logging: { disabled: {} } }) });
+    const names = ['a', 'a\u{10ffff}', 'a\u{10ffff}z', 'b', '\u{10ffff}\u{10ffff}'];
+    for (const [n, logStream] of names.entries()) {
+      await store.microvms.insert(microvmRecord(`m${n}`, { startedAtMs: 5, logging: { cloudWatch: { logGroup: logStream, logStream } } }));
+      await store.microvms.insert(microvmRecord(`all${n}`, { startedAtMs: 5, logging: { cloudWatch: { logGroup: 'all', logStream } } }));
+      await store.logs.measured({ source: 'microvm', sourceId: `microvm-all${n}` }, { firstEventAtMs: 6, lastEventAtMs: 7, storedBytes: 8, hasEnded: false });
+    }
+    for (const prefix of ['', 'a', 'a\u{10ffff}', 'b', '\u{10ffff}', 'c']) {
+      const wanted = names.filter((name) => name.startsWith(prefix));
+      const named = (items: readonly { name: string }[]) => items.map(({ name }) => name);
+      for (const descending of [false, true]) {
+        const pages: string[] = [];
+        for (let after: string | null | undefined; after !== null; ) {
+          const page: Page<LogStream> = await store.logs.streams('all', { prefix, orderBy: 'name', descending }, { limit: 2, after });
+          pages.push(...named(page.items));
+          after = page.next;
+        }
+        assert.deepEqual(pages, descending ? wanted.toReversed() : wanted);
+      }
+      assert.deepEqual(named(await store.logs.overlapping('all', { prefix, startMs: 0, endMs: 9 })).toSorted(), wanted.toSorted());
+      const { items } = await store.logs.groups({ prefix }, { limit: 9 });
+      assert.deepEqual(named(items).filter((name) => name !== 'all' && !name.startsWith('/')), wanted);
+      assert.deepEqual(named((await store.logs.groups({ prefix }, { limit: 9, after: 'a' })).items).filter((name) => name !== 'all'), wanted.filter((name) => name !== 'a'));
+    }
   });
 }
