@@ -18,6 +18,9 @@ export interface S3Surface extends ObjectStore {
   readonly apiHosts: readonly string[];
 }
 
+/** Whose a client says the bucket is, and the one that it copies from (S3 User Guide, "Verifying bucket ownership with bucket owner condition"). */
+const OWNER_HEADERS = ['x-amz-expected-bucket-owner', 'x-amz-source-expected-bucket-owner'];
+
 /** Adds the surface to a scope of its own. */
 export function addS3Surface(app: FastifyInstance, surface: S3Surface): void {
   app.removeAllContentTypeParsers();
@@ -49,8 +52,9 @@ async function answer(request: FastifyRequest, surface: S3Surface): Promise<S3An
   if (target.kind !== 'service') requireAccess(principal, target.bucket);
   const query = link?.overrides ?? addressed.query;
   const headers = { ...hoistedHeaders(query), ...raw.headers };
-  const owner = headers['x-amz-expected-bucket-owner'];
-  if (owner !== undefined && owner !== surface.realm.account) throw new S3Error('AccessDenied');
+  // There is one owner, of the source of a copy too.
+  const isOthers = OWNER_HEADERS.some((name) => ![undefined, surface.realm.account].includes(headers[name]?.toString()));
+  if (isOthers) throw new S3Error('AccessDenied');
   const upload = (options: UploadOptions = {}) => openUpload(raw, signer, { ...options, payloadHash, limits: surface.limits });
   return operate(request.method, { store: surface, target, query, headers, request: raw, principal, upload });
 }

@@ -170,6 +170,9 @@ describe('objects through the AWS SDK', () => {
   test('the owner that a client expects is the account', async () => {
     await put('owned', 'x', { ExpectedBucketOwner: '000000000000' });
     await assert.rejects(head('owned', { ExpectedBucketOwner: '111111111111' }), isStatus(403));
+    const copy = (ExpectedSourceBucketOwner: string) => bed.s3.send(new sdk.CopyObjectCommand({ Bucket, Key: 'owned too', CopySource: `${Bucket}/owned`, ExpectedSourceBucketOwner }));
+    await copy('000000000000');
+    await assert.rejects(copy('111111111111'), isStatus(403));
   });
 
   test('what tools ask of a bucket: location, versioning, ACL, public access block', async () => {
