@@ -45,8 +45,8 @@ interface Search {
 
 /**
  * One page: of all streams always that one is read on which is the farthest back, so that what was found up to there is
- * complete whenever it ends. A page may be short, or empty, with more behind it (FilterLogEvents: "can return empty results
- * while there are more log events available through the token").
+ * complete whenever it ends. A page may be short, or empty, with more behind its token, as
+ * the reference of FilterLogEvents allows.
  * @throws LullError not-found; validation for a pattern or a token that is none
  */
 export async function filterEvents(catalogue: LogCatalogue, query: GroupQuery, page: PageRequest): Promise<Page<FoundEvent>> {

@@ -35,7 +35,7 @@ const LAST_BYTES = 2 * 1024 * 1024;
 
 /**
  * One page. At either end the token that leads there is given again, which is how a client knows it; a page may be short,
- * or empty, before that (GetLogEvents: "you can get empty results while there are more log events available").
+ * or empty, before that, as the reference of GetLogEvents allows.
  * @throws LullError not-found, validation
  */
 export async function streamEvents(catalogue: LogCatalogue, query: StreamQuery): Promise<StreamPage> {
