@@ -97,7 +97,7 @@ const VALUES: readonly Difference[] = [
   ...each(unseen, ['enum.MicrovmState.SUSPENDING', 'enum.MicrovmState.TERMINATING'], 'the call that asked for it answers afterwards: `test/unit/control/microvms-life.test.ts`'),
   ...each(unseen, ['enum.MicrovmImageState.DELETED', 'enum.MicrovmImageVersionState.DELETED'], 'what is deleted is not found any more'),
   unseen('enum.MicrovmImageState.DELETE_FAILED', 'where files cannot be removed: `test/unit/control/images-change.test.ts`'),
-  unseen('enum.MicrovmImageVersionState.DELETE_FAILED', 'one that cannot be removed stays DELETING, and the next start tries again: `test/unit/control/images-delete-version.test.ts`'),
+  unseen('enum.MicrovmImageVersionState.DELETE_FAILED', 'where the deletion cannot be committed: `test/unit/control/images-delete-version.test.ts`'),
   ...each(unseen, ['enum.NetworkConnectorState.PENDING', 'enum.NetworkConnectorState.INACTIVE', 'enum.NetworkConnectorState.FAILED', 'enum.NetworkConnectorState.DELETE_FAILED'], AT_ONCE),
   ...each(unseen, ['enum.NetworkConnectorLastUpdateStatus.Failed', 'enum.NetworkConnectorLastUpdateStatus.InProgress'], 'an update is done when it is answered'),
   ...each(unseen, ['enum.NetworkConnectorStateReasonCode.*', 'enum.NetworkConnectorLastUpdateStatusReasonCode.*'], NO_VPC),
