@@ -61,7 +61,7 @@ export const DEFAULT_API_LIMITS: ApiLimits = {
 };
 
 /** `*.localhost` is the machine itself (RFC 6761, section 6.3). */
-export const DEFAULT_API_HOSTS: readonly string[] = ['localhost', 's3.localhost'];
+const OWN_API_HOSTS: readonly string[] = ['localhost', 's3.localhost'];
 
 /** What the server is made of. Nothing is global. */
 export interface ApiAdapters {
@@ -78,7 +78,7 @@ export interface ApiAdapters {
   /** Host of a microVM's endpoint as `endpoint` shows it: `<endpointId>.<domain>`, with `:port` where it is not 443. */
   readonly endpointHost: (endpointId: string) => string;
   readonly limits?: Partial<ApiLimits>;
-  /** Names under which the server is reached, for buckets in host names; {@link DEFAULT_API_HOSTS} where left out. */
+  /** Names under which the server is reached, for buckets in host names, besides {@link OWN_API_HOSTS}. */
   readonly apiHosts?: readonly string[];
   /** Calls per second by operation; unlimited where left out. */
   readonly rates?: Rates;
@@ -132,7 +132,7 @@ export function createApi(adapters: ApiAdapters): FastifyInstance {
         realm: adapters.realm,
         limits,
         completions: adapters.completions,
-        apiHosts: adapters.apiHosts ?? DEFAULT_API_HOSTS,
+        apiHosts: [...OWN_API_HOSTS, ...(adapters.apiHosts ?? [])],
       });
     },
     { prefix: S3_SCOPE },

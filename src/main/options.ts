@@ -22,7 +22,7 @@ export interface ServerOptions {
   /** As given; what is left out is the data folder's own. */
   readonly realm: { readonly region: string | undefined; readonly account: string | undefined };
   readonly listen: ListenAddress;
-  /** Names of the API, below which the first label is a bucket. */
+  /** Names of the API besides its own, below which the first label is a bucket. */
   readonly apiHosts: readonly string[];
   readonly endpointListen: readonly ListenAddress[];
   /** Nobody named the endpoints' listeners: one that the machine does not have (`::1`) is a warning, not an error. */

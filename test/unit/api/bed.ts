@@ -119,6 +119,7 @@ export async function startApi(limits: Partial<ApiLimits> = {}, { around = (blob
     clock,
     random,
     realm: DEFAULT_REALM,
+    apiHosts: ['lull.example.org'],
     rates: ratesOf(quotas),
     log: pino({ level: 'debug' }, { write: (line: string) => void logLines.push(JSON.parse(line)) }),
     endpointHost: (endpointId) => `${endpointId}.microvm.localhost:8443`,

@@ -215,14 +215,14 @@ describe('virtual-host style', () => {
       asked.add(name);
       done(null, [{ address: '127.0.0.1', family: 4 }]);
     };
-    for (const apiHost of ['localhost', 's3.localhost']) {
+    for (const apiHost of ['localhost', 's3.localhost', 'lull.example.org']) {
       const endpoint = `http://${apiHost}:${bed.port}`;
       using clients = new DisposableStack();
       const s3 = clients.adopt(
         new sdk.S3Client({ endpoint, region: 'us-east-1', credentials: { ...CREDENTIALS }, maxAttempts: 1, requestHandler: { httpAgent: { lookup, keepAlive: false } } }),
         (client) => client.destroy(),
       );
-      const bucket = { Bucket: `for-${apiHost.replace('.', '-')}` };
+      const bucket = { Bucket: `for-${apiHost.replaceAll('.', '-')}` };
       await s3.send(new sdk.CreateBucketCommand(bucket));
       for (const Key of ['../x', 'a b+c%20d', 'a//b', 'ünï/🦆', bucket.Bucket]) {
         await s3.send(new sdk.PutObjectCommand({ ...bucket, Key, Body: Key }));
