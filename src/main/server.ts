@@ -2,7 +2,6 @@
 import { createHash } from 'node:crypto';
 import { existsSync, lstatSync, mkdirSync, readFileSync, realpathSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
-import type { AddressInfo } from 'node:net';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { pino, type Logger } from 'pino';
@@ -50,6 +49,7 @@ import { openStore } from '../store/store.ts';
 import type { Driver } from '../vmm/driver.ts';
 import { chooseDriver, hostToolPath } from './choose-driver.ts';
 import { lazyContainerBuilder } from './container-builder.ts';
+import { listenApi, listenEndpoints } from './listeners.ts';
 import type { ServerOptions } from './options.ts';
 import { announceServer, ensureCredentials, realmOf } from './server-files.ts';
 import { defaultMemoryQuotaMib, hostCapacity, systemClock, systemRandom } from './system-ports.ts';
@@ -295,27 +295,17 @@ async function listen(stack: AsyncDisposableStack, parts: Parts): Promise<{ apiU
   await images.recover();
   parts.logRetention.start();
   const endpointPort = await listenEndpoints(proxy, options);
-  const apiUrl = await listenApi(stack, parts, endpointPort);
+  const api = makeApi(parts, endpointPort);
+  stack.defer(() => api.close());
+  const apiUrl = await listenApi(api, options);
   await announceServer(options.dataFolder, { pid: process.pid, apiUrl, endpointPort, domain: options.domain, version: VERSION });
   return { apiUrl, endpointPort };
 }
 
-async function listenEndpoints(proxy: Proxy, options: ServerOptions): Promise<number> {
-  let port: number | undefined;
-  for (const address of options.endpointListen) {
-    // With port 0 the first listener chooses for all of them: there is one port in every endpoint.
-    const wanted = address.port === 0 && port !== undefined ? port : address.port;
-    const optional = options.endpointListenIsDefault && address.host === '::1';
-    port = (await proxy.listen({ host: address.host, port: wanted, optional })) ?? port;
-  }
-  if (port === undefined) throw new LullError('validation', 'None of the addresses of --endpoint-listen could be used.');
-  return port;
-}
-
-async function listenApi(stack: AsyncDisposableStack, parts: Parts, endpointPort: number): Promise<string> {
+function makeApi(parts: Parts, endpointPort: number): ReturnType<typeof createApi> {
   const { options, realm, quotas, control, store, blobs, completions, log } = parts;
   const certificate = options.apiCertificate;
-  const api = createApi({
+  return createApi({
     control,
     store,
     blobs,
@@ -329,14 +319,6 @@ async function listenApi(stack: AsyncDisposableStack, parts: Parts, endpointPort
     endpointHost: (endpointId) => `${endpointId}.${options.domain}${endpointPort === 443 ? '' : `:${endpointPort}`}`,
     ...(certificate === undefined ? {} : { tls: { cert: readFileSync(certificate.certPath), key: readFileSync(certificate.keyPath) } }),
   });
-  stack.defer(() => api.close());
-  const { host, port } = options.listen;
-  await api.listen({ host, port }).catch((cause: NodeJS.ErrnoException) => {
-    throw new LullError('conflict', `The API cannot listen on ${host}:${port}: ${cause.message}`, { cause });
-  });
-  const bound = api.server.address() as AddressInfo;
-  const name = host.includes(':') ? `[${host}]` : host;
-  return `${certificate === undefined ? 'http' : 'https'}://${name}:${bound.port}`;
 }
 
 const WRITABLE_BY_OTHERS = 0o022;

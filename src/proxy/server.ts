@@ -1,6 +1,5 @@
 import { createServer, type Server } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
-import { LullError } from '../domain/errors.ts';
 import { Front, type FrontOptions } from './front.ts';
 import { isUpgrade, serveHttp1 } from './http1-front.ts';
 import { serveHttp2 } from './http2-front.ts';
@@ -24,7 +23,7 @@ export interface Proxy extends AsyncDisposable {
   /**
    * Serves on a further address.
    * @returns the port (the chosen one for port 0); undefined where an optional address is not there
-   * @throws LullError conflict where the port is taken, validation where the address cannot be used
+   * @throws the system's error where the port is taken or the address cannot be used
    */
   listen(address: ListenAddress): Promise<number | undefined>;
   /** Drops connections kept to a microVM; to be called before it sleeps or ends, so that no request goes to a stale one. */
@@ -55,7 +54,7 @@ export function createProxy(options: ProxyOptions): Proxy {
       } catch (error) {
         server.closeAllConnections();
         const code = codeOf(error);
-        if (address.optional !== true || (code !== 'EADDRNOTAVAIL' && code !== 'EAFNOSUPPORT')) throw cannotListen(address, error);
+        if (address.optional !== true || (code !== 'EADDRNOTAVAIL' && code !== 'EAFNOSUPPORT')) throw error;
         options.log.warn({ host: address.host, code }, 'endpoints are not served on this address: the machine does not have it');
         return undefined;
       }
@@ -108,13 +107,6 @@ function listening(server: Server, address: ListenAddress): Promise<number> {
 }
 
 const codeOf = (error: unknown) => (error as NodeJS.ErrnoException).code;
-
-function cannotListen(address: ListenAddress, error: unknown): LullError {
-  const at = `${address.host.includes(':') ? `[${address.host}]` : address.host}:${address.port}`;
-  const code = codeOf(error);
-  if (code === 'EADDRINUSE') return new LullError('conflict', `Cannot serve endpoints on ${at}: the port is in use`, { cause: error });
-  return new LullError('validation', `Cannot serve endpoints on ${at}: ${code ?? String(error)}`, { cause: error });
-}
 
 /** A server and its TCP connections: Node's own list lacks those in a handshake and those that were upgraded. */
 interface Listener {

@@ -23,15 +23,12 @@ suite('the proxy listens', { timeout: 20_000 }, () => {
     // TEST-NET-1 and the documentation prefix: no machine has them.
     assert.equal(await bed.proxy.listen({ host: '192.0.2.1', port: 0, optional: true }), undefined);
     assert.deepEqual(bed.logged, [{ host: '192.0.2.1', code: 'EADDRNOTAVAIL' }]);
-    await assert.rejects(bed.proxy.listen({ host: '192.0.2.1', port: 0 }), { name: 'LullError', message: 'Cannot serve endpoints on 192.0.2.1:0: EADDRNOTAVAIL' });
+    await assert.rejects(bed.proxy.listen({ host: '192.0.2.1', port: 0 }), { code: 'EADDRNOTAVAIL' });
   });
 
   test('not on a port that is taken', async () => {
     await using bed = await ProxyBed.start();
-    await assert.rejects(bed.proxy.listen({ host: '127.0.0.1', port: bed.port, optional: true }), {
-      kind: 'conflict',
-      message: `Cannot serve endpoints on 127.0.0.1:${bed.port}: the port is in use`,
-    });
+    await assert.rejects(bed.proxy.listen({ host: '127.0.0.1', port: bed.port, optional: true }), { code: 'EADDRINUSE' });
   });
 
   test('until it is closed: requests may end, upgraded and silent connections are cut', async () => {
