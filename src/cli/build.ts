@@ -1,6 +1,7 @@
 /** `lull build`: a folder with a Dockerfile becomes an image. */
 import { InvalidArgumentError } from 'commander';
 import type { BuildEventLine } from '../contract/extensions.ts';
+import { createImageInput } from '../contract/images.ts';
 import type { CommandContext, Terminal } from './command-line.ts';
 import { buildImage } from './image-build.ts';
 import { findInstallation, withDataAndJson } from './installation.ts';
@@ -17,7 +18,7 @@ interface BuildChoice extends ServerChoice {
 export function addBuild({ program, terminal, action }: CommandContext): void {
   const command = program.command('build').description('make an image from a folder with a Dockerfile').argument('<dir>', 'the folder');
   withDataAndJson(command)
-    .requiredOption('--name <name>', 'name of the image; one that exists gets a new version')
+    .requiredOption('--name <name>', 'name of the image; one that exists gets a new version', imageName)
     .option('--memory <mib>', 'baseline memory: 128, 256, 512, 1024, 2048, 4096 or 8192', mib)
     .option('--env <name=value>', 'environment variable of the application; may be repeated', pair)
     .option('--verbose', 'show the output of the steps')
@@ -53,6 +54,12 @@ function showEvent(terminal: Terminal, event: BuildEventLine, verbose: boolean):
   } else if (event.state !== 'started') {
     terminal.say(`${event.step} ${event.state}${event.ms === undefined ? '' : ` in ${duration(event.ms)}`}`);
   }
+}
+
+/** Refused here, for the API would refuse it after the upload. */
+function imageName(text: string): string {
+  if (!createImageInput.shape.name.safeParse(text).success) throw new InvalidArgumentError('Write 1 to 64 of a-z, A-Z, 0-9, - and _.');
+  return text;
 }
 
 function mib(text: string): number {

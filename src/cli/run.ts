@@ -1,5 +1,7 @@
 /** `lull run`: launches a microVM. */
 import { InvalidArgumentError } from 'commander';
+import { ApiRefusal } from '../client/transport.ts';
+import { CommandFailure } from './command-line.ts';
 import type { CommandContext } from './command-line.ts';
 import { findInstallation, imageArnOf, parseImageReference, withDataAndJson } from './installation.ts';
 import type { ServerChoice } from './installation.ts';
@@ -10,14 +12,15 @@ interface RunChoice extends ServerChoice {
   readonly idle: number | false;
   readonly asleep: number;
   readonly autoResume: boolean;
-  readonly life?: number;
+  readonly life: number;
   readonly payload?: string;
 }
 
 /** So that what is started by hand costs nothing when it is forgotten, and wakes when it is remembered. */
 const DEFAULT_IDLE_SECONDS = 900;
-/** As long as a life may be (seconds). */
-const LONGEST_SLEEP_SECONDS = 28_800;
+/** Sections 3.2 and 3.3: these are refused here, in the options' words, before the API refuses them in its members'. */
+const MIN_IDLE_SECONDS = 60;
+const MAX_LIFE_SECONDS = 28_800;
 
 export function addRun({ program, terminal, action }: CommandContext): void {
   const command = program
@@ -25,11 +28,21 @@ export function addRun({ program, terminal, action }: CommandContext): void {
     .description('launch a microVM, wait until it runs, print its id and URL')
     .argument('<image>', 'NAME or NAME:VERSION');
   withDataAndJson(command)
-    .option('--idle <seconds>', 'suspend after so long without traffic (60 or more)', seconds, DEFAULT_IDLE_SECONDS)
+    .option(
+      '--idle <seconds>',
+      `suspend after so long without traffic, ${MIN_IDLE_SECONDS} to ${MAX_LIFE_SECONDS}`,
+      seconds({ min: MIN_IDLE_SECONDS, max: MAX_LIFE_SECONDS }),
+      DEFAULT_IDLE_SECONDS,
+    )
     .option('--no-idle', 'never suspend it by itself, and never wake it by a request')
-    .option('--asleep <seconds>', 'terminate after so long asleep', seconds, LONGEST_SLEEP_SECONDS)
+    .option('--asleep <seconds>', `terminate after so long asleep, 0 to ${MAX_LIFE_SECONDS}`, seconds({ min: 0, max: MAX_LIFE_SECONDS }), MAX_LIFE_SECONDS)
     .option('--no-auto-resume', 'requests do not wake it')
-    .option('--life <seconds>', 'terminate after so long in all', seconds)
+    .option(
+      '--life <seconds>',
+      `terminate after so long in all, sleep included, 1 to ${MAX_LIFE_SECONDS}`,
+      seconds({ min: 1, max: MAX_LIFE_SECONDS }),
+      MAX_LIFE_SECONDS,
+    )
     .option('--payload <text>', "given to the image's run hook")
     .action(
       action(async (image: string, choice: RunChoice) => {
@@ -49,14 +62,26 @@ export function addRun({ program, terminal, action }: CommandContext): void {
             runHookPayload: choice.payload,
           },
           terminal.signal,
-        );
+        ).catch((error: unknown) => {
+          throw notLaunchable(error, image);
+        });
         const url = `https://${microvm.endpoint}/`;
         terminal.out(choice.json === true ? json({ ...microvm, url }) : `${microvm.microvmId}\n${url}\n`);
       }),
     );
 }
 
-function seconds(text: string): number {
-  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError('Write a number of seconds.');
-  return Number(text);
+/** Takes whole seconds within limits. */
+function seconds({ min, max }: { min: number; max: number }): (text: string) => number {
+  return (text) => {
+    const value = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
+    if (value >= min && value <= max) return value;
+    throw new InvalidArgumentError(`Write a number of seconds from ${min} to ${max}.`);
+  };
+}
+
+/** Section 1.6; the text alone tells it from other refusals: an image that is not there, or one that has not been built. */
+function notLaunchable(error: unknown, image: string): unknown {
+  if (!(error instanceof ApiRefusal && error.message.startsWith('No active version found'))) return error;
+  return new CommandFailure(`${error.message}. \`lull images\` shows what there is; \`lull logs ${image}\` shows why a build failed.`, { cause: error });
 }

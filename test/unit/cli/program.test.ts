@@ -64,6 +64,22 @@ for (const argv of [['--nope'], ['nope'], ['up', '--acel', 'kvm'], ['build', '.'
   });
 }
 
+for (const [argv, said] of [
+  [['run', 'app', '--life', '28801'], /--life <seconds>.* from 1 to 28800\.$/],
+  [['run', 'app', '--life', '0'], /--life <seconds>.* from 1 to 28800\.$/],
+  [['run', 'app', '--idle', '59'], /--idle <seconds>.* from 60 to 28800\.$/],
+  [['run', 'app', '--idle', '28801'], /--idle <seconds>.* from 60 to 28800\.$/],
+  [['run', 'app', '--asleep', '28801'], /--asleep <seconds>.* from 0 to 28800\.$/],
+  [['build', '.', '--name', 'bad name'], /--name <name>.* Write 1 to 64 of a-z, A-Z, 0-9, - and _\.$/],
+  [['build', '.', '--name', 'a'.repeat(65)], /--name <name>.* Write 1 to 64 of /],
+] as const) {
+  test(`the limits of an option are told before anything is sent: lull ${argv.join(' ')}`, async () => {
+    const result = await run(argv);
+    assert.deepEqual([result.status, result.said.length], [2, 1]);
+    assert.match(result.said[0]!, said);
+  });
+}
+
 test('an option that the server refuses ends with 2', async () => {
   const serve = () => Promise.reject(new UsageError('--accel: must be one of auto, kvm, tcg'));
   assert.deepEqual(await run(['up', '--accel', 'xen'], { serve }), { status: 2, stdout: '', said: ['--accel: must be one of auto, kvm, tcg'] });
