@@ -6,6 +6,7 @@ import { requestEndpoint } from '../client/endpoint.ts';
 import { AUTH_TOKEN_KEY } from '../contract/microvms.ts';
 import { CommandFailure } from './command-line.ts';
 import type { Installation } from './installation.ts';
+import { endOf } from './microvm-end.ts';
 
 const TOKEN_MINUTES = 5;
 const LOOPBACK = '127.0.0.1';
@@ -21,10 +22,12 @@ export interface EndpointAccess {
   }): Promise<IncomingMessage>;
 }
 
-/** Mints a token. @param port of the application; the endpoint's default (8080) where undefined */
+/** Mints a token. @param port of the application; the endpoint's default (8080) where undefined @throws CommandFailure where the microVM has ended */
 export async function openEndpoint(installation: Installation, microvmIdentifier: string, port?: number): Promise<EndpointAccess> {
   const { client, folder, server } = installation;
-  const { endpoint } = await client.call('GetMicrovm', { microvmIdentifier });
+  const microvm = await client.call('GetMicrovm', { microvmIdentifier });
+  const end = endOf(microvm);
+  if (end !== undefined) throw new CommandFailure(end);
   const allowedPorts = port === undefined ? [{ allPorts: {} }] : [{ port }];
   const { authToken } = await client.call('CreateMicrovmAuthToken', { microvmIdentifier, expirationInMinutes: TOKEN_MINUTES, allowedPorts });
   const token = authToken[AUTH_TOKEN_KEY];
@@ -32,5 +35,5 @@ export async function openEndpoint(installation: Installation, microvmIdentifier
   // The bundle holds the system's CAs too: an operator's own certificate is vouched for by one of those.
   const ca = await readFile(caFiles(folder).bundle, 'utf8').catch(() => undefined);
   const connect = { host: LOOPBACK, port: server.endpointPort };
-  return { request: (request) => requestEndpoint({ endpoint, connect, ca, token, port, ...request }) };
+  return { request: (request) => requestEndpoint({ endpoint: microvm.endpoint, connect, ca, token, port, ...request }) };
 }

@@ -3,6 +3,7 @@ import type { CommandContext, Terminal } from './command-line.ts';
 import { CommandFailure } from './command-line.ts';
 import { findInstallation, imageArnOf, parseImageReference, withDataAndJson } from './installation.ts';
 import type { Installation, ServerChoice } from './installation.ts';
+import { endOf } from './microvm-end.ts';
 import { duration } from './table.ts';
 
 interface LogsChoice extends ServerChoice {
@@ -43,6 +44,8 @@ async function applicationLog(terminal: Terminal, { client }: Installation, { id
     for (const text of lines) terminal.out(`${JSON.stringify({ text })}\n`);
   }
   if (rest !== '') terminal.out(`${JSON.stringify({ text: rest })}\n`);
+  const end = endOf(await client.call('GetMicrovm', { microvmIdentifier: id }));
+  if (end !== undefined) terminal.say(end);
 }
 
 async function buildLog(terminal: Terminal, installation: Installation, { of, choice }: { of: string; choice: LogsChoice }): Promise<void> {
