@@ -32,7 +32,9 @@ export function addLogs({ program, terminal, action }: CommandContext): void {
 }
 
 async function applicationLog(terminal: Terminal, { client }: Installation, { id, choice }: { id: string; choice: LogsChoice }): Promise<void> {
-  const stream = await client.logs(id, { follow: choice.follow === true, signal: terminal.signal });
+  const end = endOf(await client.call('GetMicrovm', { microvmIdentifier: id }, terminal.signal));
+  // Of one that has ended no more comes.
+  const stream = await client.logs(id, { follow: choice.follow === true && end === undefined, signal: terminal.signal });
   let rest = '';
   for await (const chunk of stream as AsyncIterable<Buffer>) {
     if (choice.json !== true) {
@@ -44,7 +46,6 @@ async function applicationLog(terminal: Terminal, { client }: Installation, { id
     for (const text of lines) terminal.out(`${JSON.stringify({ text })}\n`);
   }
   if (rest !== '') terminal.out(`${JSON.stringify({ text: rest })}\n`);
-  const end = endOf(await client.call('GetMicrovm', { microvmIdentifier: id }));
   if (end !== undefined) terminal.say(end);
 }
 

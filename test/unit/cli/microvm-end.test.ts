@@ -43,9 +43,14 @@ test('ps --all says why those that ended did; ps alone asks for no reasons', asy
   assert.deepEqual(bed.api.control.calls.map(({ useCase }) => useCase), ['microvms.list']);
 });
 
-test('logs of a microVM that has ended end with the reason, on standard error', async () => {
+test('logs of a microVM that has ended end with the reason, on standard error, also where they are followed', async () => {
   await using bed = await startBed();
   assert.deepEqual(await bed.lull('logs', 'microvm-dead'), { status: 0, stdout: 'hello\n', said: [`microvm-dead has ended: ${EXITED}`] });
+  const asked = () => bed.api.control.calls.findLast(({ useCase }) => useCase === 'microvms.logs')?.args[1] as { follow: boolean };
+  await bed.lull('logs', '--follow', 'microvm-dead');
+  assert.equal(asked().follow, false, 'no more comes of it');
+  await bed.lull('logs', '--follow', 'microvm-live');
+  assert.equal(asked().follow, true);
   assert.deepEqual(await bed.lull('logs', 'microvm-live'), { status: 0, stdout: 'hello\n', said: [] });
 });
 
