@@ -6,6 +6,7 @@ import { atMost } from '../lib/at-most.ts';
 import type { CommandContext } from './command-line.ts';
 import { findInstallation, withDataAndJson } from './installation.ts';
 import type { ServerChoice } from './installation.ts';
+import { reasonLine } from './microvm-end.ts';
 import { json, moment, table } from './table.ts';
 
 const MICROVM_COLUMNS = ['MICROVM', 'STATE', 'IMAGE', 'STARTED (UTC)'];
@@ -25,8 +26,8 @@ export function addListings({ program, terminal, action }: CommandContext): void
           return;
         }
         const all = await withReasons(client, listed);
-        const rows = () => all.map((one) => [...microvmRow(one), one.stateReason?.replaceAll(/\s+/g, ' ') ?? '-']);
-        terminal.out(choice.json === true ? json(all) : table([...MICROVM_COLUMNS, 'REASON'], rows()));
+        const rows = all.map((one) => [...microvmRow(one), reasonLine(one.stateReason) ?? '-']);
+        terminal.out(choice.json === true ? json(all) : table([...MICROVM_COLUMNS, 'REASON'], rows));
       }),
     );
   withDataAndJson(program.command('images').description('list images')).action(

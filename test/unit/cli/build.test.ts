@@ -5,43 +5,32 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { CreateRoleCommand, DeleteRoleCommand } from '@aws-sdk/client-iam';
-import type { Machine, Terminal } from '../../../src/cli/command-line.ts';
-import { runCommandLine } from '../../../src/cli/program.ts';
 import { createPassRole } from '../../../src/control/roles/pass-role.ts';
 import { LullError } from '../../../src/domain/errors.ts';
 import { DEFAULT_REALM } from '../../../src/domain/ids.ts';
-import { CREDENTIALS, startApi } from '../api/bed.ts';
 import type { ApiBed } from '../api/bed.ts';
-
-const NO_MACHINE = { version: '1.2.3', self: ['lull'], serverOptions: [] } as unknown as Machine;
+import { startCommandBed } from './installation-bed.ts';
+import type { CommandBed } from './installation-bed.ts';
 
 describe('lull build', () => {
+  let command: CommandBed;
   let bed: ApiBed;
   let folder: string;
   before(async () => {
-    bed = await startApi();
+    command = await startCommandBed();
+    bed = command.api;
     folder = await mkdtemp(join(tmpdir(), 'lull-build-'));
     await writeFile(join(folder, 'Dockerfile'), 'FROM scratch\n');
-    await writeFile(join(folder, 'credentials.json'), JSON.stringify({ region: 'us-east-1', account: '000000000000', ...CREDENTIALS }));
-    await writeFile(join(folder, 'server.json'), JSON.stringify({ pid: 1, apiUrl: bed.origin, endpointPort: 1, domain: 'd', version: '1' }));
   });
   after(async () => {
-    await bed[Symbol.asyncDispose]();
+    await command[Symbol.asyncDispose]();
     await rm(folder, { recursive: true });
   });
 
   /** @returns the last line that it says */
   async function build(): Promise<string | undefined> {
-    const said: string[] = [];
-    const terminal: Terminal = {
-      env: {},
-      uid: 1000,
-      dataFolder: () => folder,
-      out: (text) => void said.push(text.toString()),
-      say: (line) => void said.push(line),
-      signal: new AbortController().signal,
-    };
-    assert.equal(await runCommandLine(['build', folder, '--name', 'app', '--data', folder], { terminal, machine: NO_MACHINE }), 1);
+    const { status, said } = await command.lull('build', folder, '--name', 'app');
+    assert.equal(status, 1);
     return said.at(-1);
   }
 

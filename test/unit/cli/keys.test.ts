@@ -1,44 +1,24 @@
 /** `lull keys` against a listening server. */
 import assert from 'node:assert/strict';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { ListBucketsCommand, S3Client } from '@aws-sdk/client-s3';
-import type { Machine, Terminal } from '../../../src/cli/command-line.ts';
-import { runCommandLine } from '../../../src/cli/program.ts';
-import { CREDENTIALS, startApi } from '../api/bed.ts';
+import { CREDENTIALS } from '../api/bed.ts';
 import type { ApiBed } from '../api/bed.ts';
-
-const NO_MACHINE = { version: '1.2.3', self: ['lull'], serverOptions: [] } as unknown as Machine;
+import { startCommandBed } from './installation-bed.ts';
+import type { CommandBed } from './installation-bed.ts';
 
 describe('lull keys', () => {
+  let command: CommandBed;
   let bed: ApiBed;
-  let folder: string;
   before(async () => {
-    bed = await startApi();
-    folder = await mkdtemp(join(tmpdir(), 'lull-keys-'));
-    await writeFile(join(folder, 'credentials.json'), JSON.stringify({ region: 'us-east-1', account: '000000000000', ...CREDENTIALS }));
-    await writeFile(join(folder, 'server.json'), JSON.stringify({ pid: 1, apiUrl: bed.origin, endpointPort: 1, domain: 'd', version: '1' }));
+    command = await startCommandBed();
+    bed = command.api;
   });
-  after(async () => {
-    await bed[Symbol.asyncDispose]();
-    await rm(folder, { recursive: true });
-  });
+  after(() => command[Symbol.asyncDispose]());
 
   async function lull(...argv: readonly string[]) {
-    let stdout = '';
-    const said: string[] = [];
-    const terminal: Terminal = {
-      env: {},
-      uid: 1000,
-      dataFolder: () => folder,
-      out: (text) => void (stdout += text.toString()),
-      say: (line) => void said.push(line),
-      signal: new AbortController().signal,
-    };
-    const status = await runCommandLine(['keys', ...argv, '--data', folder], { terminal, machine: NO_MACHINE });
-    return { status, stdout, said: said.join('\n') };
+    const { said, ...rest } = await command.lull('keys', ...argv);
+    return { ...rest, said: said.join('\n') };
   }
 
   /** What S3 says to whoever signs with a key. */
