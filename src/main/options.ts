@@ -3,15 +3,10 @@ import type { RoleCheck } from '../control/roles/pass-role.ts';
 import { LullError } from '../domain/errors.ts';
 import type { OnSuspendHookFailure } from '../domain/hooks.ts';
 import type { QuotaChoice } from '../domain/quotas.ts';
+import type { CertificateFiles } from './certificate-files.ts';
 import type { ListenAddress } from './option-values.ts';
 import type { LOG_LEVELS, Surroundings } from './option-table.ts';
 import { DEFAULT, gatherSettings, type OptionValues, type Settings } from './settings.ts';
-
-/** Files of a certificate chain and its key (PEM). */
-export interface CertificateFiles {
-  readonly certPath: string;
-  readonly keyPath: string;
-}
 
 /** Everything that a server is started with. */
 export interface ServerOptions {
@@ -62,7 +57,7 @@ export const parseServerOptions = (values: OptionValues, surroundings: Surroundi
 
 /** Settings as the server takes them. @throws LullError validation where two of them do not fit together */
 export function serverOptions(settings: Settings): ServerOptions {
-  const apiCertificate = certificate(settings.apiCert.value, settings.apiKey.value, 'api');
+  const apiCertificate = certificate(settings, 'api');
   const { host } = settings.listen.value;
   if (!isLoopback(host) && apiCertificate === undefined && !settings.insecureListen.value) {
     throw new LullError('validation', `--listen ${host} is not a loopback address: give --api-cert and --api-key, or --insecure-listen.`);
@@ -81,7 +76,7 @@ export function serverOptions(settings: Settings): ServerOptions {
     domain: settings.domain.value,
     apiCertificate,
     insecureListen: settings.insecureListen.value,
-    endpointCertificate: certificate(settings.endpointCert.value, settings.endpointKey.value, 'endpoint'),
+    endpointCertificate: certificate(settings, 'endpoint'),
     buildEnvironment: settings.buildEnv.value,
     buildFiles: settings.buildFile.value,
     buildNetworks: settings.buildNetwork.value,
@@ -97,9 +92,12 @@ export function serverOptions(settings: Settings): ServerOptions {
   };
 }
 
-function certificate(certPath: string | undefined, keyPath: string | undefined, which: string): CertificateFiles | undefined {
-  if (certPath !== undefined && keyPath !== undefined) return { certPath, keyPath };
-  if (certPath === undefined && keyPath === undefined) return undefined;
+function certificate(settings: Settings, which: 'api' | 'endpoint'): CertificateFiles | undefined {
+  const [cert, key] = [settings[`${which}Cert`], settings[`${which}Key`]];
+  if (cert.value !== undefined && key.value !== undefined) {
+    return { cert: { path: cert.value, option: cert.label }, key: { path: key.value, option: key.label } };
+  }
+  if (cert.value === undefined && key.value === undefined) return undefined;
   throw new LullError('validation', `--${which}-cert and --${which}-key belong together.`);
 }
 

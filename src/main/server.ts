@@ -47,6 +47,7 @@ import { openBlobs } from '../store/blobs.ts';
 import { lockDataFolder } from '../store/data-lock.ts';
 import { openStore } from '../store/store.ts';
 import type { Driver } from '../vmm/driver.ts';
+import { readCertificate, type Certificate } from './certificate-files.ts';
 import { chooseDriver, hostToolPath } from './choose-driver.ts';
 import { lazyContainerBuilder } from './container-builder.ts';
 import { listenApi, listenEndpoints } from './listeners.ts';
@@ -90,10 +91,15 @@ export async function startServer(given: ServerOptions, environment: ServerEnvir
   stack.use(lockDataFolder(options.dataFolder));
   const log = pino({ level: options.logLevel }, environment.logTo ?? { write: () => undefined });
   const driver = await chooseDriver(options, platform, environment.kvmWorks);
+  const { apiCertificate, endpointCertificate } = options;
+  const certificates = {
+    api: apiCertificate && (await readCertificate(apiCertificate)),
+    endpoint: endpointCertificate && (await readCertificate(endpointCertificate)),
+  };
   const realm = await realmOf(options.dataFolder, options.realm);
   const quotas = quotasOf(options.quotas, defaultMemoryQuotaMib());
   const hookTimeoutScale = options.hookTimeoutScale ?? defaultHookTimeoutScale(driver.accelerator);
-  const parts = await openParts(stack, { options, realm, quotas, hookTimeoutScale, platform, driver, log });
+  const parts = await openParts(stack, { options, certificates, realm, quotas, hookTimeoutScale, platform, driver, log });
   const listeners = await listen(stack, parts);
   const held = stack.move();
   return {
@@ -107,6 +113,8 @@ export async function startServer(given: ServerOptions, environment: ServerEnvir
 
 interface Ground {
   readonly options: ServerOptions;
+  /** The operator's own. */
+  readonly certificates: { readonly api: Certificate | undefined; readonly endpoint: Certificate | undefined };
   readonly realm: Realm;
   readonly quotas: Quotas;
   readonly hookTimeoutScale: number;
@@ -268,9 +276,8 @@ function controlPlane({ microvms, driver, ...rest }: ControlParts) {
 }
 
 /** @param traffic asked for only once there are requests, when everything is wired */
-async function makeProxy({ options, log }: Ground, tokens: EndpointTokens, traffic: () => Traffic): Promise<Proxy> {
-  const certificates = await ensureCertificates({ dir: join(options.dataFolder, 'tls'), domain: options.domain, clock: systemClock });
-  const { certPath, keyPath } = options.endpointCertificate ?? certificates;
+async function makeProxy({ options, certificates, log }: Ground, tokens: EndpointTokens, traffic: () => Traffic): Promise<Proxy> {
+  const made = await ensureCertificates({ dir: join(options.dataFolder, 'tls'), domain: options.domain, clock: systemClock });
   return createProxy({
     destinations: {
       lookup: (endpointId) => traffic().lookup(endpointId),
@@ -282,7 +289,7 @@ async function makeProxy({ options, log }: Ground, tokens: EndpointTokens, traff
     random: systemRandom,
     domain: options.domain,
     log,
-    tls: { cert: readFileSync(certPath), key: readFileSync(keyPath) },
+    tls: certificates.endpoint ?? { cert: readFileSync(made.certPath), key: readFileSync(made.keyPath) },
     ...(options.quotas.limits === 'aws' ? { allowanceOf: awsAllowance } : {}),
   });
 }
@@ -303,8 +310,7 @@ async function listen(stack: AsyncDisposableStack, parts: Parts): Promise<{ apiU
 }
 
 function makeApi(parts: Parts, endpointPort: number): ReturnType<typeof createApi> {
-  const { options, realm, quotas, control, store, blobs, completions, log } = parts;
-  const certificate = options.apiCertificate;
+  const { options, certificates, realm, quotas, control, store, blobs, completions, log } = parts;
   return createApi({
     control,
     store,
@@ -317,7 +323,7 @@ function makeApi(parts: Parts, endpointPort: number): ReturnType<typeof createAp
     apiHosts: options.apiHosts,
     rates: ratesOf(quotas),
     endpointHost: (endpointId) => `${endpointId}.${options.domain}${endpointPort === 443 ? '' : `:${endpointPort}`}`,
-    ...(certificate === undefined ? {} : { tls: { cert: readFileSync(certificate.certPath), key: readFileSync(certificate.keyPath) } }),
+    ...(certificates.api === undefined ? {} : { tls: certificates.api }),
   });
 }
 

@@ -15,6 +15,8 @@ export interface Setting<V = unknown> {
   readonly raw: unknown;
   /** `--flag`, `LULL_X`, `FILE:LINE` or {@link DEFAULT}; of a table, the foremost that says anything of it. */
   readonly source: string;
+  /** The source with the option's name, to stand before what is wrong with it. */
+  readonly label: string;
   /** Of a table: who said each entry. Empty for all others. */
   readonly entrySources: ReadonlyMap<string, string>;
 }
@@ -89,8 +91,8 @@ function said(name: OptionName, row: OptionRow, { values, surroundings, fromFile
 function settingOf(row: OptionRow, sayings: readonly Said[]): Setting {
   if (row.shape === 'map') return tableOf(row, sayings);
   const foremost = sayings[0]!;
-  const { raw, source } = foremost;
-  return { value: raw === undefined ? undefined : checked(row, foremost), raw, source, entrySources: NO_ENTRIES };
+  const { raw, source, label } = foremost;
+  return { value: raw === undefined ? undefined : checked(row, foremost), raw, source, label, entrySources: NO_ENTRIES };
 }
 
 const NO_ENTRIES: ReadonlyMap<string, string> = new Map();
@@ -100,7 +102,7 @@ function tableOf(row: OptionRow, sayings: readonly Said[]): Setting {
   const tables = sayings.map((one) => ({ value: checked(row, one) as object, raw: one.raw as object, sourceOf: one.sourceOf })).toReversed();
   const entrySources = new Map(tables.flatMap(({ raw, sourceOf }) => Object.keys(raw).map((entry) => [entry, sourceOf(entry)] as const)));
   const together = (part: 'value' | 'raw') => Object.fromEntries(tables.flatMap((table) => Object.entries(table[part])));
-  return { value: together('value'), raw: together('raw'), source: sayings[0]!.source, entrySources };
+  return { value: together('value'), raw: together('raw'), source: sayings[0]!.source, label: sayings[0]!.label, entrySources };
 }
 
 function checked(row: OptionRow, { raw, source, label }: Said): unknown {

@@ -68,5 +68,8 @@ for (const [values, env, message] of WRONG) {
 
 test('an address that is not loopback is fine with a certificate, or when it is asked for', () => {
   assert.equal(parse({ listen: '0.0.0.0:8470', insecureListen: true }).listen.host, '0.0.0.0');
-  assert.deepEqual(parse({ listen: '[::]:443', apiCert: '/c', apiKey: '/k' }).apiCertificate, { certPath: '/c', keyPath: '/k' });
+  assert.deepEqual(parse({ listen: '[::]:443', apiCert: '/c', apiKey: '/k' }).apiCertificate, {
+    cert: { path: '/c', option: '--api-cert' },
+    key: { path: '/k', option: '--api-key' },
+  });
 });

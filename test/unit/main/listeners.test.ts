@@ -7,7 +7,7 @@ import { fastify } from 'fastify';
 import { listenApi, listenEndpoints } from '../../../src/main/listeners.ts';
 import { ProxyBed } from '../../fakes/proxy-bed.ts';
 
-const FILES = { certPath: '/c', keyPath: '/k' };
+const FILES = { cert: { path: '/c', option: '--api-cert' }, key: { path: '/k', option: '--api-key' } };
 
 async function takenPort(): Promise<{ port: number } & Disposable> {
   const holder = createServer().listen(0, '127.0.0.1');
