@@ -4,7 +4,7 @@ import { DEFAULT_REALM } from '../domain/ids.ts';
 import { QUOTAS, quotasOf, ADJUSTABLE_QUOTAS } from '../domain/quotas.ts';
 import { OPTION_ROWS, type Surroundings } from './option-table.ts';
 import { serverOptions } from './options.ts';
-import { rememberedRealm } from './server-files.ts';
+import { askedRealm, realmOf, rememberedRealm } from './server-files.ts';
 import { DEFAULT, gatherSettings, type OptionValues, type Settings } from './settings.ts';
 import { defaultMemoryQuotaMib } from './system-ports.ts';
 
@@ -21,11 +21,12 @@ export interface EffectiveSetting {
 
 /**
  * Every setting, checked as a server's start would check it.
- * @throws LullError validation: one line that names the option
+ * @throws LullError validation: one line that names the option; conflict where the data folder was made for another realm
  */
 export async function effectiveSettings(values: OptionValues, surroundings: Surroundings): Promise<readonly EffectiveSetting[]> {
   const settings = gatherSettings(values, surroundings);
   serverOptions(settings);
+  await realmOf(settings.data.value, askedRealm(settings));
   const kept = await rememberedRealm(settings.data.value);
   return OPTION_ROWS.flatMap(([name, { key }]): EffectiveSetting[] => {
     if (name === 'quota') return quotaSettings(settings);

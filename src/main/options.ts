@@ -6,6 +6,7 @@ import type { QuotaChoice } from '../domain/quotas.ts';
 import type { CertificateFiles } from './certificate-files.ts';
 import type { ListenAddress } from './option-values.ts';
 import type { LOG_LEVELS, Surroundings } from './option-table.ts';
+import { askedRealm, type AskedRealm } from './server-files.ts';
 import { DEFAULT, gatherSettings, type OptionValues, type Settings } from './settings.ts';
 
 /** Everything that a server is started with. */
@@ -15,7 +16,7 @@ export interface ServerOptions {
   readonly runtimeFolder: string;
   readonly platformFolder: string;
   /** As given; what is left out is the data folder's own. */
-  readonly realm: { readonly region: string | undefined; readonly account: string | undefined };
+  readonly realm: AskedRealm;
   readonly listen: ListenAddress;
   /** Names of the API besides its own, below which the first label is a bucket. */
   readonly apiHosts: readonly string[];
@@ -66,7 +67,7 @@ export function serverOptions(settings: Settings): ServerOptions {
     dataFolder: settings.data.value,
     runtimeFolder: settings.runtime.value,
     platformFolder: settings.platform.value,
-    realm: { region: settings.region.value, account: settings.account.value },
+    realm: askedRealm(settings),
     listen: settings.listen.value,
     apiHosts: settings.apiHost.value,
     endpointListen: settings.endpointListen.value,

@@ -7,6 +7,7 @@ import { LullError } from '../domain/errors.ts';
 import { DEFAULT_REALM, type Realm } from '../domain/ids.ts';
 import type { AccessKeyRepository, Clock, Random } from '../domain/ports.ts';
 import { writeFileAtomic } from '../lib/atomic-file.ts';
+import type { Settings } from './settings.ts';
 
 const credentialsSchema = z.object({
   region: z.string(),
@@ -22,18 +23,40 @@ export async function rememberedRealm(dataFolder: string): Promise<{ realm: Real
   return kept === undefined ? undefined : { realm: { region: kept.region, account: kept.account }, path };
 }
 
+/** Region and account as given, and who gave each. */
+export interface AskedRealm {
+  readonly region: Asked | undefined;
+  readonly account: Asked | undefined;
+}
+
+interface Asked {
+  readonly value: string;
+  /** `--region`, `LULL_REGION`, `FILE:LINE`. */
+  readonly source: string;
+}
+
+/** What the settings ask for. */
+export function askedRealm({ region, account }: Pick<Settings, 'region' | 'account'>): AskedRealm {
+  const asked = ({ value, source }: Settings['region']) => (value === undefined ? undefined : { value, source });
+  return { region: asked(region), account: asked(account) };
+}
+
 /**
  * The realm of a data folder: what it was made with, else what is asked for, else {@link DEFAULT_REALM}.
  * @throws LullError conflict where it was made with another than is asked for: its ARNs are stored
  */
-export async function realmOf(dataFolder: string, asked: { region: string | undefined; account: string | undefined }): Promise<Realm> {
+export async function realmOf(dataFolder: string, asked: AskedRealm): Promise<Realm> {
   const kept = (await rememberedRealm(dataFolder))?.realm;
-  const realm = { region: asked.region ?? (kept ?? DEFAULT_REALM).region, account: asked.account ?? (kept ?? DEFAULT_REALM).account };
-  if (kept === undefined || (kept.region === realm.region && kept.account === realm.account)) return realm;
+  if (kept === undefined) return { region: asked.region?.value ?? DEFAULT_REALM.region, account: asked.account?.value ?? DEFAULT_REALM.account };
+  const other = (['region', 'account'] as const).flatMap((name) => {
+    const said = asked[name];
+    return said === undefined || said.value === kept[name] ? [] : [`${said.source} says ${name} ${said.value}`];
+  });
+  if (other.length === 0) return kept;
   throw new LullError(
     'conflict',
-    `${dataFolder} was made for region ${kept.region} and account ${kept.account}, which are part of every ARN in it: ` +
-      `start it without --region and --account, or give another folder with --data.`,
+    `${dataFolder} was made for region ${kept.region} and account ${kept.account}, which are part of every ARN in it, but ${other.join(' and ')}: ` +
+      `take that out, or give another folder with --data.`,
   );
 }
 

@@ -73,9 +73,10 @@ images = 3
 
 suite('the configuration file', () => {
   test('gives every kind of value: texts, numbers, switches, lists and tables', () => {
-    const options = parse({ config: fileWith(EVERYTHING) });
+    const path = fileWith(EVERYTHING);
+    const options = parse({ config: path });
     assert.equal(options.dataFolder, '/srv/lull');
-    assert.deepEqual(options.realm, { region: 'eu-west-1', account: undefined });
+    assert.deepEqual(options.realm, { region: { value: 'eu-west-1', source: `${path}:3` }, account: undefined });
     assert.deepEqual([options.listen, options.insecureListen, options.apiHosts], [{ host: '0.0.0.0', port: 8470 }, true, ['s3.example.org']]);
     assert.deepEqual(options.endpointListen, [{ host: '127.0.0.1', port: 1 }, { host: '::1', port: 1 }]);
     assert.equal(options.endpointListenIsDefault, false);
@@ -234,6 +235,12 @@ suite('lull config', () => {
     const { stdout } = await run(['config', '--config', 'none', '--data', data]);
     assert.match(stdout, new RegExp(`^region = "eu-west-1" # ${data}/credentials.json$`, 'm'));
     assert.doesNotMatch(stdout, /AKIAEXAMPLE/);
+    const config = fileWith('log-level = "warn"\nregion = "eu-central-1"\n');
+    const other = await run(['config', '--config', config, '--data', data], { LULL_ACCOUNT: '123456789012' });
+    const refusal =
+      `${data} was made for region eu-west-1 and account 123456789012, which are part of every ARN in it, ` +
+      `but ${config}:2 says region eu-central-1: take that out, or give another folder with --data.`;
+    assert.deepEqual(other, { status: 1, stdout: '', said: [refusal] });
   });
 
   test('says in one line what is wrong, with status 2', async () => {

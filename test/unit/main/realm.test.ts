@@ -12,12 +12,13 @@ import { openStore } from '../../../src/store/store.ts';
 const folder = mkdtempSync(join(tmpdir(), 'lull-realm-'));
 after(() => rmSync(folder, { recursive: true }));
 
+const byFlag = (value: string) => ({ value, source: '--flag' });
 const NOTHING = { region: undefined, account: undefined };
 
 test('a new data folder takes what is asked for, else the default; it keeps it, and refuses another', async () => {
   await using store = await openStore({ path: ':memory:' });
   assert.deepEqual(await realmOf(folder, NOTHING), { region: 'us-east-1', account: '000000000000' });
-  const realm = await realmOf(folder, { region: 'eu-west-1', account: undefined });
+  const realm = await realmOf(folder, { region: byFlag('eu-west-1'), account: undefined });
   assert.deepEqual(realm, { region: 'eu-west-1', account: '000000000000' });
   await ensureCredentials({ dataFolder: folder, keys: store.accessKeys, realm, clock: systemClock, random: systemRandom });
   const credentials = join(folder, 'credentials.json');
@@ -25,8 +26,8 @@ test('a new data folder takes what is asked for, else the default; it keeps it, 
   assert.equal(statSync(credentials).mode & 0o777, 0o600);
 
   assert.deepEqual(await realmOf(folder, NOTHING), realm);
-  assert.deepEqual(await realmOf(folder, { region: 'eu-west-1', account: '000000000000' }), realm);
-  for (const other of [{ region: 'us-east-1', account: undefined }, { region: undefined, account: '111111111111' }]) {
+  assert.deepEqual(await realmOf(folder, { region: byFlag('eu-west-1'), account: byFlag('000000000000') }), realm);
+  for (const other of [{ region: byFlag('us-east-1'), account: undefined }, { region: undefined, account: byFlag('111111111111') }]) {
     await assert.rejects(
       realmOf(folder, other),
       (error) => isLullError(error, 'conflict') && error.message.startsWith(`${folder} was made for region eu-west-1 and account 000000000000,`),
