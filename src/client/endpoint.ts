@@ -3,13 +3,14 @@ import type { IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { AUTH_TOKEN_KEY } from '../contract/microvms.ts';
 import { ServerUnreachable } from './transport.ts';
+import { trustedRoots } from './trust.ts';
 
 export interface EndpointRequest {
   /** As in GetMicrovm: `<uuid>.microvm.localhost:8443`. */
   readonly endpoint: string;
   /** Where the server listens. */
   readonly connect: { readonly host: string; readonly port: number };
-  /** PEM of the CA that vouches for the endpoint; the system's where there is none. */
+  /** PEM of a CA to trust besides the system's and Node's. */
   readonly ca: string | undefined;
   readonly token: string;
   /** Port of the application; the endpoint's default where undefined. */
@@ -44,7 +45,7 @@ export function requestEndpoint(request: EndpointRequest): Promise<IncomingMessa
         ...(request.port === undefined ? {} : { 'X-aws-proxy-port': String(request.port) }),
         ...(request.body === undefined ? {} : { 'content-length': String(Buffer.byteLength(request.body)) }),
       },
-      ...(request.ca === undefined ? {} : { ca: request.ca }),
+      ca: trustedRoots(request.ca),
     });
     outgoing.once('response', resolve);
     outgoing.once('error', (cause: NodeJS.ErrnoException) => {

@@ -7,6 +7,7 @@ import { pipeline } from 'node:stream/promises';
 import { parseError } from '../contract/exceptions.ts';
 import { EMPTY_SHA256, signHeaders } from '../lib/sigv4.ts';
 import type { SigningCredentials } from '../lib/sigv4.ts';
+import { certificateFault, trustedRoots } from './trust.ts';
 
 /** Answers other than streams are held in memory: no listing comes near this. */
 const MAX_ANSWER_BYTES = 32 * 1024 * 1024;
@@ -17,7 +18,7 @@ export interface Connection {
   readonly apiUrl: string;
   readonly region: string;
   readonly credentials: SigningCredentials;
-  /** PEM of a CA to trust besides the system's, where the API speaks TLS. */
+  /** PEM of a CA to trust besides the system's and Node's, where the API speaks TLS. */
   readonly ca?: string | undefined;
   /** Keeps connections; each request has one of its own without. */
   readonly agent?: Agent;
@@ -52,7 +53,7 @@ export class ApiRefusal extends Error {
   }
 }
 
-/** Nobody answered. */
+/** Nobody answered who could be trusted. */
 export class ServerUnreachable extends Error {
   override readonly name = 'ServerUnreachable';
 }
@@ -89,7 +90,7 @@ async function exchange(
 ): Promise<IncomingMessage> {
   const secure = url.protocol === 'https:';
   const options = { method: request.method, headers, agent: connection.agent ?? false, ...(request.signal === undefined ? {} : { signal: request.signal }) };
-  const outgoing = secure ? httpsRequest(url, { ...options, ca: connection.ca }) : httpRequest(url, options);
+  const outgoing = secure ? httpsRequest(url, { ...options, ca: trustedRoots(connection.ca) }) : httpRequest(url, options);
   const answer = new Promise<IncomingMessage>((resolve, reject) => {
     outgoing.once('response', resolve);
     outgoing.once('error', reject);
@@ -104,6 +105,8 @@ async function exchange(
     return await answer;
   } catch (cause) {
     if (request.signal?.aborted === true) throw cause;
+    const fault = certificateFault((cause as NodeJS.ErrnoException).code);
+    if (fault !== undefined) throw new ServerUnreachable(`The server at ${url.origin} ${fault}`, { cause });
     throw new ServerUnreachable(`No server answers at ${url.origin} (${reason(cause)}). Start one with \`lull up\`.`, { cause });
   }
 }

@@ -1,0 +1,32 @@
+/** Whose certificates a client takes, and what it says of others. */
+import { getCACertificates } from 'node:tls';
+
+/**
+ * The roots of a connection: the system's, Node's own with those of NODE_EXTRA_CA_CERTS, and one more PEM.
+ * Naming any root at all would otherwise put all these aside.
+ */
+export const trustedRoots = (pem: string | undefined): string[] => [
+  ...new Set([...getCACertificates('default'), ...getCACertificates('system'), ...(pem === undefined ? [] : [pem])]),
+];
+
+/** OpenSSL's names (as Node gives them) for a chain that leads to no root that is trusted. */
+const UNTRUSTED: ReadonlySet<string> = new Set([
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'UNABLE_TO_GET_ISSUER_CERT',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+]);
+
+const UNFIT: Readonly<Record<string, string>> = {
+  CERT_HAS_EXPIRED: 'has a certificate that has expired. Renew it, and start the server again.',
+  CERT_NOT_YET_VALID: 'has a certificate that is not valid yet. Look at the clocks of both machines.',
+  ERR_TLS_CERT_ALTNAME_INVALID: 'has a certificate for other names. Give the server one of those with --api-host.',
+};
+
+/** What is wrong with the certificate of who answered, and the mend; undefined where the failure is another. */
+export function certificateFault(code: string | undefined): string | undefined {
+  if (code === undefined) return undefined;
+  if (UNTRUSTED.has(code)) return `has a certificate that is not trusted here (${code}). Name the PEM file of its CA in NODE_EXTRA_CA_CERTS.`;
+  return UNFIT[code];
+}
