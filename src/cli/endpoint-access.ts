@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import type { IncomingMessage } from 'node:http';
 import { caFiles } from '../client/data-folder.ts';
 import { requestEndpoint } from '../client/endpoint.ts';
+import { endpointTrust } from '../client/trust.ts';
 import { AUTH_TOKEN_KEY } from '../contract/microvms.ts';
 import { CommandFailure } from './command-line.ts';
 import type { Installation } from './installation.ts';
@@ -33,7 +34,7 @@ export async function openEndpoint(installation: Installation, microvmIdentifier
   const token = authToken[AUTH_TOKEN_KEY];
   if (token === undefined) throw new CommandFailure('The server gave no token.');
   // The bundle holds the system's CAs too: an operator's own certificate is vouched for by one of those.
-  const ca = await readFile(caFiles(folder).bundle, 'utf8').catch(() => undefined);
+  const trust = endpointTrust(await readFile(caFiles(folder).bundle, 'utf8').catch(() => undefined));
   const connect = { host: LOOPBACK, port: server.endpointPort };
-  return { request: (request) => requestEndpoint({ endpoint: microvm.endpoint, connect, ca, token, port, ...request }) };
+  return { request: (request) => requestEndpoint({ endpoint: microvm.endpoint, connect, trust, token, port, ...request }) };
 }

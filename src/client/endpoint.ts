@@ -1,17 +1,17 @@
 /** One HTTPS request to the endpoint of a microVM. */
 import type { IncomingMessage } from 'node:http';
-import { request as httpsRequest } from 'node:https';
+import { request as httpsRequest, type RequestOptions } from 'node:https';
+import type { ConnectionOptions, SecureContext } from 'node:tls';
 import { AUTH_TOKEN_KEY } from '../contract/microvms.ts';
 import { ServerUnreachable } from './transport.ts';
-import { trustedRoots } from './trust.ts';
 
 export interface EndpointRequest {
   /** As in GetMicrovm: `<uuid>.microvm.localhost:8443`. */
   readonly endpoint: string;
   /** Where the server listens. */
   readonly connect: { readonly host: string; readonly port: number };
-  /** PEM of a CA to trust besides the system's and Node's. */
-  readonly ca: string | undefined;
+  /** Whose certificates are taken: `endpointTrust`. */
+  readonly trust: SecureContext;
   readonly token: string;
   /** Port of the application; the endpoint's default where undefined. */
   readonly port: number | undefined;
@@ -29,24 +29,26 @@ export interface EndpointRequest {
  */
 export function requestEndpoint(request: EndpointRequest): Promise<IncomingMessage> {
   const name = request.endpoint.replace(/:\d+$/, '');
+  // tls.connect takes it, which the types of node:https do not say.
+  const options: RequestOptions & Pick<ConnectionOptions, 'secureContext'> = {
+    host: request.connect.host,
+    port: request.connect.port,
+    servername: name,
+    agent: false,
+    method: request.method,
+    path: request.path,
+    signal: request.signal,
+    headers: {
+      ...request.headers,
+      host: request.endpoint,
+      [AUTH_TOKEN_KEY]: request.token,
+      ...(request.port === undefined ? {} : { 'X-aws-proxy-port': String(request.port) }),
+      ...(request.body === undefined ? {} : { 'content-length': String(Buffer.byteLength(request.body)) }),
+    },
+    secureContext: request.trust,
+  };
   return new Promise((resolve, reject) => {
-    const outgoing = httpsRequest({
-      host: request.connect.host,
-      port: request.connect.port,
-      servername: name,
-      agent: false,
-      method: request.method,
-      path: request.path,
-      signal: request.signal,
-      headers: {
-        ...request.headers,
-        host: request.endpoint,
-        [AUTH_TOKEN_KEY]: request.token,
-        ...(request.port === undefined ? {} : { 'X-aws-proxy-port': String(request.port) }),
-        ...(request.body === undefined ? {} : { 'content-length': String(Buffer.byteLength(request.body)) }),
-      },
-      ca: trustedRoots(request.ca),
-    });
+    const outgoing = httpsRequest(options);
     outgoing.once('response', resolve);
     outgoing.once('error', (cause: NodeJS.ErrnoException) => {
       const aborted = request.signal.aborted;

@@ -1,5 +1,5 @@
 /** Whose certificates a client takes, and what it says of others. */
-import { getCACertificates } from 'node:tls';
+import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls';
 
 /**
  * The roots of a connection: the system's, Node's own with those of NODE_EXTRA_CA_CERTS, and one more PEM.
@@ -8,6 +8,13 @@ import { getCACertificates } from 'node:tls';
 export const trustedRoots = (pem: string | undefined): string[] => [
   ...new Set([...getCACertificates('default'), ...getCACertificates('system'), ...(pem === undefined ? [] : [pem])]),
 ];
+
+/**
+ * What connections to endpoints trust: the bundle of the data folder, which has the system's roots in it, and NODE_EXTRA_CA_CERTS.
+ * Made once for many requests: reading a hundred roots takes longer than an answer.
+ */
+export const endpointTrust = (bundle: string | undefined): SecureContext =>
+  createSecureContext({ ca: [...getCACertificates('extra'), ...(bundle === undefined ? getCACertificates('default') : [bundle])] });
 
 /** OpenSSL's names (as Node gives them) for a chain that leads to no root that is trusted. */
 const UNTRUSTED: ReadonlySet<string> = new Set([
