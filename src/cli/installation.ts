@@ -6,6 +6,7 @@ import type { Command } from 'commander';
 import { LullClient } from '../client/client.ts';
 import { caFiles, readCredentials, readServerAddress } from '../client/data-folder.ts';
 import type { InstallationCredentials, ServerAddress } from '../client/data-folder.ts';
+import { apiTrust } from '../client/trust.ts';
 import type { Terminal } from './command-line.ts';
 import { CommandFailure } from './command-line.ts';
 
@@ -40,8 +41,8 @@ export async function findInstallation(terminal: Terminal, choice: ServerChoice)
   const credentials = await readCredentials(folder);
   const server = await readServerAddress(folder);
   if (server === undefined) throw new CommandFailure(`No server runs on ${folder}. Start one with \`lull up\`.`);
-  const ca = server.apiUrl.startsWith('https:') ? await readFile(caFiles(folder).bundle, 'utf8').catch(() => undefined) : undefined;
-  const client = new LullClient({ apiUrl: server.apiUrl, region: credentials.region, credentials, ca });
+  const trust = server.apiUrl.startsWith('https:') ? apiTrust(await readFile(caFiles(folder).bundle, 'utf8').catch(() => undefined)) : undefined;
+  const client = new LullClient({ apiUrl: server.apiUrl, region: credentials.region, credentials, trust });
   return { folder, credentials, server, client };
 }
 

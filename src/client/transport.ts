@@ -4,10 +4,11 @@ import type { Agent, IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import type { SecureContext } from 'node:tls';
 import { parseError } from '../contract/exceptions.ts';
 import { EMPTY_SHA256, signHeaders } from '../lib/sigv4.ts';
 import type { SigningCredentials } from '../lib/sigv4.ts';
-import { certificateFault, trustedRoots } from './trust.ts';
+import { certificateFault } from './trust.ts';
 
 /** Answers other than streams are held in memory: no listing comes near this. */
 const MAX_ANSWER_BYTES = 32 * 1024 * 1024;
@@ -18,8 +19,8 @@ export interface Connection {
   readonly apiUrl: string;
   readonly region: string;
   readonly credentials: SigningCredentials;
-  /** PEM of a CA to trust besides the system's and Node's, where the API speaks TLS. */
-  readonly ca?: string | undefined;
+  /** Whose certificates are taken, where the API speaks TLS: `apiTrust`. Node's roots alone where left out. */
+  readonly trust?: SecureContext | undefined;
   /** Keeps connections; each request has one of its own without. */
   readonly agent?: Agent;
 }
@@ -90,7 +91,8 @@ async function exchange(
 ): Promise<IncomingMessage> {
   const secure = url.protocol === 'https:';
   const options = { method: request.method, headers, agent: connection.agent ?? false, ...(request.signal === undefined ? {} : { signal: request.signal }) };
-  const outgoing = secure ? httpsRequest(url, { ...options, ca: trustedRoots(connection.ca) }) : httpRequest(url, options);
+  const trusting = connection.trust === undefined ? options : { ...options, secureContext: connection.trust };
+  const outgoing = secure ? httpsRequest(url, trusting) : httpRequest(url, options);
   const answer = new Promise<IncomingMessage>((resolve, reject) => {
     outgoing.once('response', resolve);
     outgoing.once('error', reject);

@@ -1,18 +1,16 @@
 /** Whose certificates a client takes, and what it says of others. */
 import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls';
 
-/**
- * The roots of a connection: the system's, Node's own with those of NODE_EXTRA_CA_CERTS, and one more PEM.
- * Naming any root at all would otherwise put all these aside.
- */
-export const trustedRoots = (pem: string | undefined): string[] => [
-  ...new Set([...getCACertificates('default'), ...getCACertificates('system'), ...(pem === undefined ? [] : [pem])]),
-];
+// Each is made once for many requests: reading a hundred roots takes longer than an answer.
 
 /**
- * What connections to endpoints trust: the bundle of the data folder, which has the system's roots in it, and NODE_EXTRA_CA_CERTS.
- * Made once for many requests: reading a hundred roots takes longer than an answer.
+ * What connections to the API trust: the system's roots, Node's own with those of NODE_EXTRA_CA_CERTS, and one more PEM.
+ * Naming any root at all would otherwise put all these aside.
  */
+export const apiTrust = (pem: string | undefined): SecureContext =>
+  createSecureContext({ ca: [...new Set([...getCACertificates('default'), ...getCACertificates('system'), ...(pem === undefined ? [] : [pem])])] });
+
+/** What connections to endpoints trust: the bundle of the data folder, which has the system's roots in it, and NODE_EXTRA_CA_CERTS. */
 export const endpointTrust = (bundle: string | undefined): SecureContext =>
   createSecureContext({ ca: [...getCACertificates('extra'), ...(bundle === undefined ? getCACertificates('default') : [bundle])] });
 
