@@ -318,6 +318,14 @@ export interface SuspendReport {
   readonly steps: StepTimes;
 }
 
+/** A terminal in the application's environment (section 6.2). */
+export interface ShellSession {
+  /** Raw terminal bytes, both ways. Ends when the shell has exited; destroying it hangs the terminal up. */
+  readonly stream: Duplex;
+  /** @throws LullError where the session is gone */
+  resize(size: { readonly cols: number; readonly rows: number }): Promise<void>;
+}
+
 /** What the runtime tells of microVMs that change by themselves. */
 export interface RuntimeObserver {
   /** The VMM process ended although nobody asked it to. */
