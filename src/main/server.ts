@@ -282,6 +282,7 @@ async function makeProxy({ options, certificates, log }: Ground, tokens: Endpoin
     destinations: {
       lookup: (endpointId) => traffic().lookup(endpointId),
       connect: (microvmId, port, signal) => traffic().connect(microvmId, port, signal),
+      isAsleep: (microvmId) => traffic().isAsleep(microvmId),
       touched: (microvmId) => traffic().touched(microvmId),
     },
     tokens,

@@ -22,6 +22,8 @@ export interface Destinations {
    * microVM cannot be reached (502, the message goes to the log)
    */
   connect(microvmId: string, port: number, signal: AbortSignal): Promise<Duplex>;
+  /** True while a request has to wait for a wake: the microVM is SUSPENDED, or on its way there or back. */
+  isAsleep(microvmId: string): boolean;
   /** Bytes crossed the endpoint, in either direction (section 3.3). Called at most four times a second for a microVM. */
   touched(microvmId: string): void;
 }

@@ -5,7 +5,7 @@ import { Activity } from './activity.ts';
 import { admit, type Admitted, type Ask } from './admission.ts';
 import { Allowances, type AllowanceOf } from './allowance.ts';
 import type { Destinations } from './destinations.ts';
-import { Exchange } from './exchange.ts';
+import { Exchange, UNOBSERVED, type ExchangeObserver } from './exchange.ts';
 import { valueOf } from './headers.ts';
 import type { Inbound, RequestHead } from './inbound.ts';
 import type { ProxyLimits } from './limits.ts';
@@ -26,6 +26,7 @@ export interface FrontOptions {
   readonly limits: ProxyLimits;
   /** What the endpoints may carry; everything where left out. */
   readonly allowanceOf?: AllowanceOf;
+  readonly observer?: ExchangeObserver;
 }
 
 /** Takes requests from clients, of whatever version of HTTP: admits them, connects, and has them relayed. */
@@ -44,8 +45,8 @@ export class Front {
 
   /** Serves one request; never rejects. */
   async serve(inbound: Inbound): Promise<void> {
-    const { random, clock, log } = this.#options;
-    const exchange = new Exchange({ requestId: random.uuid(), method: inbound.method, clock, log });
+    const { random, clock, log, observer = UNOBSERVED } = this.#options;
+    const exchange = new Exchange({ requestId: random.uuid(), method: inbound.method, version: inbound.version, clock, log, observer });
     // After the other listeners, which know why.
     inbound.onClose(() => setImmediate(() => exchange.end()));
     try {
@@ -61,7 +62,7 @@ export class Front {
       const refused = error instanceof RefusedError ? error : new RefusedError(REFUSALS.fault, 'the proxy failed', error);
       if (refused.refusal === REFUSALS.fault) log.error({ err: error, requestId: exchange.requestId }, 'the proxy failed');
       exchange.failed(refused.message, refused.cause);
-      exchange.answered(refused.refusal.status);
+      exchange.refused(refused.refusal);
       sendRefusal(inbound, refused.refusal, exchange.requestId);
     }
   }
@@ -85,11 +86,11 @@ export class Front {
     };
     return {
       inward: (bytes) => {
-        exchange.bytesIn += bytes;
+        exchange.passed(bytes, 'in');
         return pass(bytes);
       },
       outward: (bytes) => {
-        exchange.bytesOut += bytes;
+        exchange.passed(bytes, 'out');
         return pass(bytes);
       },
     };
@@ -98,12 +99,14 @@ export class Front {
   /** Connects while the request's body is left unread; undefined where the client went away meanwhile. */
   async #connect(target: UpstreamTarget, parts: { inbound: Inbound; exchange: Exchange }): Promise<UpstreamConnection | undefined> {
     const { inbound, exchange } = parts;
-    const { clock } = this.#options;
+    const { clock, destinations } = this.#options;
+    const wasAsleep = destinations.isAsleep(target.microvmId);
     const startedAtMs = clock.nowMs();
     const left = new AbortController();
     inbound.onClose(() => left.abort());
     try {
       const connection = await this.#pool.acquire(target, left.signal);
+      exchange.woke = wasAsleep;
       if (!inbound.isGone) return connection;
       connection.destroy();
     } catch (error) {

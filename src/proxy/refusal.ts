@@ -22,6 +22,13 @@ export const REFUSALS = {
   unreachable: { status: 502, text: '' },
 } as const satisfies Record<string, Refusal>;
 
+export type RefusalName = keyof typeof REFUSALS;
+
+const NAMES = new Map<Refusal, RefusalName>(Object.entries(REFUSALS).map(([name, refusal]) => [refusal, name as RefusalName]));
+
+/** What a refusal is called where it is counted. */
+export const nameOf = (refusal: Refusal): RefusalName => NAMES.get(refusal) ?? 'fault';
+
 /** A request that the data plane refuses, on its way to the one place that answers. */
 export class RefusedError extends Error {
   override readonly name = 'RefusedError';

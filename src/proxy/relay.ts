@@ -132,14 +132,14 @@ function failUnanswered(passage: Passage, error?: Error): void {
 
 function refuse({ inbound, exchange }: Passage): void {
   if (inbound.isAnswered || inbound.isGone) return;
-  exchange.answered(REFUSALS.unreachable.status);
+  exchange.refused(REFUSALS.unreachable);
   sendRefusal(inbound, REFUSALS.unreachable, exchange.requestId);
 }
 
 /** Joins client and application after an Upgrade; each may end its direction first (half-close). */
 function join({ inbound, head, exchange, meter }: Passage, answer: AnswerHead, far: { stream: Duplex; early: Buffer }): void {
   const { stream, early } = far;
-  exchange.answered(101);
+  exchange.switched(head.upgrade);
   const client = inbound.switchProtocols({ ...answer, fields: withSelection(responseFields(answer.fields), head.fields) });
   if (early.length > 0) stream.unshift(early);
   pump(client, stream, meter.inward);

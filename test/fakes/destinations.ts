@@ -12,6 +12,7 @@ export class FakeDestinations implements Destinations {
   readonly ports = new Map<number, number>();
   readonly connects: { microvmId: string; port: number; signal: AbortSignal }[] = [];
   readonly touches: string[] = [];
+  readonly asleep = new Set<string>();
   /** Awaited before dialling: a microVM that is not awake yet, or never will be. */
   beforeConnect: (signal: AbortSignal) => Promise<void> = () => Promise.resolve();
 
@@ -27,6 +28,10 @@ export class FakeDestinations implements Destinations {
     const socket = dial({ host: '127.0.0.1', port: native, allowHalfOpen: true, noDelay: true });
     await once(socket, 'connect', { signal });
     return socket;
+  }
+
+  isAsleep(microvmId: string): boolean {
+    return this.asleep.has(microvmId);
   }
 
   touched(microvmId: string): void {

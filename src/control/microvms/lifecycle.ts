@@ -5,7 +5,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { LullError } from '../../domain/errors.ts';
 import type { OnSuspendHookFailure } from '../../domain/hooks.ts';
-import { MICROVM_REQUESTS, STATE_REASONS, type Microvm, type MicrovmEvent, type MicrovmRequest, type ProcessIdentity } from '../../domain/microvm.ts';
+import { MICROVM_REQUESTS, STATE_REASONS, type Microvm, type MicrovmEvent, type MicrovmRequest, type MicrovmState, type ProcessIdentity } from '../../domain/microvm.ts';
 import type { Clock, MicrovmPatch, MicrovmRepository, MicrovmRuntime } from '../../domain/ports.ts';
 import { microvmNotFound, requireAllowed } from '../../domain/refusals.ts';
 import { Gate } from '../../lib/gate.ts';
@@ -40,6 +40,8 @@ export class Lifecycle {
   readonly #queue = new KeyedQueue();
   /** Those that take traffic right now: known without asking the store. */
   readonly #running = new Set<string>();
+  /** Those that wait for a wake, or are about to. */
+  readonly #asleep = new Set<string>();
   readonly #reports = new Map<string, MicrovmReport>();
   readonly #listeners = new Set<(microvm: Microvm) => void>();
 
@@ -62,6 +64,11 @@ export class Lifecycle {
 
   isRunning(microvmId: string): boolean {
     return this.#running.has(microvmId);
+  }
+
+  /** True while it is SUSPENDED, or on its way there or back. */
+  isAsleep(microvmId: string): boolean {
+    return this.#asleep.has(microvmId);
   }
 
   report(microvmId: string): MicrovmReport {
@@ -373,13 +380,20 @@ export class Lifecycle {
 
   #note(microvm: Microvm, report: Partial<MicrovmReport> = {}): void {
     const { microvmId, state } = microvm;
-    if (state === 'RUNNING') this.#running.add(microvmId);
-    else this.#running.delete(microvmId);
+    setMember(this.#running, microvmId, state === 'RUNNING');
+    setMember(this.#asleep, microvmId, SLEEPING_STATES.has(state));
     if (state === 'TERMINATED') this.#reports.delete(microvmId);
     else this.#reports.set(microvmId, { ...this.report(microvmId), ...report });
     this.#log.info({ microvmId, state, reason: microvm.stateReason ?? undefined }, 'microVM changed state');
     for (const listener of this.#listeners) listener(microvm);
   }
+}
+
+const SLEEPING_STATES: ReadonlySet<MicrovmState> = new Set(['SUSPENDING', 'SUSPENDED', 'WAKING']);
+
+function setMember<T>(set: Set<T>, member: T, isMember: boolean): void {
+  if (isMember) set.add(member);
+  else set.delete(member);
 }
 
 const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error));

@@ -66,6 +66,11 @@ export class Traffic {
     return this.#runtime.dial(microvmId, port);
   }
 
+  /** True while a request has to wait for a wake. */
+  isAsleep(microvmId: string): boolean {
+    return this.#lifecycle.isAsleep(microvmId);
+  }
+
   /** Bytes have crossed the endpoint: the microVM is not idle. */
   touched(microvmId: string): void {
     this.#deadlines.touched(microvmId);

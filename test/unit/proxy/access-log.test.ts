@@ -1,0 +1,91 @@
+/** The one line that each request to an endpoint leaves, and what it never tells. */
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { request as httpsRequest } from 'node:https';
+import type { Duplex } from 'node:stream';
+import { afterEach, beforeEach, suite, test } from 'node:test';
+import { LullError } from '../../../src/domain/errors.ts';
+import { MICROVM, ProxyBed } from '../../fakes/proxy-bed.ts';
+import { VERSIONS } from '../../fakes/proxy-client.ts';
+
+suite('the access log', { timeout: 30_000 }, () => {
+  let bed: ProxyBed;
+  beforeEach(async () => {
+    bed = await ProxyBed.start();
+    await bed.app((request, response) => {
+      request.resume().once('end', () => response.writeHead(201).end('answer'));
+    });
+  });
+  afterEach(() => bed[Symbol.asyncDispose]());
+
+  for (const version of VERSIONS) {
+    test(`tells of a request by ${version}: microVM, port, status, bytes both ways, times`, async () => {
+      await bed.ask({ version, method: 'POST', body: 'question' });
+      const { requestId, msToFirstByte, durationMs, heldMs, ...line } = await bed.line();
+      assert.match(String(requestId), /^[0-9a-f-]{36}$/);
+      for (const ms of [msToFirstByte, durationMs, heldMs]) assert.ok(typeof ms === 'number' && ms >= 0);
+      assert.ok((durationMs as number) >= (msToFirstByte as number));
+      const expected = { microvmId: MICROVM, port: 8080, version: version === 'HTTP/2' ? 'h2' : 'http/1.1', method: 'POST', status: 201 };
+      assert.deepEqual(line, { ...expected, bytesIn: 8, bytesOut: 6, woke: false });
+    });
+  }
+
+  test('tells that a request found its microVM asleep, and for how long it was held', async () => {
+    bed.destinations.asleep.add(MICROVM);
+    bed.destinations.beforeConnect = async () => {
+      bed.destinations.asleep.clear();
+      bed.clock.aheadMs += 1500;
+    };
+    await bed.ask();
+    const { woke, heldMs } = await bed.line();
+    assert.equal(woke, true);
+    assert.ok((heldMs as number) >= 1500);
+  });
+
+  test('tells why a wake did not help, and does not call it one', async () => {
+    bed.destinations.asleep.add(MICROVM);
+    bed.destinations.beforeConnect = () => Promise.reject(new LullError('internal', 'the wake failed'));
+    await bed.ask();
+    const { woke, status, reason } = await bed.line();
+    assert.deepEqual({ woke, status, reason }, { woke: false, status: 502, reason: 'the wake failed' });
+  });
+
+  test('has no status where the client left first', async () => {
+    const asked = Promise.withResolvers<void>();
+    await bed.app(() => asked.resolve(), 9000);
+    const request = httpsRequest(await bed.options({ headers: { 'X-aws-proxy-port': '9000' } }));
+    request.on('error', () => undefined);
+    request.end();
+    await asked.promise;
+    request.destroy();
+    const line = await bed.line();
+    assert.deepEqual([line['status'], line['msToFirstByte'], line['port'], line['reason']], [undefined, undefined, 9000, 'the client left']);
+  });
+
+  test('has a line for a WebSocket once it is over, with what crossed it', async () => {
+    const app = await bed.app(() => undefined, 9001);
+    app.on('upgrade', (_request, socket) => {
+      socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n');
+      socket.once('data', () => socket.end('pong!'));
+    });
+    const request = httpsRequest(await bed.options({ headers: { Connection: 'Upgrade', Upgrade: 'websocket', 'X-aws-proxy-port': '9001' } }));
+    request.end();
+    const [, socket] = (await once(request, 'upgrade')) as [unknown, Duplex];
+    socket.resume().end('ping');
+    await once(socket, 'close');
+    const { status, bytesIn, bytesOut } = await bed.line();
+    assert.deepEqual({ status, bytesIn, bytesOut }, { status: 101, bytesIn: 4, bytesOut: 5 });
+  });
+
+  test('never has a token, a path or a query', async () => {
+    const token = await bed.token();
+    const secrets = { token, header: 'secret-header', path: 'secret-path', query: 'secret-query' };
+    const headers = { 'X-aws-proxy-auth': token, Authorization: secrets.header, Cookie: secrets.header };
+    for (const version of VERSIONS) await bed.ask({ version, headers, path: `/${secrets.path}?key=${secrets.query}` });
+    await bed.ask({ headers: { 'X-aws-proxy-auth': `${token}x`, 'X-aws-proxy-port': '1' }, path: `/${secrets.path}` });
+    await bed.ask({ headers: { ...headers, 'X-aws-proxy-port': '1' }, path: `/${secrets.path}` });
+    await bed.line(({ reason }) => reason === 'nothing listens on port 1');
+    const text = JSON.stringify(bed.logged, (_name, value: unknown) => (value instanceof Error ? `${value.stack} ${String(value.cause)}` : value));
+    for (const [what, secret] of Object.entries(secrets)) assert.equal(text.includes(secret), false, what);
+  });
+});
