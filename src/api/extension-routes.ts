@@ -1,11 +1,13 @@
-/** What Lull adds under `/lull/v1`: health, reports, access keys, streams of output and of build events, the end of the server. */
+/** What Lull adds under `/lull/v1`: health, metrics, reports, access keys, streams of output and of build events, the end of the server. */
 import { pipeline } from 'node:stream/promises';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { parseInput } from '../contract/constraints.ts';
-import { EVENTS_MEDIA_TYPE, EXTENSIONS, EXTENSION_INPUT_OF, LOG_MEDIA_TYPE } from '../contract/extensions.ts';
+import { EVENTS_MEDIA_TYPE, EXTENSIONS, EXTENSION_INPUT_OF, LOG_MEDIA_TYPE, METRICS_MEDIA_TYPE } from '../contract/extensions.ts';
 import type { CreateKeyAnswer, ExtensionInput, ExtensionName, HealthAnswer, KeysAnswer, ReportAnswer, ShutdownAnswer } from '../contract/extensions.ts';
+import { ApiError } from '../contract/exceptions.ts';
 import { routerPath } from '../contract/labels.ts';
 import type { ControlPlane, MicrovmReport } from '../control/control-plane.ts';
+import { mayReadMetrics, METRICS_REFUSAL } from './metrics-access.ts';
 import { inputMembers } from './request-body.ts';
 
 /** Streams that go on while their client listens; the server's end ends them. */
@@ -18,12 +20,17 @@ const renderReport = ({ launch, suspend, wake }: MicrovmReport): ReportAnswer =>
 });
 
 /** Adds the extensions to the scope of the Lambda surface, whose authentication and errors they share. */
-export function addExtensions(app: FastifyInstance, control: ControlPlane): void {
+export function addExtensions(app: FastifyInstance, control: ControlPlane, metricsToken: string | undefined): void {
   const open: OpenStreams = new Set();
   app.addHook('preClose', async () => {
     for (const stream of open) stream.abort();
   });
   add(app, 'health', (): HealthAnswer => control.server.health());
+  add(app, 'metrics', async (_input, { request, reply }) => {
+    if (!mayReadMetrics(request.raw, metricsToken)) throw new ApiError('AccessDeniedException', METRICS_REFUSAL);
+    const text = await control.server.metrics();
+    void reply.header('content-type', METRICS_MEDIA_TYPE).send(text);
+  });
   add(app, 'microvmReport', async ({ microvmIdentifier }) => renderReport(await control.microvms.report(microvmIdentifier)));
   add(app, 'shutdown', (): Promise<ShutdownAnswer> => control.server.suspendAllAndStop());
   add(app, 'keys', async (): Promise<KeysAnswer> => ({ keys: [...(await control.keys.list())] }));

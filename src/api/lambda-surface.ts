@@ -44,8 +44,10 @@ export function sendLambdaError(error: unknown, request: FastifyRequest, reply: 
   return reply.code(status).headers(headers).send(body);
 }
 
-const isOpen = (request: FastifyRequest) =>
-  request.method === EXTENSIONS.health.method && splitUrl(receivedUrl(request.raw)).path === EXTENSIONS.health.path;
+/** Metrics have a rule of their own: `metrics-access.ts`. */
+const OPEN_PATHS: readonly string[] = [EXTENSIONS.health.path, EXTENSIONS.metrics.path];
+
+const isOpen = (request: FastifyRequest) => request.method === 'GET' && OPEN_PATHS.includes(splitUrl(receivedUrl(request.raw)).path);
 
 /** Adds the surface to a scope of its own. */
 export function addLambdaSurface(app: FastifyInstance, surface: LambdaSurface): void {

@@ -17,6 +17,7 @@ import type { BlobStore } from '../domain/object-store.ts';
 import type { Clock, Random, Store } from '../domain/ports.ts';
 import type { Rates } from '../domain/quotas.ts';
 import type { KeyedQueue } from '../lib/keyed-queue.ts';
+import { TLS_TERMS } from '../lib/tls-terms.ts';
 import { Authenticator, claimedService, splitUrl } from './authentication.ts';
 import { addExtensions } from './extension-routes.ts';
 import { iamService } from './iam-handlers.ts';
@@ -82,6 +83,8 @@ export interface ApiAdapters {
   readonly apiHosts?: readonly string[];
   /** Calls per second by operation; unlimited where left out. */
   readonly rates?: Rates;
+  /** Who shows it reads the metrics from anywhere; only this machine does where left out. */
+  readonly metricsToken?: string | undefined;
   /** PEM texts; plain HTTP where left out. */
   readonly tls?: { readonly cert: string | Buffer; readonly key: string | Buffer };
 }
@@ -116,7 +119,7 @@ export function createApi(adapters: ApiAdapters): FastifyInstance {
     async (scope) => {
       const bodyLimits = { maxBytes: limits.maxJsonBytes, timeoutMs: limits.jsonBodyTimeoutMs };
       addLambdaSurface(scope, { authenticator, context: adapters, rateLimits: new RateLimits(adapters.rates ?? new Map(), adapters.clock), bodyLimits });
-      addExtensions(scope, adapters.control);
+      addExtensions(scope, adapters.control, adapters.metricsToken);
     },
     { prefix: LAMBDA_SCOPE },
   );
@@ -184,7 +187,7 @@ function createServer(adapters: ApiAdapters, limits: ApiLimits): FastifyInstance
     },
   };
   // The two kinds of server differ in type only where nothing here looks.
-  const transport = adapters.tls === undefined ? { http: node } : ({ https: { ...node, ...adapters.tls } } as object);
+  const transport = adapters.tls === undefined ? { http: node } : ({ https: { ...node, ...TLS_TERMS, ...adapters.tls } } as object);
   const app: FastifyInstance = fastify({ ...options, ...transport });
   app.server.maxConnections = limits.maxConnections;
   // Node's own answer to an expectation that it does not know would have no request id; RFC 9110, 10.1.1, lets it be ignored.

@@ -122,6 +122,7 @@ async function controlOver(stack: AsyncDisposableStack, { store, blobs, clock, r
       passRole,
       forgetConnections: () => undefined,
       onEnd: () => undefined,
+      onOperation: () => undefined,
     }),
   );
   const limits = { buildsAtOnce: 1, buildsWaiting: 1, images: Number.MAX_SAFE_INTEGER, versionsPerImage: Number.MAX_SAFE_INTEGER };

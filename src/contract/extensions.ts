@@ -1,4 +1,4 @@
-/** What Lull adds to AWS's API, under `/lull/v1`: signed as `lambda`, health excepted. */
+/** What Lull adds to AWS's API, under `/lull/v1`: signed as `lambda`, health and metrics excepted. */
 import { z } from 'zod';
 import { nullable, optional, text } from './constraints.ts';
 import { imageIdentifier, imageVersion, microvmIdentifier } from './microvms.ts';
@@ -24,6 +24,8 @@ const NOTHING = z.object({});
 /** The table of extensions; `{…}` are path labels as in the table of operations. */
 export const EXTENSIONS = {
   health: { ...GET, path: '/lull/v1/health', input: NOTHING },
+  /** For a scraper, which signs nothing: to this machine, or to a bearer of a token. */
+  metrics: { ...GET, path: '/lull/v1/metrics', input: NOTHING },
   microvmLogs: {
     ...GET,
     path: '/lull/v1/microvms/{microvmIdentifier}/logs',
@@ -96,6 +98,9 @@ export type KeysAnswer = z.output<typeof keysAnswer>;
 
 export const shutdownAnswer = z.object({ suspended: z.int() });
 export type ShutdownAnswer = z.output<typeof shutdownAnswer>;
+
+/** Prometheus's text format. */
+export const METRICS_MEDIA_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
 
 /** Media types of the two streams. */
 export const LOG_MEDIA_TYPE = 'text/plain; charset=utf-8';

@@ -171,6 +171,8 @@ export interface ServerHealth {
 
 export interface ServerUseCases {
   health(): ServerHealth;
+  /** What the server counts, in Prometheus's text format. */
+  metrics(): Promise<string>;
   /** Suspends every running microVM, then ends the server (`lull down`). Resolves when all sleep. */
   suspendAllAndStop(): Promise<{ readonly suspended: number }>;
 }

@@ -47,6 +47,8 @@ export interface MicrovmRepository {
   list(filter: { imageArn?: string | undefined; imageVersion?: string | undefined }, page: PageRequest): Promise<Page<Microvm>>;
   /** All in one of these states, in no particular order. */
   inStates(states: readonly MicrovmState[]): Promise<readonly Microvm[]>;
+  /** How many there are in each state but TERMINATED; states without any are 0. */
+  countByState(): Promise<Readonly<Record<Exclude<MicrovmState, 'TERMINATED'>, number>>>;
   /**
    * Applies one event of the table of states, together with the fields that change with it, in one durable transaction.
    * @throws LullError conflict where the table does not allow the event in the state that the row is in now

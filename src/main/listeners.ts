@@ -1,5 +1,6 @@
 /** The addresses that a server listens on, and the URL under which it says that it is found. */
-import type { AddressInfo } from 'node:net';
+import { once } from 'node:events';
+import type { AddressInfo, Server } from 'node:net';
 import type { createApi } from '../api/server.ts';
 import { LullError } from '../domain/errors.ts';
 import type { Proxy } from '../proxy/server.ts';
@@ -43,6 +44,13 @@ export async function listenApi(api: Pick<ReturnType<typeof createApi>, 'listen'
   // A certificate vouches for names; the first that is given is the one to be called by.
   if (options.apiCertificate !== undefined) return `https://${options.apiHosts[0] ?? reachable(host)}:${bound}`;
   return `http://${reachable(host)}:${bound}`;
+}
+
+/** Serves the metrics. @throws LullError conflict where the port is taken, validation where the address cannot be used */
+export async function listenMetrics(server: Server, { host, port }: ListenAddress): Promise<void> {
+  await once(server.listen({ host, port }), 'listening').catch((cause: NodeJS.ErrnoException) => {
+    throw cannotListen({ who: 'The metrics', flag: '--metrics-listen', host, port }, cause);
+  });
 }
 
 /** What stands for every address of the machine is none to connect to. */

@@ -12,6 +12,7 @@ import { hostArchitecture, loadPlatform } from '../setup/platform.ts';
 import { setUp } from '../setup/set-up.ts';
 import { asToml, effectiveSettings } from './config-listing.ts';
 import { DEFAULT_API_PORT, defaultText, isRepeatable, OPTION_ROWS } from './option-table.ts';
+import type { RunningServer } from './server.ts';
 import type { Surroundings } from './option-table.ts';
 import { parseServerOptions } from './options.ts';
 import type { ServerOptions } from './options.ts';
@@ -108,6 +109,7 @@ async function serve(values: OptionValues, surroundings: Surroundings): Promise<
   const { startServer } = await import('./server.ts');
   const server = await startServer(options, { logTo: process.stderr, kvmWorks: () => kvmWorks(options) });
   const { driver } = server;
+  reloadAtHangUp(server);
   return {
     dataFolder: options.dataFolder,
     apiUrl: server.apiUrl,
@@ -122,6 +124,12 @@ async function serve(values: OptionValues, surroundings: Surroundings): Promise<
       return { microvmsLeftRunning };
     },
   };
+}
+
+/** Daemons read their certificates again at SIGHUP; on a terminal it goes on meaning that this has gone. */
+function reloadAtHangUp(server: RunningServer): void {
+  if (process.stdin.isTTY) return;
+  process.on('SIGHUP', () => void server.reloadCertificates());
 }
 
 /** Wrong settings are a wrong way to call the command. */

@@ -3,7 +3,7 @@ import type { RoleCheck } from '../control/roles/pass-role.ts';
 import { LullError } from '../domain/errors.ts';
 import type { OnSuspendHookFailure } from '../domain/hooks.ts';
 import type { QuotaChoice } from '../domain/quotas.ts';
-import type { CertificateFiles } from './certificate-files.ts';
+import type { CertificateFiles, NamedFile } from './certificate-files.ts';
 import type { ListenAddress } from './option-values.ts';
 import type { LOG_LEVELS, Surroundings } from './option-table.ts';
 import { askedRealm, type AskedRealm } from './server-files.ts';
@@ -32,6 +32,13 @@ export interface ServerOptions {
   readonly insecureListen: boolean;
   /** The operator's own wildcard certificate for the endpoints; one of the local CA without. */
   readonly endpointCertificate: CertificateFiles | undefined;
+  readonly metrics: {
+    /** The API's listener alone without. */
+    readonly listen: ListenAddress | undefined;
+    readonly tokenFile: NamedFile | undefined;
+    /** How many microVMs may have series of their own. */
+    readonly maxSeries: number;
+  };
   /** Proxy variables of `RUN`. */
   readonly buildEnvironment: Readonly<Record<string, string>>;
   /** Files that every `RUN` sees, by path here: their path there. */
@@ -78,6 +85,7 @@ export function serverOptions(settings: Settings): ServerOptions {
     apiCertificate,
     insecureListen: settings.insecureListen.value,
     endpointCertificate: certificate(settings, 'endpoint'),
+    metrics: metricsOptions(settings),
     buildEnvironment: settings.buildEnv.value,
     buildFiles: settings.buildFile.value,
     buildNetworks: settings.buildNetwork.value,
@@ -91,6 +99,21 @@ export function serverOptions(settings: Settings): ServerOptions {
     quotas: { limits: settings.limits.value, given: settings.quota.value },
     logLevel: settings.logLevel.value,
   };
+}
+
+/** A listener that others reach takes the API's certificate, and a token. */
+function metricsOptions(settings: Settings): ServerOptions['metrics'] {
+  const { metricsListen, metricsTokenFile, metricsMicrovms, insecureListen, apiCert } = settings;
+  const tokenFile = metricsTokenFile.value === undefined ? undefined : { path: metricsTokenFile.value, option: metricsTokenFile.label };
+  const listen = metricsListen.value;
+  if (listen !== undefined && !isLoopback(listen.host)) {
+    const refused = `--metrics-listen ${listen.host} is not a loopback address:`;
+    if (tokenFile === undefined) throw new LullError('validation', `${refused} give --metrics-token-file.`);
+    if (apiCert.value === undefined && !insecureListen.value) {
+      throw new LullError('validation', `${refused} give --api-cert and --api-key, or --insecure-listen.`);
+    }
+  }
+  return { listen, tokenFile, maxSeries: metricsMicrovms.value ?? 0 };
 }
 
 function certificate(settings: Settings, which: 'api' | 'endpoint'): CertificateFiles | undefined {

@@ -1,11 +1,14 @@
 /** The server: everything made, wired and started in one place, released in the reverse order. */
 import { createHash } from 'node:crypto';
-import { existsSync, lstatSync, mkdirSync, readFileSync, realpathSync } from 'node:fs';
+import { existsSync, lstatSync, mkdirSync, realpathSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
+import type { Server } from 'node:http';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
+import { Server as TlsServer } from 'node:tls';
 import { pino, type Logger } from 'pino';
 import { createGuestServer, type GuestServer } from '../api/guest-server.ts';
+import { closeMetrics, createMetricsServer } from '../api/metrics-server.ts';
 import { createApi } from '../api/server.ts';
 import { createConnectorUseCases } from '../control/connectors/use-cases.ts';
 import type { ControlPlane } from '../control/control-plane.ts';
@@ -27,13 +30,14 @@ import type { Realm } from '../domain/ids.ts';
 import type { Platform } from '../domain/platform.ts';
 import { defaultHookTimeoutScale } from '../domain/hooks.ts';
 import { quotasOf, ratesOf, type Quotas } from '../domain/quotas.ts';
-import type { EndpointTokens, RuntimeObserver } from '../domain/ports.ts';
+import type { EndpointTokens, RuntimeObserver, Store } from '../domain/ports.ts';
 import { createBuildLogs } from '../image/build-log.ts';
 import { createBuildLogFiles } from '../image/build-log-files.ts';
 import { createImageBuilder } from '../image/builder.ts';
+import { ServerMetrics } from '../metrics/server-metrics.ts';
 import { KeyedQueue } from '../lib/keyed-queue.ts';
+import { TLS_TERMS } from '../lib/tls-terms.ts';
 import { awsAllowance } from '../proxy/allowance.ts';
-import { ensureCertificates } from '../proxy/certificates.ts';
 import { createProxy, type Proxy } from '../proxy/server.ts';
 import { createEndpointTokens } from '../proxy/tokens.ts';
 import { ApplicationLogs } from '../runtime/application-logs.ts';
@@ -47,11 +51,13 @@ import { openBlobs } from '../store/blobs.ts';
 import { lockDataFolder } from '../store/data-lock.ts';
 import { openStore } from '../store/store.ts';
 import type { Driver } from '../vmm/driver.ts';
-import { readCertificate, type Certificate } from './certificate-files.ts';
+import type { CertificateWatch } from './certificate-watch.ts';
 import { chooseDriver, hostToolPath } from './choose-driver.ts';
 import { lazyContainerBuilder } from './container-builder.ts';
-import { listenApi, listenEndpoints } from './listeners.ts';
+import { listenApi, listenEndpoints, listenMetrics } from './listeners.ts';
 import type { ServerOptions } from './options.ts';
+import { readMetricsToken } from './metrics-token.ts';
+import { openCertificates, type ServedCertificates } from './served-certificates.ts';
 import { announceServer, ensureCredentials, realmOf } from './server-files.ts';
 import { defaultMemoryQuotaMib, hostCapacity, systemClock, systemRandom } from './system-ports.ts';
 import { VERSION } from './version.ts';
@@ -63,6 +69,8 @@ export interface RunningServer {
   readonly driver: Driver;
   /** Resolves when `lull down` has been obeyed: the server should then be stopped. */
   readonly stopRequested: Promise<void>;
+  /** Looks now whether the operator's certificates have been renewed. */
+  reloadCertificates(): Promise<void>;
   /** How many microVMs would run on. */
   runningMicrovms(): Promise<number>;
   /** Stops serving; microVMs run on. */
@@ -91,15 +99,12 @@ export async function startServer(given: ServerOptions, environment: ServerEnvir
   stack.use(lockDataFolder(options.dataFolder));
   const log = pino({ level: options.logLevel }, environment.logTo ?? { write: () => undefined });
   const driver = await chooseDriver(options, platform, environment.kvmWorks);
-  const { apiCertificate, endpointCertificate } = options;
-  const certificates = {
-    api: apiCertificate && (await readCertificate(apiCertificate)),
-    endpoint: endpointCertificate && (await readCertificate(endpointCertificate)),
-  };
+  const certificates = stack.use(await openCertificates(options, { clock: systemClock, log }));
+  const metricsToken = options.metrics.tokenFile && (await readMetricsToken(options.metrics.tokenFile));
   const realm = await realmOf(options.dataFolder, options.realm);
   const quotas = quotasOf(options.quotas, defaultMemoryQuotaMib());
   const hookTimeoutScale = options.hookTimeoutScale ?? defaultHookTimeoutScale(driver.accelerator);
-  const parts = await openParts(stack, { options, certificates, realm, quotas, hookTimeoutScale, platform, driver, log });
+  const parts = await openParts(stack, { options, certificates, metricsToken, realm, quotas, hookTimeoutScale, platform, driver, log });
   const listeners = await listen(stack, parts);
   const held = stack.move();
   return {
@@ -107,14 +112,15 @@ export async function startServer(given: ServerOptions, environment: ServerEnvir
     driver,
     stopRequested: parts.stopRequested,
     runningMicrovms: async () => (await parts.store.microvms.inStates(['RUNNING'])).length,
+    reloadCertificates: () => certificates.reload(),
     stop: () => held.disposeAsync(),
   };
 }
 
 interface Ground {
   readonly options: ServerOptions;
-  /** The operator's own. */
-  readonly certificates: { readonly api: Certificate | undefined; readonly endpoint: Certificate | undefined };
+  readonly certificates: ServedCertificates;
+  readonly metricsToken: string | undefined;
   readonly realm: Realm;
   readonly quotas: Quotas;
   readonly hookTimeoutScale: number;
@@ -149,38 +155,40 @@ async function openParts(stack: AsyncDisposableStack, ground: Ground) {
   });
   stack.defer(() => runtime.detach());
   const tokens = createEndpointTokens({ keys: store.tokenKeys, clock: systemClock, random: systemRandom });
-  const proxy = await makeProxy(ground, tokens, () => microvms.traffic);
-  const passRole = createPassRole({ roles: store.roles, realm: ground.realm, check: options.roleCheck });
+  const metrics = makeMetrics(ground, store, () => proxy.connections());
+  const proxy = makeProxy(ground, { tokens, metrics, traffic: () => microvms.traffic });
+  const { realm } = ground;
+  const ports = { store, realm, clock: systemClock, random: systemRandom };
+  const passRole = createPassRole({ roles: store.roles, realm, check: options.roleCheck });
   const microvms: Microvms = stack.use(
     new Microvms({
-      store,
+      ...ports,
       runtime,
       tokens,
       log,
-      clock: systemClock,
-      random: systemRandom,
-      realm: ground.realm,
       passRole,
       capacity: hostCapacity,
       memoryQuotaMib: ground.quotas.memory,
       hookTimeoutScale: ground.hookTimeoutScale,
       onSuspendHookFailure: options.onSuspendHookFailure,
       forgetConnections: (microvmId) => proxy.forget(microvmId),
-      onEnd: (snapshotId) => images.microvmEnded(snapshotId),
+      onEnd: ({ microvmId, snapshotId }) => {
+        metrics.microvmEnded(microvmId);
+        images.microvmEnded(snapshotId);
+      },
+      onOperation: (operation, steps) => metrics.operationEnded(operation, steps),
     }),
   );
-  const { realm } = ground;
-  const ports = { store, realm, clock: systemClock, random: systemRandom };
   const ownKeyId = await ensureCredentials({ ...ports, dataFolder: options.dataFolder, keys: store.accessKeys });
-  const images: ImageControl = stack.use(imageControl(stack, ground, { layout, workers, snapshots, store, blobs, passRole }));
+  const images: ImageControl = stack.use(imageControl(stack, ground, { layout, workers, snapshots, store, blobs, passRole, metrics }));
   const buildLogs = createBuildLogFiles((snapshotId) => layout.snapshot(snapshotId).dir);
   const catalogue = new LogCatalogue({ streams: store.logs, files: { microvm: applicationLogs, build: buildLogs } });
-  const { retentionDays: daysKept, maxMib } = options.logs;
-  const logRetention = stack.use(new LogRetention({ catalogue, log, clock: systemClock, daysKept, maxBytes: maxMib * MIB }));
+  const logRetention = stack.use(logRetentionOf(ground, catalogue));
   const { control, stopRequested } = controlPlane({
     images,
     microvms,
     driver,
+    metrics,
     connectors: createConnectorUseCases(ports),
     tags: createTagUseCases(ports),
     keys: createKeyUseCases({ ...ports, ownKeyId }),
@@ -192,6 +200,11 @@ async function openParts(stack: AsyncDisposableStack, ground: Ground) {
   const guests: GuestServer = await createGuestServer({ ...ports, microvms: control.microvms, blobs, completions, log });
   stack.defer(() => guests.close());
   return { ...ground, store, blobs, completions, proxy, microvms, images, logRetention, control, stopRequested };
+}
+
+function logRetentionOf({ options, log }: Ground, catalogue: LogCatalogue): LogRetention {
+  const { retentionDays: daysKept, maxMib } = options.logs;
+  return new LogRetention({ catalogue, log, clock: systemClock, daysKept, maxBytes: maxMib * MIB });
 }
 
 /** @param parts asked for only once there are microVMs, when everything is wired */
@@ -209,9 +222,10 @@ interface ImageGround {
   readonly store: Awaited<ReturnType<typeof openStore>>;
   readonly blobs: Awaited<ReturnType<typeof openBlobs>>;
   readonly passRole: PassRole;
+  readonly metrics: ServerMetrics;
 }
 
-function imageControl(stack: AsyncDisposableStack, ground: Ground, { layout, workers, snapshots, store, blobs, passRole }: ImageGround) {
+function imageControl(stack: AsyncDisposableStack, ground: Ground, { layout, workers, snapshots, store, blobs, passRole, metrics }: ImageGround) {
   const { options, realm, platform, driver, log } = ground;
   const containers = stack.use(lazyContainerBuilder(options, platform, log));
   const snapshotter = new SnapshotMaker({
@@ -237,7 +251,7 @@ function imageControl(stack: AsyncDisposableStack, ground: Ground, { layout, wor
   });
   return createImageUseCases({
     store,
-    builder,
+    builder: metrics.counted(builder),
     blobs,
     log,
     clock: systemClock,
@@ -256,15 +270,16 @@ function imageLimits({ options, quotas }: Ground): ImageLimits {
   return { buildsAtOnce, buildsWaiting: quotas.builds - buildsAtOnce, images: quotas.images, versionsPerImage: quotas.versions };
 }
 
-type ControlParts = Omit<ControlPlane, 'microvms' | 'server'> & { readonly microvms: Microvms; readonly driver: Driver };
+type ControlParts = Omit<ControlPlane, 'microvms' | 'server'> & { readonly microvms: Microvms; readonly driver: Driver; readonly metrics: ServerMetrics };
 
-function controlPlane({ microvms, driver, ...rest }: ControlParts) {
+function controlPlane({ microvms, driver, metrics, ...rest }: ControlParts) {
   const stop = Promise.withResolvers<void>();
   const control: ControlPlane = {
     ...rest,
     microvms: microvms.useCases,
     server: {
       health: () => ({ status: 'ok', version: VERSION, driver: driver.name, accelerator: driver.accelerator }),
+      metrics: () => metrics.text(),
       suspendAllAndStop: async () => {
         const suspended = await microvms.suspendAll();
         stop.resolve();
@@ -275,10 +290,30 @@ function controlPlane({ microvms, driver, ...rest }: ControlParts) {
   return { control, stopRequested: stop.promise };
 }
 
-/** @param traffic asked for only once there are requests, when everything is wired */
-async function makeProxy({ options, certificates, log }: Ground, tokens: EndpointTokens, traffic: () => Traffic): Promise<Proxy> {
-  const made = await ensureCertificates({ dir: join(options.dataFolder, 'tls'), domain: options.domain, clock: systemClock });
-  return createProxy({
+function makeMetrics({ options, certificates, quotas, driver, log }: Ground, store: Store, connections: () => number): ServerMetrics {
+  const { api, endpoint } = certificates;
+  return new ServerMetrics({
+    about: { version: VERSION, driver: driver.name, accelerator: driver.accelerator },
+    microvms: store.microvms,
+    memoryQuotaMib: quotas.memory,
+    folders: { data: options.dataFolder, platform: options.platformFolder },
+    availableMib: () => hostCapacity.availableMib(),
+    certificates: () => ({ endpoint: endpoint.expiresAtMs, ...(api === undefined ? {} : { api: api.expiresAtMs }) }),
+    connections,
+    maxSeries: options.metrics.maxSeries,
+    log,
+  });
+}
+
+interface ProxyGround {
+  readonly tokens: EndpointTokens;
+  readonly metrics: ServerMetrics;
+  /** Asked for only once there are requests, when everything is wired. */
+  readonly traffic: () => Traffic;
+}
+
+function makeProxy({ options, certificates, log }: Ground, { tokens, metrics, traffic }: ProxyGround): Proxy {
+  const proxy = createProxy({
     destinations: {
       lookup: (endpointId) => traffic().lookup(endpointId),
       connect: (microvmId, port, signal) => traffic().connect(microvmId, port, signal),
@@ -290,9 +325,12 @@ async function makeProxy({ options, certificates, log }: Ground, tokens: Endpoin
     random: systemRandom,
     domain: options.domain,
     log,
-    tls: certificates.endpoint ?? { cert: readFileSync(made.certPath), key: readFileSync(made.keyPath) },
+    observer: metrics.exchanges,
+    tls: certificates.endpoint.current,
     ...(options.quotas.limits === 'aws' ? { allowanceOf: awsAllowance } : {}),
   });
+  certificates.endpoint.onChange((renewed) => proxy.setCertificate(renewed));
+  return proxy;
 }
 
 async function listen(stack: AsyncDisposableStack, parts: Parts): Promise<{ apiUrl: string; endpointPort: number }> {
@@ -306,13 +344,28 @@ async function listen(stack: AsyncDisposableStack, parts: Parts): Promise<{ apiU
   const api = makeApi(parts, endpointPort);
   stack.defer(() => api.close());
   const apiUrl = await listenApi(api, options);
+  await serveMetrics(stack, parts);
   await announceServer(options.dataFolder, { pid: process.pid, apiUrl, endpointPort, domain: options.domain, version: VERSION });
   return { apiUrl, endpointPort };
 }
 
+async function serveMetrics(stack: AsyncDisposableStack, { options, certificates, metricsToken: token, control, log }: Parts): Promise<void> {
+  const { listen: address } = options.metrics;
+  if (address === undefined) return;
+  const server = createMetricsServer({ control, token, tls: certificates.api?.current, log });
+  renewed(server, certificates.api);
+  stack.defer(() => closeMetrics(server));
+  await listenMetrics(server, address);
+}
+
+/** Has a server show what comes into force. */
+function renewed(server: Server, watch: CertificateWatch | undefined): void {
+  if (server instanceof TlsServer) watch?.onChange(({ cert, key }) => server.setSecureContext({ cert, key, ...TLS_TERMS }));
+}
+
 function makeApi(parts: Parts, endpointPort: number): ReturnType<typeof createApi> {
-  const { options, certificates, realm, quotas, control, store, blobs, completions, log } = parts;
-  return createApi({
+  const { options, certificates, metricsToken, realm, quotas, control, store, blobs, completions, log } = parts;
+  const api = createApi({
     control,
     store,
     blobs,
@@ -324,8 +377,11 @@ function makeApi(parts: Parts, endpointPort: number): ReturnType<typeof createAp
     apiHosts: options.apiHosts,
     rates: ratesOf(quotas),
     endpointHost: (endpointId) => `${endpointId}.${options.domain}${endpointPort === 443 ? '' : `:${endpointPort}`}`,
-    ...(certificates.api === undefined ? {} : { tls: certificates.api }),
+    metricsToken,
+    ...(certificates.api === undefined ? {} : { tls: certificates.api.current }),
   });
+  renewed(api.server, certificates.api);
+  return api;
 }
 
 const WRITABLE_BY_OTHERS = 0o022;

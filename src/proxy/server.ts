@@ -1,13 +1,19 @@
 import { createServer, type Server } from 'node:https';
+import { TLS_TERMS } from '../lib/tls-terms.ts';
 import type { AddressInfo, Socket } from 'node:net';
 import { Front, type FrontOptions } from './front.ts';
 import { isUpgrade, serveHttp1 } from './http1-front.ts';
 import { serveHttp2 } from './http2-front.ts';
 import { DEFAULT_LIMITS, type ProxyLimits } from './limits.ts';
 
+/** PEM. */
+export interface TlsPair {
+  readonly cert: string | Buffer;
+  readonly key: string | Buffer;
+}
+
 export interface ProxyOptions extends Omit<FrontOptions, 'limits'> {
-  /** PEM. */
-  readonly tls: { readonly cert: string | Buffer; readonly key: string | Buffer };
+  readonly tls: TlsPair;
   readonly limits?: Partial<ProxyLimits>;
 }
 
@@ -28,6 +34,10 @@ export interface Proxy extends AsyncDisposable {
   listen(address: ListenAddress): Promise<number | undefined>;
   /** Drops connections kept to a microVM; to be called before it sleeps or ends, so that no request goes to a stale one. */
   forget(microvmId: string): void;
+  /** Shows another certificate from the next handshake on; open connections keep theirs. */
+  setCertificate(tls: TlsPair): void;
+  /** Open connections of clients. */
+  connections(): number;
   /** Stops accepting, lets requests end for a moment, then cuts them off. */
   close(): Promise<void>;
 }
@@ -37,6 +47,7 @@ export function createProxy(options: ProxyOptions): Proxy {
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   const front = new Front({ ...options, limits });
   const listeners = new Set<Listener>();
+  let { tls } = options;
   const close = async () => {
     await Promise.all([...listeners].map((listener) => closeListener(listener, limits.closeMs)));
     front.close();
@@ -44,7 +55,7 @@ export function createProxy(options: ProxyOptions): Proxy {
   };
   return {
     async listen(address) {
-      const listener = createListener(options, limits, front);
+      const listener = createListener(tls, limits, front);
       const { server } = listener;
       try {
         const port = await listening(server, address);
@@ -59,17 +70,23 @@ export function createProxy(options: ProxyOptions): Proxy {
         return undefined;
       }
     },
+    setCertificate: (renewed) => {
+      tls = renewed;
+      for (const { server } of listeners) server.setSecureContext(secured(renewed));
+    },
+    connections: () => [...listeners].reduce((sum, { sockets }) => sum + sockets.size, 0),
     forget: (microvmId) => front.forget(microvmId),
     close,
     [Symbol.asyncDispose]: close,
   };
 }
 
-function createListener(options: ProxyOptions, limits: ProxyLimits, front: Front): Listener {
+/** Whatever is left out when a context is replaced falls back to Node's own. */
+const secured = ({ cert, key }: TlsPair) => ({ cert, key, ...TLS_TERMS });
+
+function createListener(tls: TlsPair, limits: ProxyLimits, front: Front): Listener {
   const server = createServer({
-    cert: options.tls.cert,
-    key: options.tls.key,
-    minVersion: 'TLSv1.2',
+    ...secured(tls),
     ALPNProtocols: ['h2', 'http/1.1'],
     handshakeTimeout: limits.handshakeMs,
     maxHeaderSize: limits.headerBytes,

@@ -14,6 +14,9 @@ import type { MicrovmTable, Tables } from './tables.ts';
 
 const MEMORY_COUNTS = MICROVM_STATES.filter((state) => MICROVM_STATE_RULES[state].countsMemory);
 
+type LivingState = Exclude<MicrovmState, 'TERMINATED'>;
+const LIVING_STATES = MICROVM_STATES.filter((state) => state !== 'TERMINATED');
+
 /** The microVMs of a store. */
 export class SqlMicrovmRepository implements MicrovmRepository {
   readonly #db: Kysely<Tables>;
@@ -65,6 +68,17 @@ export class SqlMicrovmRepository implements MicrovmRepository {
     if (states.length === 0) return [];
     const rows = await this.#db.selectFrom('microvms').selectAll().where('state', 'in', states).execute();
     return rows.map(toMicrovm);
+  }
+
+  async countByState(): Promise<Record<LivingState, number>> {
+    const rows = await this.#db
+      .selectFrom('microvms')
+      .select(({ fn }) => ['state', fn.countAll<number>().as('count')])
+      .where('state', 'in', LIVING_STATES)
+      .groupBy('state')
+      .execute();
+    const counts = new Map(rows.map(({ state, count }) => [state, count]));
+    return Object.fromEntries(LIVING_STATES.map((state) => [state, counts.get(state) ?? 0])) as Record<LivingState, number>;
   }
 
   async apply(microvmId: string, event: MicrovmEvent, patch: Partial<MicrovmPatch> = {}): Promise<Microvm> {

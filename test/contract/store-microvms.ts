@@ -177,4 +177,13 @@ export function microvmContract(open: () => Promise<Store>): void {
     const found = await store.microvms.inStates(['WAKING', 'SUSPENDING']);
     assert.deepEqual(found.map(({ state }) => state).toSorted(), ['SUSPENDING', 'WAKING', 'WAKING']);
   });
+
+  test('they are counted by state, those that have ended excepted', async () => {
+    await using store = await open();
+    await insertLaunchable(store);
+    for (const [n, state] of [...MICROVM_STATES, 'WAKING' as const].entries()) await store.microvms.insert(microvmRecord(`${n}`, { state }));
+    await store.microvms.insert(microvmRecord('ends', { state: 'PENDING' }));
+    await store.microvms.apply('microvm-ends', 'launchFailed');
+    assert.deepEqual(await store.microvms.countByState(), { PENDING: 1, RUNNING: 1, SUSPENDING: 1, SUSPENDED: 1, WAKING: 2, TERMINATING: 1 });
+  });
 }

@@ -53,6 +53,7 @@ export function fakeControlPlane(real: Pick<ControlPlane, 'roles' | 'logs' | 'co
     quotas: real.quotas,
     server: recorded('server', {
       health: () => ({ status: 'ok' as const, version: '0.1.0', driver: 'qemu', accelerator: 'tcg' }),
+      metrics: async () => '# TYPE lull_build_info gauge\nlull_build_info 1\n',
       suspendAllAndStop: async () => ({ suspended: 2 }),
     }),
   };

@@ -12,6 +12,7 @@ import { connect as tlsConnect, type TLSSocket } from 'node:tls';
 import type { Clock, EndpointClaims, TokenKey, TokenKeyRepository } from '../../src/domain/ports.ts';
 import type { AllowanceOf } from '../../src/proxy/allowance.ts';
 import { ensureCertificates, type Certificates } from '../../src/proxy/certificates.ts';
+import { UNOBSERVED, type ExchangeObserver } from '../../src/proxy/exchange.ts';
 import type { ProxyLimits } from '../../src/proxy/limits.ts';
 import { createProxy, type Proxy } from '../../src/proxy/server.ts';
 import { createEndpointTokens } from '../../src/proxy/tokens.ts';
@@ -88,7 +89,7 @@ export class ProxyBed implements AsyncDisposable {
   readonly #servers: Server[] = [];
   readonly #sockets = new Set<Socket>();
 
-  private constructor(made: { dir: string; certificates: Certificates; ca: Buffer; cert: Buffer; key: Buffer; limits: Partial<ProxyLimits>; allowanceOf: AllowanceOf }) {
+  private constructor(made: { dir: string; certificates: Certificates; ca: Buffer; cert: Buffer; key: Buffer; limits: Partial<ProxyLimits>; allowanceOf: AllowanceOf; observer: ExchangeObserver }) {
     this.#dir = made.dir;
     this.certificates = made.certificates;
     this.ca = made.ca;
@@ -99,14 +100,15 @@ export class ProxyBed implements AsyncDisposable {
       ...{ destinations: this.destinations, tokens: this.tokens, clock: this.clock, random, domain: DOMAIN },
       ...{ tls: { cert: made.cert, key: made.key }, log: { debug: log, info: log, warn: log, error: log }, limits: { closeMs: 200, ...made.limits } },
       allowanceOf: made.allowanceOf,
+      observer: made.observer,
     });
   }
 
-  static async start(limits: Partial<ProxyLimits> = {}, allowanceOf: AllowanceOf = () => undefined): Promise<ProxyBed> {
+  static async start(limits: Partial<ProxyLimits> = {}, allowanceOf: AllowanceOf = () => undefined, observer = UNOBSERVED): Promise<ProxyBed> {
     const dir = await mkdtemp(join(tmpdir(), 'lull-proxy-'));
     const certificates = await ensureCertificates({ dir, domain: DOMAIN, clock: new SteeredClock() });
     const [ca, cert, key] = await Promise.all([certificates.caPath, certificates.certPath, certificates.keyPath].map((path) => readFile(path)));
-    const bed = new ProxyBed({ dir, certificates, ca: ca!, cert: cert!, key: key!, limits, allowanceOf });
+    const bed = new ProxyBed({ dir, certificates, ca: ca!, cert: cert!, key: key!, limits, allowanceOf, observer });
     bed.port = (await bed.proxy.listen({ host: '127.0.0.1', port: 0 }))!;
     return bed;
   }

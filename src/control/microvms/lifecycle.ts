@@ -6,7 +6,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { LullError } from '../../domain/errors.ts';
 import type { OnSuspendHookFailure } from '../../domain/hooks.ts';
 import { MICROVM_REQUESTS, STATE_REASONS, type Microvm, type MicrovmEvent, type MicrovmRequest, type MicrovmState, type ProcessIdentity } from '../../domain/microvm.ts';
-import type { Clock, MicrovmPatch, MicrovmRepository, MicrovmRuntime } from '../../domain/ports.ts';
+import type { Clock, MicrovmPatch, MicrovmRepository, MicrovmRuntime, StepTimes } from '../../domain/ports.ts';
 import { microvmNotFound, requireAllowed } from '../../domain/refusals.ts';
 import { Gate } from '../../lib/gate.ts';
 import { KeyedQueue } from '../../lib/keyed-queue.ts';
@@ -16,6 +16,11 @@ import type { MicrovmReport } from '../control-plane.ts';
 import { requireRoom, type HostCapacity } from './capacity.ts';
 import { HookFailure, HookInterrupted, type Ending, type RuntimeHooks } from './hooks.ts';
 
+/** What takes its time in a life. */
+export type MicrovmOperation = 'launch' | 'suspend' | 'wake';
+/** Told when one is over: how long its steps took, undefined where it failed. */
+export type OperationEnded = (operation: MicrovmOperation, steps: StepTimes | undefined) => void;
+
 export interface LifecycleParts {
   readonly microvms: MicrovmRepository;
   readonly runtime: MicrovmRuntime;
@@ -24,6 +29,7 @@ export interface LifecycleParts {
   readonly clock: Clock;
   readonly capacity: HostCapacity;
   readonly log: Log;
+  readonly onOperation: OperationEnded;
 }
 
 const NO_REPORT: MicrovmReport = { launch: null, suspend: null, wake: null };
@@ -37,6 +43,7 @@ export class Lifecycle {
   readonly #clock: Clock;
   readonly #capacity: HostCapacity;
   readonly #log: Log;
+  readonly #onOperation: OperationEnded;
   readonly #queue = new KeyedQueue();
   /** Those that take traffic right now: known without asking the store. */
   readonly #running = new Set<string>();
@@ -55,6 +62,7 @@ export class Lifecycle {
     this.#clock = parts.clock;
     this.#capacity = parts.capacity;
     this.#log = parts.log;
+    this.#onOperation = parts.onOperation;
   }
 
   /** Calls back after every committed change of state. */
@@ -122,8 +130,10 @@ export class Lifecycle {
         const launch = await this.#runtime.continue(microvmId);
         await this.#hooks.run(microvm);
         this.#note(await this.#microvms.apply(microvmId, 'launched'), { launch });
+        this.#onOperation('launch', launch);
       } catch (error) {
         this.#log.error({ microvmId, err: error }, 'launch failed');
+        this.#onOperation('launch', undefined);
         await this.#destroy(microvmId);
         const stateReason = reasonOf(error, (detail) => STATE_REASONS.launchFailed('restore', detail));
         this.#note(await this.#commit(microvmId, 'launchFailed', { stateReason, ...this.#ended() }));
@@ -160,8 +170,13 @@ export class Lifecycle {
       if (microvm === undefined) return;
       this.#requireNotDraining();
       requireRoom(this.#capacity, microvm.baselineMib);
-      await this.#prepareWake(microvm);
-      await this.#finishWake(microvm);
+      try {
+        await this.#prepareWake(microvm);
+        await this.#finishWake(microvm);
+      } catch (error) {
+        this.#onOperation('wake', undefined);
+        throw error;
+      }
     });
   }
 
@@ -261,8 +276,10 @@ export class Lifecycle {
       const suspend = await this.#runtime.saveGeneration(microvmId, generation);
       await this.#commitSuspended(microvm);
       this.#reports.set(microvmId, { ...this.report(microvmId), suspend });
+      this.#onOperation('suspend', suspend.steps);
     } catch (error) {
       this.#log.error({ microvmId, generation, err: error }, 'suspend failed');
+      this.#onOperation('suspend', undefined);
       await this.#undoSuspend(microvmId, generation);
       throw new LullError('internal', `The MicroVM ${microvmId} could not be suspended: ${messageOf(error)}`, { cause: error });
     }
@@ -308,7 +325,10 @@ export class Lifecycle {
     const refusal = await this.#hooks.resume(microvm).catch((error: unknown) => error);
     // Its end has the next turn.
     if (refusal instanceof HookInterrupted) throw refusal;
-    if (refusal === undefined) return this.#note(await this.#commit(microvmId, 'woken', { suspendedAtMs: null }), { wake });
+    if (refusal === undefined) {
+      this.#note(await this.#commit(microvmId, 'woken', { suspendedAtMs: null }), { wake });
+      return this.#onOperation('wake', wake);
+    }
     // It has run: only what it is now may be kept, so it is put to sleep anew. Traffic never saw it awake.
     this.#log.warn({ microvmId, err: refusal }, 'the resume hook refused');
     await this.#saveOrUndo(await this.#commit(microvmId, 'resumeRefused', { lastGeneration: microvm.lastGeneration + 1 }));

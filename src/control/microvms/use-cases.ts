@@ -11,7 +11,7 @@ import type { MicrovmUseCases } from '../control-plane.ts';
 import { Deadlines } from './deadlines.ts';
 import { ExecutionRoles } from './execution-role.ts';
 import { RuntimeHooks } from './hooks.ts';
-import { Lifecycle } from './lifecycle.ts';
+import { Lifecycle, type OperationEnded } from './lifecycle.ts';
 import { Admission, type AdmissionParts } from './run.ts';
 import { Traffic } from './traffic.ts';
 
@@ -26,7 +26,8 @@ export interface MicrovmParts extends AdmissionParts {
   /** Called before a microVM stops taking traffic: connections kept to it are stale from then on. */
   readonly forgetConnections: (microvmId: string) => void;
   /** Called when a microVM has ended, and rests on its image's files no more. */
-  readonly onEnd: (snapshotId: string) => void;
+  readonly onEnd: (microvm: Microvm) => void;
+  readonly onOperation: OperationEnded;
 }
 
 /** Section 6.1. */
@@ -57,8 +58,8 @@ export class Microvms implements AsyncDisposable {
     this.#runtime = runtime;
     this.#log = log;
     const hooks = new RuntimeHooks(store.images, runtime, parts.hookTimeoutScale);
-    const { capacity, onSuspendHookFailure } = parts;
-    const lifecycle = new Lifecycle({ microvms: store.microvms, runtime, hooks, clock, log, capacity, onSuspendHookFailure });
+    const { capacity, onSuspendHookFailure, onOperation } = parts;
+    const lifecycle = new Lifecycle({ microvms: store.microvms, runtime, hooks, clock, log, capacity, onSuspendHookFailure, onOperation });
     this.#lifecycle = lifecycle;
     this.#deadlines = new Deadlines({
       clock,
@@ -70,7 +71,7 @@ export class Microvms implements AsyncDisposable {
     lifecycle.onChange((microvm) => {
       if (microvm.state === 'TERMINATED') this.#revokeKeys(roles, microvm.microvmId);
       if (microvm.state !== 'RUNNING') parts.forgetConnections(microvm.microvmId);
-      if (microvm.state === 'TERMINATED') parts.onEnd(microvm.snapshotId);
+      if (microvm.state === 'TERMINATED') parts.onEnd(microvm);
       this.#deadlines.watch(microvm);
     });
     this.traffic = new Traffic({ microvms: store.microvms, runtime, lifecycle, deadlines: this.#deadlines });

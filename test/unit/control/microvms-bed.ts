@@ -45,6 +45,8 @@ export interface MicrovmsBed extends AsyncDisposable {
   readonly forgotten: string[];
   /** Snapshots that a microVM rested on which has ended. */
   readonly ended: string[];
+  /** Launches, suspends and wakes that are over. */
+  readonly operations: string[];
   state(microvmId: string): Promise<MicrovmState>;
   /** A microVM that is RUNNING. @returns its id */
   running(fields?: Partial<RunMicrovmInput>): Promise<string>;
@@ -60,6 +62,7 @@ export async function microvmsBed({ hooks, memoryQuotaMib = 4096, availableMib =
   const clock = new SteeredClock(1_000_000);
   const forgotten: string[] = [];
   const ended: string[] = [];
+  const operations: string[] = [];
   let serial = 0;
   let secrets = 0;
   const microvms = new Microvms({
@@ -76,7 +79,8 @@ export async function microvmsBed({ hooks, memoryQuotaMib = 4096, availableMib =
     hookTimeoutScale: 10,
     onSuspendHookFailure,
     forgetConnections: (id) => forgotten.push(id),
-    onEnd: (snapshotId) => ended.push(snapshotId),
+    onEnd: ({ snapshotId }) => ended.push(snapshotId),
+    onOperation: (operation, steps) => operations.push(steps === undefined ? `${operation} failed` : operation),
   });
   const state = async (id: string) => (await store.microvms.get(id))!.state;
   return {
@@ -86,6 +90,7 @@ export async function microvmsBed({ hooks, memoryQuotaMib = 4096, availableMib =
     microvms,
     forgotten,
     ended,
+    operations,
     state,
     running: async (fields) => {
       const { microvmId } = await microvms.useCases.run(runInput(fields));

@@ -372,11 +372,7 @@ suite('through the proxy', { timeout: 60_000 }, () => {
     bed.destinations.ports.set(9357, bed.destinations.ports.get(8080)!);
     await bed.fetch({ method: 'PUT', body: 'x'.repeat(1000), headers: { 'X-aws-proxy-port': '9357' } });
     const isOurs = ({ port }: Record<string, unknown>) => port === 9357;
-    const line = await bed.line(isOurs);
-    const { requestId, msToFirstByte, heldMs, ...rest } = line;
-    assert.deepEqual(rest, { microvmId: MICROVM, port: 9357, method: 'PUT', status: 200, bytesIn: 1000, bytesOut: 1000 });
-    assert.match(requestId as string, /^[0-9a-f-]{36}$/);
-    assert.ok((msToFirstByte as number) >= 0 && (heldMs as number) >= 0);
+    await bed.line(isOurs);
     assert.equal(bed.logged.filter(isOurs).length, 1);
     assert.deepEqual(bed.destinations.touches, [MICROVM]);
     bed.clock.aheadMs += 250;
