@@ -25,8 +25,9 @@ export class CertificateWatch implements Disposable {
   #current: Certificate;
   #complaint: string | undefined;
   #timer: Disposable | undefined;
-  /** Looks follow each other: one that is asked for sees the files as they are then. */
   #last: Promise<void> = Promise.resolve();
+  /** The look that has not begun: it will see the files as they are then, so it is good for whoever asks meanwhile. */
+  #next: Promise<void> | undefined;
 
   private constructor(watched: WatchedCertificate, current: Certificate) {
     this.#watched = watched;
@@ -55,7 +56,11 @@ export class CertificateWatch implements Disposable {
 
   /** Looks now. Never rejects. */
   check(): Promise<void> {
-    this.#last = this.#last.then(() => this.#look());
+    this.#next ??= this.#last.then(() => {
+      this.#next = undefined;
+      return this.#look();
+    });
+    this.#last = this.#next;
     return this.#last;
   }
 
