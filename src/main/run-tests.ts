@@ -57,7 +57,7 @@ export async function runTests(options: { root: string; cargoTarget: string; say
 async function provideClients(options: { root: string; say: (line: string) => void; signal: AbortSignal }): Promise<void> {
   await installTestClients(options).catch((error: unknown) => {
     options.signal.throwIfAborted();
-    options.say(`tests with boto3 and the AWS CLI are skipped. ${error instanceof Error ? error.message : String(error)}`);
+    options.say(`tests with clients in Python are skipped. ${error instanceof Error ? error.message : String(error)}`);
   });
 }
 

