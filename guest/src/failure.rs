@@ -1,6 +1,8 @@
 //! Why something did not work, in the two fields that the host is told.
 
+use crate::sys;
 use std::io;
+use std::os::unix::io::RawFd;
 
 /// `code` is an errno's name or a word, `message` one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +32,17 @@ impl Failure {
     pub fn from_io(what: &str, error: &io::Error) -> Failure {
         let code = error.raw_os_error().map_or("EIO", errno_name);
         Failure::new(code, format!("{}: {}", what, describe(error)))
+    }
+
+    /// In a child: tells the agent over a pipe why it does not become what it should.
+    pub fn tell(&self, report: RawFd) {
+        let _ = sys::write(report, format!("{}\n{}", self.code, self.message).as_bytes());
+    }
+
+    /// What a child told; nothing where it said no word.
+    pub fn told(report: &[u8]) -> Option<Failure> {
+        let text = String::from_utf8_lossy(report);
+        text.split_once('\n').map(|(code, message)| Failure::new(code, message))
     }
 }
 

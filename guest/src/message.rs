@@ -4,11 +4,14 @@ use crate::encoding::{parse_base64, parse_hex};
 use crate::failure::Failure;
 use crate::frame::{header_bytes, FrameType};
 use crate::json::{object, Json};
+use crate::pty::Size;
 use crate::queue::ByteQueue;
 use crate::system::{Application, ApplicationState, Capabilities, Restore, StartSpec};
 
 /// The version of the protocol that this agent speaks.
 pub const PROTOCOL: u64 = 1;
+/// What this agent can do that earlier ones of the same version could not.
+pub const FEATURES: [&str; 1] = ["shell"];
 /// Bytes of entropy in `restore`.
 const ENTROPY_BYTES: usize = 64;
 /// The most texts in `argv` and in `env`.
@@ -137,6 +140,13 @@ fn texts(items: &[Json]) -> Result<Vec<String>, &'static str> {
 /// A TCP port, 1 to 65535.
 pub fn parse_port(port: &Json) -> Option<u16> {
     port.as_integer().filter(|port| (1..=65535).contains(port)).map(|port| port as u16)
+}
+
+/// The arguments of `resize`: which stream, and its terminal's size.
+pub fn parse_resize(call: &Json) -> Result<(u32, Size), &'static str> {
+    let stream = call.get("stream").and_then(Json::as_integer).and_then(|id| u32::try_from(id).ok());
+    let side = |name| call.get(name).and_then(Json::as_integer).and_then(|count| u16::try_from(count).ok()).ok_or("cols or rows is no size");
+    Ok((stream.ok_or("stream is no id")?, Size { cols: side("cols")?, rows: side("rows")? }))
 }
 
 /// A whole frame with JSON in it.

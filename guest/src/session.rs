@@ -5,7 +5,7 @@ use crate::event_loop::EventLoop;
 use crate::failure::Failure;
 use crate::frame::{parse_header, FrameType, Header, AGENT_PREAMBLE, HEADER_BYTES, HOST_PREAMBLE};
 use crate::json::{object, Json};
-use crate::message::{application_json, failure_json, nonce_of, parse_hello, parse_port, push_json, Hello, PROTOCOL};
+use crate::message::{application_json, failure_json, nonce_of, parse_hello, parse_port, parse_resize, push_json, Hello, FEATURES, PROTOCOL};
 use crate::output::Output;
 use crate::port_waits::PortWaits;
 use crate::queue::ByteQueue;
@@ -206,7 +206,7 @@ impl Session {
                 Ok(())
             }
             FrameType::Call => self.call(header.stream, payload, system),
-            FrameType::Open => self.open(header.stream, payload),
+            FrameType::Open => self.open(header.stream, payload, system),
             FrameType::Opened | FrameType::Refused => self.streams.answer(header),
             FrameType::Data | FrameType::Credit | FrameType::End | FrameType::Reset => self.stream_frame(header, payload),
             _ => Err("HELLO within a session"),
@@ -256,6 +256,7 @@ impl Session {
             ("realtimeNs", system.realtime_ns().to_string().into()),
             ("bootId", system.boot_id().into()),
             ("application", application_json(&system.application())),
+            ("features", Json::Array(FEATURES.iter().map(|feature| (*feature).into()).collect())),
             ("warnings", Json::Array(warnings.into_iter().map(Json::Text).collect())),
         ]);
         self.outbox.extend(AGENT_PREAMBLE);
@@ -278,6 +279,10 @@ impl Session {
                 Ok(()) => return Ok(()),
                 Err(failure) => Err(failure),
             },
+            "resize" => match parse_resize(&call) {
+                Ok((stream, size)) => self.streams.resize(stream, size).map(|()| object(vec![])),
+                Err(message) => Err(Failure::new("EINVAL", message)),
+            },
             "start" => crate::calls::start(&call, system, &mut self.output, &self.events),
             _ => crate::calls::perform(op, &call, system),
         };
@@ -293,14 +298,15 @@ impl Session {
         self.push_json(FrameType::Result, id, &json);
     }
 
-    fn open(&mut self, id: u32, payload: &[u8]) -> Result<(), Violation> {
+    fn open(&mut self, id: u32, payload: &[u8], system: &mut dyn System) -> Result<(), Violation> {
         self.streams.take_id(id)?;
         let json = Json::parse(payload)?;
-        let port = json.get("port").and_then(parse_port).ok_or("OPEN without a port")?;
-        if json.get("to").and_then(Json::as_str) != Some("tcp") {
-            return Err("OPEN to something else than tcp");
-        }
-        if let Err(failure) = self.streams.open(id, port) {
+        let opened = match json.get("to").and_then(Json::as_str) {
+            Some("tcp") => self.streams.open(id, json.get("port").and_then(parse_port).ok_or("OPEN without a port")?),
+            Some("shell") => self.streams.open_shell(id, system),
+            _ => return Err("OPEN to something that there is not"),
+        };
+        if let Err(failure) = opened {
             self.push_json(FrameType::Refused, id, &failure_json(&failure));
         }
         Ok(())

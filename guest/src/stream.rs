@@ -1,30 +1,20 @@
-//! One stream: a TCP connection of the application's and its two directions, each with its own credit.
+//! One stream: what it leads to in the guest, and its two directions, each with its own credit.
 
+use crate::connection::Connection;
 use crate::failure::{errno_name, Failure};
 use crate::frame::{header_bytes, FrameType, HEADER_BYTES, PAYLOAD_LIMIT};
 use crate::queue::ByteQueue;
-use crate::sys::{self, ffi};
+use crate::sys;
+use crate::terminal::Terminal;
 use std::io;
-use std::mem::size_of;
-use std::os::unix::io::{AsRawFd, OwnedFd};
+use std::os::unix::io::{AsRawFd, OwnedFd, RawFd};
 
 /// Credit that each direction starts with.
 pub const INITIAL_CREDIT: u64 = 262_144;
 /// Credit is given back in steps of at least this.
 const CREDIT_STEP: u64 = 65_536;
-/// An application whose backlog is full does not answer: a connection is given up after this time.
-const CONNECT_LIMIT_MS: u64 = 30_000;
-
-const AF_INET: i32 = 2;
-const SOCK_STREAM: i32 = 1;
-const IPPROTO_TCP: i32 = 6;
-const SOL_SOCKET: i32 = 1;
-const SO_ERROR: i32 = 4;
-const SO_LINGER: i32 = 13;
-const TCP_NODELAY: i32 = 1;
-const SHUT_WR: i32 = 1;
-const EINPROGRESS: i32 = 115;
-const LOOPBACK_BE: u32 = u32::from_ne_bytes([127, 0, 0, 1]);
+/// An application whose backlog is full does not answer, and a shell may not get to run: given up after this time.
+const OPEN_LIMIT_MS: u64 = 30_000;
 
 /// What is left of a stream after it was moved on.
 #[derive(Debug, PartialEq, Eq)]
@@ -44,18 +34,64 @@ pub type Violation = &'static str;
 /// Who has still to answer before bytes may flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Opening {
-    /// The application's port; given up at that time.
-    Connecting { until_ms: u64 },
+    /// The application's port, or the shell's program; given up at that time.
+    Pending { until_ms: u64 },
     /// The host, whose service the application wants.
     Asked,
     Done,
+}
+
+/// What a stream leads to.
+pub enum Peer {
+    Connection(Connection),
+    Terminal(Terminal),
+}
+
+impl Peer {
+    /// What the event loop has to look at.
+    pub fn watched(&self) -> Vec<RawFd> {
+        match self {
+            Peer::Connection(connection) => vec![connection.socket.as_raw_fd()],
+            Peer::Terminal(terminal) => terminal.watched().collect(),
+        }
+    }
+
+    /// True once bytes may flow.
+    fn finish_opening(&mut self, writable: bool) -> Result<bool, Failure> {
+        match self {
+            Peer::Connection(connection) if writable => connection.finish().map(|()| true),
+            Peer::Connection(_) => Ok(false),
+            Peer::Terminal(terminal) => terminal.finish(),
+        }
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Peer::Connection(connection) => sys::read(connection.socket.as_raw_fd(), buffer),
+            Peer::Terminal(terminal) => terminal.read(buffer),
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Peer::Connection(connection) => sys::write(connection.socket.as_raw_fd(), bytes),
+            Peer::Terminal(terminal) => terminal.write(bytes),
+        }
+    }
+
+    /// The host sends no more. A terminal has no such end: its shell goes on.
+    fn shut(&self) {
+        if let Peer::Connection(connection) = self {
+            connection.shut();
+        }
+    }
 }
 
 pub struct Stream {
     id: u32,
     /// What the agent opened it to; none where the host opened it.
     service: Option<&'static str>,
-    socket: OwnedFd,
+    peer: Peer,
     opening: Opening,
     readable: bool,
     writable: bool,
@@ -72,32 +108,22 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// Begins to connect to 127.0.0.1:`port`; [`Stream::advance`] tells how it went.
-    pub fn connect(id: u32, port: u16, now_ms: u64) -> Result<Stream, Failure> {
-        let failed = |error: io::Error| refusal(port, &error);
-        let socket = sys::own(unsafe { ffi::socket(AF_INET, SOCK_STREAM | sys::O_NONBLOCK | sys::O_CLOEXEC, 0) }).map_err(failed)?;
-        set_option(&socket, IPPROTO_TCP, TCP_NODELAY, &1i32).map_err(failed)?;
-        let address = address_of(port);
-        let result = unsafe { ffi::connect(socket.as_raw_fd(), &address, size_of::<ffi::SocketAddressV4>() as u32) };
-        match sys::check(result) {
-            Err(error) if error.raw_os_error() != Some(EINPROGRESS) => return Err(failed(error)),
-            _ => {}
-        }
-        Ok(Stream::new(id, socket, Opening::Connecting { until_ms: now_ms + CONNECT_LIMIT_MS }))
+    /// Waits for what was begun to be opened; [`Stream::advance`] tells how it went.
+    pub fn open(id: u32, peer: Peer, now_ms: u64) -> Stream {
+        Stream::new(id, peer, Opening::Pending { until_ms: now_ms + OPEN_LIMIT_MS })
     }
 
     /// Takes a connection that the application made to a service of the host; it stands still until [`Stream::opened`].
     pub fn accepted(id: u32, service: &'static str, socket: OwnedFd) -> io::Result<Stream> {
-        sys::set_nonblocking(socket.as_raw_fd())?;
-        set_option(&socket, IPPROTO_TCP, TCP_NODELAY, &1i32)?;
-        Ok(Stream { service: Some(service), ..Stream::new(id, socket, Opening::Asked) })
+        let peer = Peer::Connection(Connection::accepted(socket)?);
+        Ok(Stream { service: Some(service), ..Stream::new(id, peer, Opening::Asked) })
     }
 
-    fn new(id: u32, socket: OwnedFd, opening: Opening) -> Stream {
+    fn new(id: u32, peer: Peer, opening: Opening) -> Stream {
         Stream {
             id,
             service: None,
-            socket,
+            peer,
             opening,
             readable: false,
             writable: false,
@@ -115,14 +141,14 @@ impl Stream {
         self.service
     }
 
-    pub fn socket(&self) -> &OwnedFd {
-        &self.socket
+    pub fn peer(&self) -> &Peer {
+        &self.peer
     }
 
     /// When [`Stream::advance`] must be called at the latest.
     pub fn deadline_ms(&self) -> Option<u64> {
         match self.opening {
-            Opening::Connecting { until_ms } => Some(until_ms),
+            Opening::Pending { until_ms } => Some(until_ms),
             Opening::Asked | Opening::Done => None,
         }
     }
@@ -136,7 +162,7 @@ impl Stream {
     /// True where [`Stream::advance`] may come to something.
     pub fn is_ready(&self, now_ms: u64) -> bool {
         match self.opening {
-            Opening::Connecting { until_ms } => self.writable || now_ms >= until_ms,
+            Opening::Pending { until_ms } => self.readable || self.writable || now_ms >= until_ms,
             Opening::Asked => false,
             Opening::Done => (self.readable && self.send_credit > 0 && !self.application_ended) || (self.writable && !self.queue.is_empty()),
         }
@@ -171,7 +197,7 @@ impl Stream {
         self.window -= bytes.len() as u64;
         let mut written = 0;
         if self.queue.is_empty() {
-            match sys::write(self.socket.as_raw_fd(), bytes) {
+            match self.peer.write(bytes) {
                 Ok(count) => written = count,
                 Err(error) if error.raw_os_error() == Some(sys::EAGAIN) => self.writable = false,
                 Err(error) => return Ok(Standing::Broken(broken(&error))),
@@ -207,15 +233,19 @@ impl Stream {
 
     /// Moves what can be moved: the queue to the application, one frame's worth from it.
     pub fn advance(&mut self, now_ms: u64, outbox: &mut ByteQueue) -> Standing {
-        if let Opening::Connecting { until_ms } = self.opening {
-            match self.finish_connect(now_ms >= until_ms) {
-                Ok(false) => return Standing::Alive,
-                Ok(true) => {
-                    self.opening = Opening::Done;
-                    outbox.extend(&header_bytes(FrameType::Opened, self.id, 0));
-                }
+        if let Opening::Pending { until_ms } = self.opening {
+            let is_open = match self.peer.finish_opening(self.writable) {
+                Ok(is_open) => is_open,
                 Err(failure) => return Standing::Refused(failure),
+            };
+            // Nothing was read or written yet: once it is open both may be possible, before that the next event will tell.
+            self.readable = is_open;
+            self.writable = is_open;
+            if !is_open {
+                return if now_ms >= until_ms { Standing::Refused(Failure::new("ETIMEDOUT", "there is no answer")) } else { Standing::Alive };
             }
+            self.opening = Opening::Done;
+            outbox.extend(&header_bytes(FrameType::Opened, self.id, 0));
         }
         match self.write_queue(outbox) {
             Ok(()) => {}
@@ -227,42 +257,16 @@ impl Stream {
         }
     }
 
-    /// Ends the connection so that the application gets an error, not an end of file.
+    /// Ends it so that the application gets an error, not an end of file; a terminal hangs up.
     pub fn reset(self) {
-        let _ = set_option(&self.socket, SOL_SOCKET, SO_LINGER, &[1i32, 0]);
-    }
-
-    fn finish_connect(&mut self, is_late: bool) -> Result<bool, Failure> {
-        let fd = self.socket.as_raw_fd();
-        if !self.writable {
-            return if is_late { Err(Failure::new("ETIMEDOUT", "the port does not answer")) } else { Ok(false) };
+        if let Peer::Connection(connection) = self.peer {
+            connection.reset();
         }
-        let (mut error, mut length) = (0i32, 4u32);
-        let result = unsafe { ffi::getsockopt(fd, SOL_SOCKET, SO_ERROR, (&mut error as *mut i32).cast(), &mut length) };
-        sys::check(result).map_err(|error| Failure::from_io("connect", &error))?;
-        if error != 0 {
-            return Err(Failure::from_io("connect", &io::Error::from_raw_os_error(error)));
-        }
-        // With nobody listening on an ephemeral port the kernel may connect a socket to itself.
-        let mut local = address_of(0);
-        let mut length = size_of::<ffi::SocketAddressV4>() as u32;
-        sys::check(unsafe { ffi::getsockname(fd, &mut local, &mut length) }).map_err(|error| Failure::from_io("connect", &error))?;
-        if self.is_peer(&local) {
-            return Err(Failure::new("ECONNREFUSED", "connect: Connection refused"));
-        }
-        Ok(true)
-    }
-
-    fn is_peer(&self, local: &ffi::SocketAddressV4) -> bool {
-        let mut own = address_of(0);
-        let mut length = size_of::<ffi::SocketAddressV4>() as u32;
-        let result = unsafe { ffi::getpeername(self.socket.as_raw_fd(), &mut own, &mut length) };
-        result == 0 && own.port_be == local.port_be && own.address_be == local.address_be
     }
 
     fn write_queue(&mut self, outbox: &mut ByteQueue) -> io::Result<()> {
         while self.writable && !self.queue.is_empty() {
-            match sys::write(self.socket.as_raw_fd(), self.queue.as_slice()) {
+            match self.peer.write(self.queue.as_slice()) {
                 Ok(count) => {
                     self.queue.consume(count);
                     self.taken(count, outbox);
@@ -282,8 +286,8 @@ impl Stream {
         let room = (self.send_credit as usize).min(PAYLOAD_LIMIT);
         let before = outbox.len();
         outbox.extend(&[0; HEADER_BYTES]);
-        let fd = self.socket.as_raw_fd();
-        let result = outbox.fill_with(room, |buffer| sys::read(fd, buffer));
+        let peer = &mut self.peer;
+        let result = outbox.fill_with(room, |buffer| peer.read(buffer));
         match result {
             Ok(0) => {
                 self.application_ended = true;
@@ -321,7 +325,7 @@ impl Stream {
     fn shut_when_written(&mut self) -> Standing {
         if self.host_ended && !self.shut && self.queue.is_empty() {
             self.shut = true;
-            unsafe { ffi::shutdown(self.socket.as_raw_fd(), SHUT_WR) };
+            self.peer.shut();
         }
         if self.shut && self.application_ended {
             Standing::Over
@@ -329,19 +333,6 @@ impl Stream {
             Standing::Alive
         }
     }
-}
-
-fn address_of(port: u16) -> ffi::SocketAddressV4 {
-    ffi::SocketAddressV4 { family: AF_INET as u16, port_be: port.to_be(), address_be: LOOPBACK_BE, zero: [0; 8] }
-}
-
-fn set_option<T>(socket: &OwnedFd, level: i32, name: i32, value: &T) -> io::Result<()> {
-    let result = unsafe { ffi::setsockopt(socket.as_raw_fd(), level, name, (value as *const T).cast(), size_of::<T>() as u32) };
-    sys::check(result).map(drop)
-}
-
-fn refusal(port: u16, error: &io::Error) -> Failure {
-    Failure::from_io(&format!("connect to port {}", port), error)
 }
 
 fn broken(error: &io::Error) -> Failure {

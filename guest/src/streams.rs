@@ -1,22 +1,27 @@
-//! The streams of a session: those that the host opened to ports of the application, and those that the agent opened to services
+//! The streams of a session: those that the host opened to ports of the application and to shells, and those that the agent opened to services
 //! of the host. Ids rise, so that one that was used can be told from one that was not without a list of them.
 
+use crate::connection::Connection;
 use crate::event_loop::EventLoop;
-use crate::failure::Failure;
+use crate::failure::{Failure, OrFailure};
 use crate::frame::{FrameType, Header};
 use crate::json::object;
 use crate::message::{failure_json, push_json};
 use crate::queue::ByteQueue;
 use crate::services::{Accepted, Services};
-use crate::stream::{Standing, Stream, Violation};
+use crate::pty::Size;
+use crate::stream::{Peer, Standing, Stream, Violation};
 use crate::sys::monotonic_ms;
+use crate::system::System;
+use crate::terminal::Terminal;
 use std::collections::BTreeMap;
 use std::io;
-use std::os::unix::io::AsRawFd;
 use std::rc::Rc;
 
 /// Streams that the host opened, at once.
 pub const STREAMS_LIMIT: usize = 1024;
+/// Shells at once.
+pub const SHELLS_LIMIT: usize = 16;
 /// Streams that the agent opened to one service, at once, answered or not.
 pub const SERVICE_STREAMS_LIMIT: usize = 64;
 /// Ids of streams that the agent opens are above this one.
@@ -68,11 +73,27 @@ impl Streams {
 
     /// Begins to connect to a port of the application's.
     pub fn open(&mut self, id: u32, port: u16) -> Result<(), Failure> {
-        if self.streams.range(..FIRST_OWN_ID).count() >= STREAMS_LIMIT {
-            return Err(Failure::new("EMFILE", "too many streams at once"));
+        self.must_have_place()?;
+        self.open_to(id, Peer::Connection(Connection::begin(port)?))
+    }
+
+    /// Begins to run a shell.
+    pub fn open_shell(&mut self, id: u32, system: &mut dyn System) -> Result<(), Failure> {
+        self.must_have_place()?;
+        let is_shell = |stream: &&Stream| matches!(stream.peer(), Peer::Terminal(terminal) if terminal.is_live());
+        if self.streams.values().filter(is_shell).count() >= SHELLS_LIMIT {
+            return Err(Failure::new("EMFILE", "too many shells at once"));
         }
-        let stream = Stream::connect(id, port, monotonic_ms())?;
-        self.hold(id, stream).map_err(|error| Failure::from_io("watch a socket", &error))
+        let terminal = Terminal::new(system.open_shell()?).or_failure("watch a shell")?;
+        self.open_to(id, Peer::Terminal(terminal))
+    }
+
+    /// Tells a shell's terminal its size.
+    pub fn resize(&self, id: u32, size: Size) -> Result<(), Failure> {
+        match self.streams.get(&id).map(Stream::peer) {
+            Some(Peer::Terminal(terminal)) => terminal.resize(size),
+            _ => Err(Failure::new("ENXIO", "the stream leads to no shell")),
+        }
     }
 
     /// Moves every stream on by one step, in turn, as far as there is room. True where something came of it.
@@ -168,8 +189,21 @@ impl Streams {
         self.last_own_id = FIRST_OWN_ID;
     }
 
+    fn must_have_place(&self) -> Result<(), Failure> {
+        if self.streams.range(..FIRST_OWN_ID).count() >= STREAMS_LIMIT {
+            return Err(Failure::new("EMFILE", "too many streams at once"));
+        }
+        Ok(())
+    }
+
+    fn open_to(&mut self, id: u32, peer: Peer) -> Result<(), Failure> {
+        self.hold(id, Stream::open(id, peer, monotonic_ms())).or_failure("watch a stream")
+    }
+
     fn hold(&mut self, id: u32, stream: Stream) -> io::Result<()> {
-        self.events.watch(stream.socket().as_raw_fd(), FIRST_TOKEN + u64::from(id))?;
+        for fd in stream.peer().watched() {
+            self.events.watch(fd, FIRST_TOKEN + u64::from(id))?;
+        }
         self.streams.insert(id, stream);
         Ok(())
     }

@@ -268,6 +268,19 @@ pub fn reap() -> Option<Exit> {
     })
 }
 
+/// A descriptor of a process, which becomes readable when it ends (man 2 pidfd_open).
+pub fn open_process(pid: i32) -> io::Result<OwnedFd> {
+    const PIDFD_OPEN: std::os::raw::c_long = 434;
+    own(check_long(unsafe { ffi::syscall(PIDFD_OPEN, pid, 0usize) })? as i32)
+}
+
+/// Kills a process, and never another one that got its number.
+pub fn kill_process(process: &OwnedFd) -> io::Result<()> {
+    const PIDFD_SEND_SIGNAL: std::os::raw::c_long = 424;
+    const SIGKILL: i32 = 9;
+    check_long(unsafe { ffi::syscall(PIDFD_SEND_SIGNAL, process.as_raw_fd(), SIGKILL, 0usize, 0usize) }).map(drop)
+}
+
 /// Sets a soft and hard limit on open files.
 pub fn limit_open_files(count: u64) -> io::Result<()> {
     let limit = ffi::ResourceLimit { soft: count, hard: count };

@@ -38,6 +38,16 @@ pub struct Started {
     pub stderr: OwnedFd,
 }
 
+/// A shell that is about to run in the application's environment.
+pub struct Shell {
+    /// The agent's end of its terminal.
+    pub master: OwnedFd,
+    /// Its process (man 2 pidfd_open).
+    pub process: OwnedFd,
+    /// Ends when its program runs; before that, why it does not ([`Failure::told`]).
+    pub report: OwnedFd,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ApplicationState {
     None,
@@ -72,6 +82,8 @@ pub trait System {
     fn set_realtime_ns(&mut self, realtime_ns: u64) -> Result<(), Failure>;
     fn start(&mut self, spec: &StartSpec) -> Result<Started, Failure>;
     fn application(&self) -> Application;
+    /// Begins to run a shell beside the application.
+    fn open_shell(&mut self) -> Result<Shell, Failure>;
     /// Returns when no process of the application runs any more.
     fn freeze(&mut self) -> Result<(), Failure>;
     fn thaw(&mut self) -> Result<(), Failure>;

@@ -86,6 +86,9 @@ fn mount_kernel_trees() -> Result<(), Failure> {
     mount(&Mount { source: "proc", target: "/proc", kind: "proc", flags: plain, data: "" })?;
     mount(&Mount { source: "sysfs", target: "/sys", kind: "sysfs", flags: plain, data: "" })?;
     mount(&Mount { source: "devtmpfs", target: "/dev", kind: "devtmpfs", flags: MS_NOSUID | MS_NOEXEC, data: "mode=0755" })?;
+    fs::create_dir("/dev/pts").or_failure("create /dev/pts")?;
+    let terminals = "ptmxmode=0666,mode=0620,gid=5";
+    mount(&Mount { source: "devpts", target: "/dev/pts", kind: "devpts", flags: MS_NOSUID | MS_NOEXEC, data: terminals })?;
     mount(&Mount { source: "cgroup2", target: place::CGROUP, kind: "cgroup2", flags: plain, data: "" })
 }
 

@@ -6,8 +6,8 @@ use crate::failure::{Failure, OrFailure};
 use crate::sys::{self, monotonic_ms};
 use std::fs::{self, File};
 use std::io::Read;
-use std::os::unix::io::AsRawFd;
-use std::path::PathBuf;
+use std::os::unix::io::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
 /// Freezing waits for every task to come out of what it does in the kernel.
 const FREEZE_LIMIT_MS: u64 = 20_000;
@@ -21,6 +21,14 @@ impl Cgroup {
         let folder = PathBuf::from(place::CGROUP).join("application");
         fs::create_dir_all(folder.join("container")).or_failure("create the application's cgroup")?;
         Ok(Cgroup { folder })
+    }
+
+    /// The one that a process of the application's is in: with the controllers delegated there may be others below `container`,
+    /// and that one then holds no process itself.
+    pub fn of(pid: i32) -> Result<OwnedFd, Failure> {
+        let text = fs::read_to_string(format!("/proc/{}/cgroup", pid)).or_failure("read the application's cgroup")?;
+        let path = text.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
+        sys::open(&Path::new(place::CGROUP).join(path), sys::O_PATH).or_failure("open the application's cgroup")
     }
 
     /// Lets the application use the controllers in cgroups of its own.

@@ -5,7 +5,7 @@ use super::oci_user::{self, Identity};
 use super::{capabilities, rootfs};
 use crate::failure::{Failure, OrFailure};
 use crate::sys::{self, ffi};
-use crate::system::{StartSpec, Started};
+use crate::system::{Capabilities, StartSpec, Started};
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::io::Read;
@@ -40,7 +40,7 @@ struct ChildEnds {
 
 /// Starts the application and returns once its program runs.
 pub fn start(spec: &StartSpec, cgroup: &Cgroup) -> Result<Started, Failure> {
-    if spec.capabilities == crate::system::Capabilities::All {
+    if spec.capabilities == Capabilities::All {
         cgroup.delegate()?;
     }
     let (stdout, child_stdout) = sys::pipe().or_failure("make a pipe")?;
@@ -81,8 +81,7 @@ fn read_report(report: OwnedFd) -> Option<Failure> {
             _ => break,
         }
     }
-    let text = String::from_utf8_lossy(&text[..length]).into_owned();
-    text.split_once('\n').map(|(code, message)| Failure::new(code, message))
+    Failure::told(&text[..length])
 }
 
 /// In the child: never returns.
@@ -92,7 +91,7 @@ fn become_application(spec: &StartSpec, cgroup: &Cgroup, ends: ChildEnds) -> ! {
         Err(failure) => failure,
         Ok(never) => match never {},
     };
-    let _ = sys::write(report, format!("{}\n{}", failure.code, failure.message).as_bytes());
+    failure.tell(report);
     unsafe { ffi::_exit(127) }
 }
 
@@ -107,19 +106,41 @@ fn prepare(spec: &StartSpec, cgroup: &Cgroup, ends: &ChildEnds) -> Result<Never,
     let name = sys::c_text(hostname).or_failure("set the host name")?;
     sys::check(unsafe { ffi::sethostname(name.as_ptr(), hostname.len()) }).or_failure("set the host name")?;
     rootfs::enter(spec.capabilities, hostname)?;
-    let identity = oci_user::resolve(&spec.user, &database("/etc/passwd"), &database("/etc/group"))?;
+    let identity = user_of(&spec.user)?;
     connect_output(ends, &identity).or_failure("connect the application's output")?;
-    sys::limit_open_files(OPEN_FILES).or_failure("limit open files")?;
     enter_working_folder(&spec.cwd)?;
-    unsafe { ffi::umask(0o022) };
-    capabilities::bound(spec.capabilities)?;
-    take_identity(&identity)?;
-    if identity.uid == 0 {
-        capabilities::hold(spec.capabilities)?;
-    }
-    sys::reset_signals();
+    become_user(&identity, spec.capabilities)?;
     // Every descriptor but the three standard ones is closed by exec, the report's among them.
     Err(exec(spec, &identity)?)
+}
+
+/// In a child that is in the application's tree: who `user` of an OCI image is.
+pub fn user_of(user: &str) -> Result<Identity, Failure> {
+    oci_user::resolve(user, &database("/etc/passwd"), &database("/etc/group"))
+}
+
+/// Last before the program: the limits, rights and signals that it runs with.
+pub fn become_user(identity: &Identity, capabilities: Capabilities) -> Result<(), Failure> {
+    sys::limit_open_files(OPEN_FILES).or_failure("limit open files")?;
+    unsafe { ffi::umask(0o022) };
+    capabilities::bound(capabilities)?;
+    take_identity(identity)?;
+    if identity.uid == 0 {
+        capabilities::hold(capabilities)?;
+    }
+    sys::reset_signals();
+    Ok(())
+}
+
+/// The image's variables, and those that every program has.
+pub fn environment(env: &[(String, String)], identity: &Identity) -> Vec<(String, String)> {
+    let mut env = env.to_vec();
+    for (name, value) in [("PATH", DEFAULT_PATH), ("HOME", identity.home.as_deref().unwrap_or("/"))] {
+        if !env.iter().any(|(found, _)| found == name) {
+            env.push((name.to_string(), value.to_string()));
+        }
+    }
+    env
 }
 
 /// A passwd or group file of the image; empty where it is none.
@@ -165,14 +186,7 @@ fn take_identity(identity: &Identity) -> Result<(), Failure> {
 
 /// Comes back only with what went wrong.
 fn exec(spec: &StartSpec, identity: &Identity) -> Result<Failure, Failure> {
-    let mut env = spec.env.clone();
-    let mut default = |name: &str, value: &str| {
-        if !env.iter().any(|(found, _)| found == name) {
-            env.push((name.to_string(), value.to_string()));
-        }
-    };
-    default("PATH", DEFAULT_PATH);
-    default("HOME", identity.home.as_deref().unwrap_or("/"));
+    let env = environment(&spec.env, identity);
     let texts = env.iter().map(|(name, value)| sys::c_text(format!("{}={}", name, value)));
     let texts = texts.collect::<std::io::Result<Vec<CString>>>().or_failure("env")?;
     let argv = spec.argv.iter().map(sys::c_text).collect::<std::io::Result<Vec<CString>>>().or_failure("argv")?;

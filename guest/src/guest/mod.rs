@@ -8,24 +8,27 @@ mod disk;
 mod entropy;
 pub mod oci_user;
 mod rootfs;
+mod shell;
 mod sockets;
 
 use crate::failure::Failure;
 use crate::services::Service;
 use crate::sys::{self, CLOCK_REALTIME};
-use crate::system::{Application, ApplicationState, Memory, Restore, StartSpec, Started, System};
+use crate::system::{Application, ApplicationState, Memory, Restore, Shell, StartSpec, Started, System};
 use cgroup::Cgroup;
 use std::fs;
 
 pub struct Microvm {
     application: Application,
+    /// What the application was started with.
+    spec: Option<StartSpec>,
     cgroup: Cgroup,
     services: Vec<Service>,
 }
 
 impl Microvm {
     pub fn new(services: Vec<Service>) -> Result<Microvm, Failure> {
-        Ok(Microvm { application: Application::NONE, cgroup: Cgroup::create()?, services })
+        Ok(Microvm { application: Application::NONE, spec: None, cgroup: Cgroup::create()?, services })
     }
 }
 
@@ -56,11 +59,19 @@ impl System for Microvm {
     fn start(&mut self, spec: &StartSpec) -> Result<Started, Failure> {
         let started = container::start(spec, &self.cgroup)?;
         self.application = Application { state: ApplicationState::Running, pid: Some(started.pid), exit_code: None, signal: None };
+        self.spec = Some(spec.clone());
         Ok(started)
     }
 
     fn application(&self) -> Application {
         self.application
+    }
+
+    fn open_shell(&mut self) -> Result<Shell, Failure> {
+        match (&self.spec, self.application) {
+            (Some(spec), Application { state: ApplicationState::Running, pid: Some(pid), .. }) => shell::open(spec, pid),
+            _ => Err(Failure::new("not-running", "the application does not run")),
+        }
     }
 
     fn freeze(&mut self) -> Result<(), Failure> {

@@ -14,6 +14,8 @@ use std::path::Path;
 /// The devices of an ordinary container. Each is a mount of its own over a plain file: the folder is mounted `nodev`, so a
 /// node that the application makes there is as useless as anywhere.
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+/// The folder of terminals: the agent's devpts, so that it can make terminals there without asking the application's tree.
+const TERMINALS: &str = "pts";
 /// With all capabilities, in addition (contract reference, section 8.1).
 const PRIVILEGED_DEVICES: [&str; 1] = ["fuse"];
 /// What Docker hides: memory, keys, timers and knobs that namespaces do not separate; and the page maps.
@@ -40,7 +42,7 @@ pub fn enter(capabilities: Capabilities, hostname: &str) -> Result<(), Failure> 
     mount(&Mount { source: "none", target: "/", kind: "", flags: MS_REC | MS_PRIVATE, data: "" })?;
     let is_limited = capabilities == Capabilities::Default;
     let privileged = if is_limited { &[][..] } else { &PRIVILEGED_DEVICES };
-    let names = DEVICES.iter().chain(privileged);
+    let names = DEVICES.iter().chain([&TERMINALS]).chain(privileged);
     let take = |name: &&'static str| clone_device(name).map(|device| (*name, device)).or_failure("take a device along");
     let devices = names.map(take).collect::<Result<Vec<_>, _>>()?;
     mount_overlay(capabilities)?;
@@ -68,7 +70,7 @@ fn mount_overlay(capabilities: Capabilities) -> Result<(), Failure> {
     mount(&Mount { source: "overlay", target: place::CONTAINER, kind: "overlay", flags: MS_NOATIME | nodev, data: &data })
 }
 
-/// A mount of the device's file alone, not in any tree yet.
+/// A mount of the device (or folder of devices) alone, not in any tree yet.
 fn clone_device(name: &str) -> std::io::Result<OwnedFd> {
     let path = sys::c_text(format!("/dev/{}", name))?;
     let result = unsafe { ffi::syscall(OPEN_TREE, AT_FDCWD, path.as_ptr(), OPEN_TREE_CLONE | sys::O_CLOEXEC) };
@@ -95,14 +97,12 @@ fn make_mount_point(folder: &str) -> Result<(), Failure> {
 fn fill_dev(devices: &[(&str, OwnedFd)], is_limited: bool) -> Result<(), Failure> {
     let nodev = if is_limited { MS_NODEV } else { 0 };
     mount(&Mount { source: "tmpfs", target: "/dev", kind: "tmpfs", flags: MS_NOSUID | MS_NOEXEC | nodev, data: "mode=0755,size=64k" })?;
-    for (name, device) in devices {
-        place_device(name, device).or_failure(&format!("make /dev/{}", name))?;
-    }
     for folder in ["/dev/pts", "/dev/shm", "/dev/mqueue"] {
         fs::create_dir(folder).or_failure(folder)?;
     }
-    let pts = "newinstance,ptmxmode=0666,mode=0620,gid=5";
-    mount(&Mount { source: "devpts", target: "/dev/pts", kind: "devpts", flags: MS_NOSUID | MS_NOEXEC, data: pts })?;
+    for (name, device) in devices {
+        place_device(name, device).or_failure(&format!("make /dev/{}", name))?;
+    }
     mount(&Mount { source: "shm", target: "/dev/shm", kind: "tmpfs", flags: HARMLESS, data: "mode=1777,size=64m" })?;
     mount(&Mount { source: "mqueue", target: "/dev/mqueue", kind: "mqueue", flags: HARMLESS, data: "" })?;
     let links = [("pts/ptmx", "ptmx"), ("/proc/self/fd", "fd"), ("/proc/self/fd/0", "stdin"), ("/proc/self/fd/1", "stdout"), ("/proc/self/fd/2", "stderr")];
@@ -114,7 +114,9 @@ fn fill_dev(devices: &[(&str, OwnedFd)], is_limited: bool) -> Result<(), Failure
 
 fn place_device(name: &str, device: &OwnedFd) -> std::io::Result<()> {
     let path = format!("/dev/{}", name);
-    File::create(&path)?;
+    if name != TERMINALS {
+        File::create(&path)?;
+    }
     let (empty, path) = (sys::c_text("")?, sys::c_text(path)?);
     let result = unsafe { ffi::syscall(MOVE_MOUNT, device.as_raw_fd(), empty.as_ptr(), AT_FDCWD, path.as_ptr(), MOVE_MOUNT_F_EMPTY_PATH) };
     sys::check_long(result).map(drop)
