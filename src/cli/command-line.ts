@@ -60,6 +60,22 @@ export interface Configuration {
   readonly file: string;
 }
 
+/** One change that makes a store trust the local authority, or trust it no more. */
+export type TrustStep =
+  | { readonly kind: 'write' | 'remove'; readonly path: string }
+  | { readonly kind: 'run'; readonly argv: readonly [string, ...string[]]; readonly changes: string };
+
+/** What `lull trust` would do, and what it would not. */
+export interface TrustPlan {
+  readonly steps: readonly TrustStep[];
+  readonly notes: readonly string[];
+}
+
+export interface TrustRequest {
+  readonly caPath: string;
+  readonly uninstall: boolean;
+}
+
 /** What touches the machine; `src/main` has the real one. */
 export interface Machine {
   readonly version: string;
@@ -75,6 +91,12 @@ export interface Machine {
   /** Prepares the machine, telling each step. @returns false where there was nothing to do */
   setUp(options: { refresh: boolean; say: (line: string) => void; signal: AbortSignal }): Promise<boolean>;
   doctor(options: { signal: AbortSignal }): Promise<readonly Finding[]>;
+  /** Finds out; changes nothing. */
+  planTrust(request: TrustRequest): Promise<TrustPlan>;
+  /** Does what was planned. */
+  trust(plan: TrustPlan, options: TrustRequest & { signal: AbortSignal }): Promise<void>;
+  /** Asks the user; undefined where there is no terminal to ask on. */
+  confirm(question: string): Promise<boolean | undefined>;
   /** Runs every test of the checkout. @returns the exit status */
   test(options: { say: (line: string) => void; signal: AbortSignal }): Promise<number>;
   /** Runs a benchmark. @returns the exit status */

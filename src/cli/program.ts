@@ -13,6 +13,7 @@ import { addListings } from './listings.ts';
 import { addLogs } from './logs.ts';
 import { addMachineCommands } from './machine-commands.ts';
 import { addRun } from './run.ts';
+import { addTrust } from './trust.ts';
 import { addUp } from './up.ts';
 
 const FAILED = 1;
@@ -51,6 +52,7 @@ export async function runCommandLine(argv: readonly string[], { terminal, machin
   addDown(context);
   addConfig(context);
   addEnv(context);
+  addTrust(context);
   addBuild(context);
   addRun(context);
   addListings(context);

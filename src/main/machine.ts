@@ -10,6 +10,8 @@ import { examine } from '../setup/doctor.ts';
 import { probeKvm } from '../setup/kvm-probe.ts';
 import { hostArchitecture, loadPlatform } from '../setup/platform.ts';
 import { setUp } from '../setup/set-up.ts';
+import { carryOut, planTrust, SYSTEM_STORES } from '../setup/trust.ts';
+import { confirm } from './confirm.ts';
 import { asToml, effectiveSettings } from './config-listing.ts';
 import { DEFAULT_API_PORT, defaultText, isRepeatable, OPTION_ROWS } from './option-table.ts';
 import type { RunningServer } from './server.ts';
@@ -64,6 +66,9 @@ export function createMachine(surroundings: Surroundings): Machine {
         uid,
         signal,
       }),
+    planTrust: (request) => planTrust(request, { env, uid, stores: SYSTEM_STORES }),
+    trust: (plan, { caPath, signal }) => carryOut(plan, caPath, signal),
+    confirm,
     test: ({ say, signal }) => runTests({ root: ROOT, cargoTarget: join(platformFolderOf(surroundings), 'agent-build/test'), say, signal }),
     bench: async (name, values, terminal) => {
       if (name === 'api') {
