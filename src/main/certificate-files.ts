@@ -38,6 +38,20 @@ export async function readCertificate(files: CertificateFiles): Promise<Certific
   return { cert, key };
 }
 
+const PEM_CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
+
+/**
+ * Reads authorities.
+ * @throws LullError validation: one line that names the option and the file, where it cannot be read or holds anything else
+ */
+export async function readAuthorities(file: NamedFile): Promise<string> {
+  const text = (await read(file)).toString('latin1');
+  const authorities = text.match(PEM_CERTIFICATE) ?? [];
+  const isAuthority = (pem: string) => attempt(() => new X509Certificate(pem).ca, file, 'is no certificate in PEM');
+  if (authorities.length === 0 || !authorities.every(isAuthority)) throw wrong(file, 'is no certificate of a CA in PEM');
+  return `${authorities.join('\n')}\n`;
+}
+
 async function read(file: NamedFile): Promise<Buffer> {
   return readFile(file.path).catch((cause: NodeJS.ErrnoException) => {
     throw wrong(file, `cannot be read (${cause.code ?? cause.message})`, cause);

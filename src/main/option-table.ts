@@ -106,6 +106,13 @@ export const SERVER_OPTIONS = {
   },
   apiCert: { ...file, flag: '--api-cert <file>', env: 'LULL_API_CERT', key: 'api.cert', description: 'certificate chain of the API (PEM)' },
   apiKey: { ...file, flag: '--api-key <file>', env: 'LULL_API_KEY', key: 'api.key', description: 'its key (PEM)' },
+  apiCa: {
+    ...file,
+    flag: '--api-ca <file>',
+    env: 'LULL_API_CA',
+    key: 'api.ca',
+    description: 'CA of your own that signed it (PEM): `lull env` and the commands here trust it then',
+  },
   insecureListen: {
     flag: '--insecure-listen',
     env: 'LULL_INSECURE_LISTEN',

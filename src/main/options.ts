@@ -7,7 +7,7 @@ import type { CertificateFiles, NamedFile } from './certificate-files.ts';
 import type { ListenAddress } from './option-values.ts';
 import type { LOG_LEVELS, Surroundings } from './option-table.ts';
 import { askedRealm, type AskedRealm } from './server-files.ts';
-import { DEFAULT, gatherSettings, type OptionValues, type Settings } from './settings.ts';
+import { DEFAULT, gatherSettings, type OptionValues, type Setting, type Settings } from './settings.ts';
 
 /** Everything that a server is started with. */
 export interface ServerOptions {
@@ -29,6 +29,8 @@ export interface ServerOptions {
   readonly domain: string;
   /** The API's certificate; plain HTTP without. */
   readonly apiCertificate: CertificateFiles | undefined;
+  /** Who signed it, where nobody knows that without being told. */
+  readonly apiAuthority: NamedFile | undefined;
   readonly insecureListen: boolean;
   /** The operator's own wildcard certificate for the endpoints; one of the local CA without. */
   readonly endpointCertificate: CertificateFiles | undefined;
@@ -66,6 +68,9 @@ export const parseServerOptions = (values: OptionValues, surroundings: Surroundi
 /** Settings as the server takes them. @throws LullError validation where two of them do not fit together */
 export function serverOptions(settings: Settings): ServerOptions {
   const apiCertificate = certificate(settings, 'api');
+  if (settings.apiCa.value !== undefined && apiCertificate === undefined) {
+    throw new LullError('validation', '--api-ca belongs to --api-cert and --api-key.');
+  }
   const { host } = settings.listen.value;
   if (!isLoopback(host) && apiCertificate === undefined && !settings.insecureListen.value) {
     throw new LullError('validation', `--listen ${host} is not a loopback address: give --api-cert and --api-key, or --insecure-listen.`);
@@ -83,6 +88,7 @@ export function serverOptions(settings: Settings): ServerOptions {
     accel: settings.accel.value,
     domain: settings.domain.value,
     apiCertificate,
+    apiAuthority: named(settings.apiCa),
     insecureListen: settings.insecureListen.value,
     endpointCertificate: certificate(settings, 'endpoint'),
     metrics: metricsOptions(settings),
@@ -101,10 +107,12 @@ export function serverOptions(settings: Settings): ServerOptions {
   };
 }
 
+const named = ({ value, label }: Setting<string | undefined>): NamedFile | undefined => (value === undefined ? undefined : { path: value, option: label });
+
 /** A listener that others reach takes the API's certificate, and a token. */
 function metricsOptions(settings: Settings): ServerOptions['metrics'] {
   const { metricsListen, metricsTokenFile, metricsMicrovms, insecureListen, apiCert } = settings;
-  const tokenFile = metricsTokenFile.value === undefined ? undefined : { path: metricsTokenFile.value, option: metricsTokenFile.label };
+  const tokenFile = named(metricsTokenFile);
   const listen = metricsListen.value;
   if (listen !== undefined && !isLoopback(listen.host)) {
     const refused = `--metrics-listen ${listen.host} is not a loopback address:`;

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { Clock } from '../domain/ports.ts';
 import type { Log } from '../lib/log.ts';
 import { ensureCertificates } from '../proxy/certificates.ts';
-import { readCertificate, type Certificate } from './certificate-files.ts';
+import { readAuthorities, readCertificate, type Certificate } from './certificate-files.ts';
 import { CertificateWatch } from './certificate-watch.ts';
 import type { ServerOptions } from './options.ts';
 
@@ -23,15 +23,16 @@ export interface ServedCertificates extends Disposable {
 
 /** @throws LullError validation where one that the operator names cannot be used */
 export async function openCertificates(
-  options: Pick<ServerOptions, 'apiCertificate' | 'endpointCertificate' | 'dataFolder' | 'domain'>,
+  options: Pick<ServerOptions, 'apiCertificate' | 'apiAuthority' | 'endpointCertificate' | 'dataFolder' | 'domain'>,
   ports: { readonly clock: Clock; readonly log: Log },
 ): Promise<ServedCertificates> {
   using stack = new DisposableStack();
-  const { apiCertificate, endpointCertificate, dataFolder, domain } = options;
+  const { apiCertificate, apiAuthority, endpointCertificate, dataFolder, domain } = options;
   const open = async (watched: { who: string; everyMs: number; read: () => Promise<Certificate> }) =>
     stack.use(await CertificateWatch.open({ ...watched, ...ports }));
   const ownCertificate = async () => {
-    const { certPath, keyPath } = await ensureCertificates({ dir: join(dataFolder, 'tls'), domain, clock: ports.clock });
+    const alsoTrusted = apiAuthority && (await readAuthorities(apiAuthority));
+    const { certPath, keyPath } = await ensureCertificates({ dir: join(dataFolder, 'tls'), domain, clock: ports.clock, alsoTrusted });
     return { cert: await readFile(certPath), key: await readFile(keyPath) };
   };
   const api = apiCertificate && (await open({ who: 'the API', everyMs: OPERATOR_CHECK_MS, read: () => readCertificate(apiCertificate) }));

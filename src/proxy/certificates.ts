@@ -41,9 +41,10 @@ export interface Certificates {
  * it get lost, is of no use against other sites. The bundle is written afresh each time.
  * @param options.dir folder of the files, made where it is missing; keys are 0600
  * @param options.domain parent of the endpoints' host names, such as `microvm.localhost`
+ * @param options.alsoTrusted more authorities for the bundle (PEM)
  * @throws LullError validation where `domain` is no host name; internal where openssl is missing or fails
  */
-export async function ensureCertificates(options: { dir: string; domain: string; clock: Clock }): Promise<Certificates> {
+export async function ensureCertificates(options: { dir: string; domain: string; clock: Clock; alsoTrusted?: string | undefined }): Promise<Certificates> {
   const { dir, domain, clock } = options;
   if (!HOST_NAME.test(domain)) throw new LullError('validation', `Not a host name: ${domain}`);
   await mkdir(dir, { recursive: true });
@@ -63,7 +64,7 @@ export async function ensureCertificates(options: { dir: string; domain: string;
   const usable =
     leaf !== undefined && daysLeft(leaf, clock) >= RENEW_LEAF_DAYS && ca !== undefined && leaf.verify(ca.publicKey) && covers(leaf, domain);
   if (!usable) await inTemporaryFolder(dir, (work) => makeLeaf({ work, domain, ...paths }));
-  await writeBundle(paths.caPath, paths.bundlePath);
+  await writeBundle(paths, options.alsoTrusted ?? '');
   const { caKeyPath: _, ...published } = paths;
   return published;
 }
@@ -175,8 +176,8 @@ async function makeLeaf(options: LeafOptions): Promise<void> {
 
 const newKey = (path: string) => ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', path];
 
-/** The system's bundle (where there is one) with our CA at the end. */
-async function writeBundle(caPath: string, bundlePath: string): Promise<void> {
+/** The system's bundle (where there is one) with ours at the end. */
+async function writeBundle({ caPath, bundlePath }: { caPath: string; bundlePath: string }, alsoTrusted: string): Promise<void> {
   const parts: Buffer[] = [];
   for (const path of SYSTEM_BUNDLES) {
     const system = await readFile(path).catch(() => undefined);
@@ -184,7 +185,7 @@ async function writeBundle(caPath: string, bundlePath: string): Promise<void> {
     parts.push(system, Buffer.from('\n'));
     break;
   }
-  parts.push(await readFile(caPath));
+  parts.push(Buffer.from(alsoTrusted), await readFile(caPath));
   await writeFileAtomic(bundlePath, Buffer.concat(parts), 0o644);
 }
 

@@ -7,7 +7,7 @@ import { runCommandLine } from '../../../src/cli/program.ts';
 const PLAN: TrustPlan = {
   steps: [
     { kind: 'write', path: '/usr/local/share/ca-certificates/lull-0123456789ab.crt' },
-    { kind: 'run', argv: ['certutil', '-n', 'Lull local CA 0123456789ab'], changes: '/home/ada/.pki/nssdb' },
+    { kind: 'run', argv: ['certutil', '-n', 'Lull local CA 0123456789ab'], changes: '/srv/ada/.pki/nssdb' },
   ],
   notes: ['a note'],
 };
@@ -37,7 +37,7 @@ test('every file and command is told, and what the authority may vouch for, befo
   assert.equal(status, 0);
   assert.match(out, /It can vouch for the endpoints, localhost and loopback addresses, and for nothing else \(name constraints\)/);
   assert.match(out, /^ {2}write {2}\/usr\/local\/share\/ca-certificates\/lull-0123456789ab\.crt$/m);
-  assert.match(out, /^ {2}run {4}certutil -n 'Lull local CA 0123456789ab' {3}\(changes \/home\/ada\/\.pki\/nssdb\)$/m);
+  assert.match(out, /^ {2}run {4}certutil -n 'Lull local CA 0123456789ab' {3}\(changes \/srv\/ada\/\.pki\/nssdb\)$/m);
   assert.match(out, /^This will not:\n {2}a note$/m);
   for (const name of ['NODE_EXTRA_CA_CERTS', 'REQUESTS_CA_BUNDLE', 'SSL_CERT_FILE', 'CURL_CA_BUNDLE', 'AWS_CA_BUNDLE']) assert.ok(out.includes(`  ${name}=/data/tls/ca`), name);
   assert.deepEqual(did, [`in /data/tls/ca.pem after ${out.length}`]);

@@ -1,11 +1,14 @@
 /** Certificates that an operator gives, wrong in each way. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { readCertificate } from '../../../src/main/certificate-files.ts';
+import { openCertificates } from '../../../src/main/served-certificates.ts';
+import { SILENT } from '../../../src/lib/log.ts';
+import { SteeredClock } from '../../fakes/steered-clock.ts';
+import { readAuthorities, readCertificate } from '../../../src/main/certificate-files.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'lull-certificates-'));
 after(() => rmSync(folder, { recursive: true }));
@@ -42,5 +45,22 @@ const WRONG = [
 for (const { cert, key, says } of WRONG) {
   test(`refused in one line that names option and file: ${cert} with ${key}`, async () => {
     await assert.rejects(readCertificate(files(cert, key)), { name: 'LullError', kind: 'validation', message: says });
+  });
+}
+
+test('the bundle of `lull env` has the CA of the API’s certificate too', async () => {
+  const { cert, key } = files('one.pem', 'one.key');
+  const apiAuthority = { path: at('one.pem'), option: '--api-ca' };
+  mkdirSync(at('data'));
+  const options = { apiCertificate: { cert, key }, apiAuthority, endpointCertificate: undefined, dataFolder: at('data'), domain: 'microvm.localhost' };
+  using certificates = await openCertificates(options, { clock: new SteeredClock(Date.now()), log: SILENT });
+  assert.ok(certificates.api?.current.cert.equals(readFileSync(at('one.pem'))));
+  const bundle = readFileSync(at('data/tls/ca-bundle.pem'), 'utf8');
+  for (const path of ['one.pem', 'data/tls/ca.pem']) assert.ok(bundle.includes(readFileSync(at(path), 'utf8')), path);
+});
+
+for (const name of ['text', 'one.key', 'half.pem', 'data/tls/endpoint.pem']) {
+  test(`no CA: ${name}`, async () => {
+    await assert.rejects(readAuthorities({ path: at(name), option: '--api-ca' }), { kind: 'validation', message: /^--api-ca: \S+ is no certificate (of a CA )?in PEM\.$/ });
   });
 }

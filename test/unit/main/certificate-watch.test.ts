@@ -100,7 +100,7 @@ suite('a certificate of the operator', () => {
 test('the certificate of the local CA is renewed under a server that runs for more than a year', { timeout: 30_000 }, async () => {
   const clock = new SteeredClock(Date.now());
   const { log } = keptLog();
-  const options = { apiCertificate: undefined, endpointCertificate: undefined, dataFolder: join(root, 'data'), domain: 'microvm.localhost' };
+  const options = { apiCertificate: undefined, apiAuthority: undefined, endpointCertificate: undefined, dataFolder: join(root, 'data'), domain: 'microvm.localhost' };
   mkdirSync(options.dataFolder);
   using certificates = await openCertificates(options, { clock, log });
   const first = certificates.endpoint.current;

@@ -34,6 +34,10 @@ for (const { file: named, says } of WRONG) {
   });
 }
 
+test('a CA of the API’s certificate has a certificate beside it', () => {
+  assert.throws(() => parseServerOptions({ config: 'none', apiCa: '/ca' }, { env: {}, uid: 1000 }), { message: '--api-ca belongs to --api-cert and --api-key.' });
+});
+
 test('metrics are for loopback unless there is a token, and TLS or a word that it may be without', () => {
   const surroundings = { env: {}, uid: 1000 };
   const options = (more: object) => parseServerOptions({ config: 'none', ...more }, surroundings).metrics;
