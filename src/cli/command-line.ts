@@ -67,6 +67,9 @@ export type TrustStep =
 
 /** What `lull trust` would do, and what it would not. */
 export interface TrustPlan {
+  readonly fingerprint: string;
+  /** What the authority may vouch for. */
+  readonly names: readonly string[];
   readonly steps: readonly TrustStep[];
   readonly notes: readonly string[];
 }

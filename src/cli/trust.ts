@@ -3,7 +3,7 @@ import type { CommandContext, TrustPlan, TrustStep } from './command-line.ts';
 import { UsageError } from './command-line.ts';
 import { dataFolder, withDataAndJson } from './installation.ts';
 import type { ServerChoice } from './installation.ts';
-import { caFiles, readServerAddress } from '../client/data-folder.ts';
+import { caFiles } from '../client/data-folder.ts';
 import { json } from './table.ts';
 
 interface TrustChoice extends ServerChoice {
@@ -27,8 +27,7 @@ export function addTrust({ program, terminal, machine, action }: CommandContext)
         const plan = await machine.planTrust(request);
         const isYes = choice.yes === true;
         if (choice.json !== true) {
-          const domain = (await readServerAddress(folder))?.domain;
-          terminal.out(explanation({ files, domain, plan, uninstall: request.uninstall }));
+          terminal.out(explanation({ files, plan, uninstall: request.uninstall }));
         }
         const isAgreed = plan.steps.length > 0 && (isYes || (choice.json !== true && (await agreed(machine))));
         if (isAgreed) await machine.trust(plan, { ...request, signal: terminal.signal });
@@ -46,16 +45,16 @@ async function agreed(machine: CommandContext['machine']): Promise<boolean> {
 
 interface Explained {
   readonly files: { readonly ca: string; readonly bundle: string };
-  readonly domain: string | undefined;
   readonly plan: TrustPlan;
   readonly uninstall: boolean;
 }
 
-function explanation({ files, domain, plan: { steps, notes }, uninstall }: Explained): string {
-  const names = domain === undefined ? 'the endpoints, localhost and loopback addresses' : `*.${domain}, localhost, 127.0.0.1 and ::1`;
+function explanation({ files, plan: { fingerprint, names, steps, notes }, uninstall }: Explained): string {
   const about = [
     `${files.ca} is the authority that this server's certificates come from.`,
-    `It can vouch for ${names}, and for nothing else (name constraints); its key never leaves the data folder.`,
+    `SHA-256 ${fingerprint}`,
+    `It can vouch for these and what is below them, and for nothing else (name constraints): ${names.join(', ')}.`,
+    'Its key never leaves the data folder.',
   ];
   const tools = [
     'Programs with lists of their own are told by variables; `lull env` sets them in one shell:',

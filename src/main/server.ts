@@ -356,6 +356,7 @@ async function serveMetrics(stack: AsyncDisposableStack, { options, certificates
   renewed(server, certificates.api);
   stack.defer(() => closeMetrics(server));
   await listenMetrics(server, address);
+  server.on('error', (error) => log.error({ err: error }, 'the listener of the metrics failed'));
 }
 
 /** Has a server show what comes into force. */

@@ -6,6 +6,9 @@ interface Figures {
   readonly answers: Map<string, number>;
 }
 
+/** Whose last bytes may still come; the ids of others come no more. */
+const MAX_ENDED = 10_000;
+
 /**
  * Series of single microVMs, for an operator who wants them: each costs its scraper memory for as long as that keeps data,
  * so there are none by default, and never more than a maximum. The first ones with traffic have them, until they end.
@@ -13,6 +16,7 @@ interface Figures {
 export class MicrovmSeries {
   readonly #maximum: number;
   readonly #figures = new Map<string, Figures>();
+  readonly #ended = new Set<string>();
 
   /** @param maximum of microVMs; 0 for none */
   constructor(figures: ReadFigures, maximum: number) {
@@ -35,18 +39,22 @@ export class MicrovmSeries {
   }
 
   answered(microvmId: string, status: string): void {
-    const answers = this.#of(microvmId)?.answers;
+    // Bytes give a place, answers do not: those of microVMs that cannot be reached are our own.
+    const answers = this.#figures.get(microvmId)?.answers;
     answers?.set(status, (answers.get(status) ?? 0) + 1);
   }
 
   /** It has ended: its place is another's. */
   forget(microvmId: string): void {
     this.#figures.delete(microvmId);
+    if (this.#maximum === 0) return;
+    if (this.#ended.size >= MAX_ENDED) this.#ended.clear();
+    this.#ended.add(microvmId);
   }
 
   #of(microvmId: string): Figures | undefined {
     const known = this.#figures.get(microvmId);
-    if (known !== undefined || this.#figures.size >= this.#maximum) return known;
+    if (known !== undefined || this.#figures.size >= this.#maximum || this.#ended.has(microvmId)) return known;
     const figures: Figures = { in: 0, out: 0, answers: new Map() };
     this.#figures.set(microvmId, figures);
     return figures;

@@ -41,6 +41,13 @@ export interface ExchangeObserver {
 /** Looks away. */
 export const UNOBSERVED: ExchangeObserver = { began: () => undefined, passed: () => undefined, upgraded: () => undefined, ended: () => undefined };
 
+/** An error as the log may have it: Node's parsers add the bytes that they stumbled over. */
+function described(error: unknown): object {
+  if (!(error instanceof Error)) return { message: String(error) };
+  const { name: type, message } = error;
+  return { type, message, code: 'code' in error ? error.code : undefined, cause: error.cause === undefined ? undefined : described(error.cause) };
+}
+
 interface ExchangeStart {
   readonly requestId: string;
   readonly method: string;
@@ -64,7 +71,7 @@ export class Exchange {
   #firstByteAtMs: number | undefined;
   #refusal: RefusalName | undefined;
   #upgrade: UpgradeKind | undefined;
-  #failure: { reason: string; err?: unknown } | undefined;
+  #failure: { reason: string; err?: object } | undefined;
   #ended = false;
 
   constructor(start: ExchangeStart) {
@@ -102,7 +109,7 @@ export class Exchange {
 
   /** Why it did not end well; the first reason is the true one. */
   failed(reason: string, error?: unknown): void {
-    this.#failure ??= error === undefined ? { reason } : { reason, err: error };
+    this.#failure ??= error === undefined ? { reason } : { reason, err: described(error) };
   }
 
   /** Writes the line. */

@@ -47,6 +47,10 @@ export type TrustStep =
   | { readonly kind: 'run'; readonly argv: Argv; readonly changes: string };
 
 export interface TrustPlan {
+  /** SHA-256 of the authority's certificate. */
+  readonly fingerprint: string;
+  /** What it may vouch for, as OpenSSL writes it: `DNS:microvm.localhost`. */
+  readonly names: readonly string[];
   /** In order. */
   readonly steps: readonly TrustStep[];
   /** What is not done, and how it would be. */
@@ -63,20 +67,26 @@ export interface TrustRequest {
  * @throws LullError validation where the file is no authority of Lull's
  */
 export async function planTrust({ caPath, uninstall }: TrustRequest, { env, uid, stores }: TrustSurroundings): Promise<TrustPlan> {
-  const ca = await readAuthority(caPath);
-  const subject = { ...ca, caPath, uninstall };
+  const { pem, fingerprint } = await readAuthority(caPath);
+  const names = await permittedNames(pem, caPath);
+  const subject = { pem, caPath, uninstall, mark: fingerprint.replaceAll(':', '').slice(0, 12).toLowerCase() };
   const system = await planSystem(subject, { env, uid, stores });
   const browsers = await planBrowsers(subject, env);
-  return { steps: [...system.steps, ...browsers.steps], notes: [...system.notes, ...browsers.notes] };
+  return { fingerprint, names, steps: [...system.steps, ...browsers.steps], notes: [...system.notes, ...browsers.notes] };
 }
 
-/** Does the steps, in order. @throws LullError internal with the last words of a command that fails; the steps before it are done */
-export async function carryOut({ steps }: Pick<TrustPlan, 'steps'>, caPath: string, signal: AbortSignal): Promise<void> {
+/**
+ * Does the steps, in order.
+ * @throws LullError conflict where the file has changed since the plan; internal with the last words of a command that fails: the steps before it are done
+ */
+export async function carryOut({ steps, fingerprint }: Pick<TrustPlan, 'steps' | 'fingerprint'>, caPath: string, signal: AbortSignal): Promise<void> {
+  const ca = await readAuthority(caPath);
+  if (ca.fingerprint !== fingerprint) throw new LullError('conflict', `${caPath} has changed meanwhile: ask again.`);
   const env = { ...process.env, PATH: programFolders(process.env).join(delimiter) };
   for (const step of steps) {
     switch (step.kind) {
       case 'write':
-        await writeFileAtomic(step.path, await readFile(caPath), 0o644);
+        await writeFileAtomic(step.path, ca.pem, 0o644);
         break;
       case 'remove':
         await rm(step.path, { force: true });
@@ -87,26 +97,33 @@ export async function carryOut({ steps }: Pick<TrustPlan, 'steps'>, caPath: stri
   }
 }
 
-interface Authority {
+interface Subject extends TrustRequest {
   readonly pem: Buffer;
   /** Of the file and in the databases: two data folders have two authorities of one name. */
   readonly mark: string;
 }
 
-interface Subject extends Authority, TrustRequest {}
-
-/** RFC 5280, 4.2.1.10: the object identifier of the extension that holds an authority to some names. */
-const NAME_CONSTRAINTS = Buffer.from('0603551d1e', 'hex');
-
-async function readAuthority(caPath: string): Promise<Authority> {
+async function readAuthority(caPath: string): Promise<{ pem: Buffer; fingerprint: string }> {
   const pem = await readFile(caPath).catch((cause: NodeJS.ErrnoException) => {
     throw new LullError('validation', `${caPath} cannot be read (${cause.code ?? cause.message}): has a server run here?`, { cause });
   });
   const certificate = parsed(pem);
-  if (certificate?.ca !== true || !certificate.raw.includes(NAME_CONSTRAINTS)) {
-    throw new LullError('validation', `${caPath} is no authority that is held to names of its own: remove it, and start the server again.`);
-  }
-  return { pem, mark: certificate.fingerprint256.replaceAll(':', '').slice(0, 12).toLowerCase() };
+  if (certificate?.ca !== true) throw unfit(caPath);
+  // The certificate alone, whatever else is in the file.
+  return { pem: Buffer.from(certificate.toString()), fingerprint: certificate.fingerprint256 };
+}
+
+const unfit = (caPath: string) =>
+  new LullError('validation', `${caPath} is no authority that is held to names of its own: remove it, and start the server again.`);
+
+/** RFC 5280, 4.2.1.10. One that is not held to names and to addresses could vouch for any site: root is never asked to trust it. */
+async function permittedNames(pem: Buffer, caPath: string): Promise<readonly string[]> {
+  const argv: Argv = ['openssl', 'x509', '-noout', '-ext', 'nameConstraints'];
+  const said = await runCommand(argv, { purpose: 'reading the authority', timeoutMs: COMMAND_LIMIT_MS, input: pem.toString() });
+  const [, permitted = ''] = /Name Constraints: critical\s+Permitted:\n([^]*)/.exec(said) ?? [];
+  const names = permitted.split('Excluded:')[0]!.split('\n').map((line) => line.trim()).filter((line) => line !== '');
+  for (const kind of ['DNS:', 'IP:']) if (!names.some((name) => name.startsWith(kind))) throw unfit(caPath);
+  return names;
 }
 
 function parsed(pem: Buffer): X509Certificate | undefined {
@@ -117,7 +134,10 @@ function parsed(pem: Buffer): X509Certificate | undefined {
   }
 }
 
-async function planSystem(subject: Subject, { env, uid, stores }: TrustSurroundings): Promise<TrustPlan> {
+/** What one kind of store makes of it. */
+type Part = Pick<TrustPlan, 'steps' | 'notes'>;
+
+async function planSystem(subject: Subject, { env, uid, stores }: TrustSurroundings): Promise<Part> {
   const { caPath, mark, uninstall } = subject;
   const store = await firstUsable(stores, env);
   if (store === undefined) return { steps: [], notes: ['no store of the system is known here: add the certificate by hand'] };
@@ -139,7 +159,7 @@ async function firstUsable(stores: readonly SystemStore[], env: NodeJS.ProcessEn
   return undefined;
 }
 
-async function planBrowsers({ caPath, mark, uninstall }: Subject, env: NodeJS.ProcessEnv): Promise<TrustPlan> {
+async function planBrowsers({ caPath, mark, uninstall }: Subject, env: NodeJS.ProcessEnv): Promise<Part> {
   const databases = await nssDatabases(env['HOME']);
   if (databases.length === 0) return { steps: [], notes: [] };
   if (!(await hasProgram('certutil', env))) {

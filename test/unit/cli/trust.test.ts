@@ -5,6 +5,8 @@ import type { Machine, Terminal, TrustPlan } from '../../../src/cli/command-line
 import { runCommandLine } from '../../../src/cli/program.ts';
 
 const PLAN: TrustPlan = {
+  fingerprint: 'AB:CD',
+  names: ['DNS:microvm.localhost', 'IP:127.0.0.1/255.255.255.255'],
   steps: [
     { kind: 'write', path: '/usr/local/share/ca-certificates/lull-0123456789ab.crt' },
     { kind: 'run', argv: ['certutil', '-n', 'Lull local CA 0123456789ab'], changes: '/srv/ada/.pki/nssdb' },
@@ -35,7 +37,7 @@ async function trust(words: readonly string[], { answer, plan = PLAN }: { answer
 test('every file and command is told, and what the authority may vouch for, before the question', async () => {
   const { status, out, did } = await trust([], { answer: true });
   assert.equal(status, 0);
-  assert.match(out, /It can vouch for the endpoints, localhost and loopback addresses, and for nothing else \(name constraints\)/);
+  assert.match(out, /^SHA-256 AB:CD\n.*nothing else \(name constraints\): DNS:microvm\.localhost, IP:127\.0\.0\.1\/255\.255\.255\.255\.$/m);
   assert.match(out, /^ {2}write {2}\/usr\/local\/share\/ca-certificates\/lull-0123456789ab\.crt$/m);
   assert.match(out, /^ {2}run {4}certutil -n 'Lull local CA 0123456789ab' {3}\(changes \/srv\/ada\/\.pki\/nssdb\)$/m);
   assert.match(out, /^This will not:\n {2}a note$/m);
@@ -69,7 +71,7 @@ test('--print is the path alone', async () => {
 });
 
 test('where there is nothing to do nobody is asked', async () => {
-  const { status, out, did } = await trust([], { plan: { steps: [], notes: [] } });
+  const { status, out, did } = await trust([], { plan: { ...PLAN, steps: [], notes: [] } });
   assert.deepEqual([status, did], [0, []]);
   assert.match(out, /^There is nothing to do\.$/m);
 });

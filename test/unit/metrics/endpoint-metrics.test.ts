@@ -114,8 +114,13 @@ suite('the metrics of endpoints', { timeout: 30_000 }, () => {
     assert.deepEqual([await figure(of(MICROVM)), await figure(of(OTHER_MICROVM))], [1, undefined]);
     assert.equal(await figure(`lull_microvm_endpoint_received_bytes_total{microvm_id="${MICROVM}"}`), 8);
     metrics.microvmEnded(MICROVM);
+    // Neither what is left of one that has ended takes a place, nor one that cannot be reached.
+    await bed.ask();
+    await bed.ask({ headers: { ...other, 'X-aws-proxy-port': '9' } });
+    await over(4);
+    assert.deepEqual([await figure(of(MICROVM)), await figure(of(OTHER_MICROVM).replace('2xx', '5xx'))], [undefined, undefined]);
     await bed.ask({ headers: other });
-    await over(3);
+    await over(5);
     assert.deepEqual([await figure(of(MICROVM)), await figure(of(OTHER_MICROVM))], [undefined, 1]);
   });
 });

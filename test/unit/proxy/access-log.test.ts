@@ -77,6 +77,15 @@ suite('the access log', { timeout: 30_000 }, () => {
     assert.deepEqual({ status, bytesIn, bytesOut }, { status: 101, bytesIn: 4, bytesOut: 5 });
   });
 
+  test('never has what an application said that is no HTTP', async () => {
+    await bed.rawApp((socket) => void socket.end('HTTP/1.1 200 OK\r\nno-field secret-bytes\r\n\r\n'), 9002);
+    assert.equal((await bed.ask({ headers: { 'X-aws-proxy-port': '9002' } })).status, 502);
+    const { err } = await bed.line();
+    assert.match(JSON.stringify(err), /Parse Error/);
+    const kept = JSON.stringify(bed.logged);
+    assert.ok(!kept.includes('secret-bytes') && !kept.includes('rawPacket'));
+  });
+
   test('never has a token, a path or a query', async () => {
     const token = await bed.token();
     const secrets = { token, header: 'secret-header', path: 'secret-path', query: 'secret-query' };
@@ -85,7 +94,7 @@ suite('the access log', { timeout: 30_000 }, () => {
     await bed.ask({ headers: { 'X-aws-proxy-auth': `${token}x`, 'X-aws-proxy-port': '1' }, path: `/${secrets.path}` });
     await bed.ask({ headers: { ...headers, 'X-aws-proxy-port': '1' }, path: `/${secrets.path}` });
     await bed.line(({ reason }) => reason === 'nothing listens on port 1');
-    const text = JSON.stringify(bed.logged, (_name, value: unknown) => (value instanceof Error ? `${value.stack} ${String(value.cause)}` : value));
+    const text = JSON.stringify(bed.logged, (_name, value: unknown) => (value instanceof Error ? Object.assign({ said: `${value.stack} ${String(value.cause)}` }, value) : value));
     for (const [what, secret] of Object.entries(secrets)) assert.equal(text.includes(secret), false, what);
   });
 });
