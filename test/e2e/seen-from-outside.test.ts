@@ -50,7 +50,7 @@ describe('a server that is watched', { skip: await cannotServe() }, () => {
     await microvm.terminate();
   });
 
-  it('serves a certificate that was renewed, at SIGHUP', async () => {
+  it('serves a certificate that was renewed, at SIGHUP, on both listeners', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'lull-renewal-'));
     const made = (name: string) => ensureCertificates({ dir: join(folder, name), domain: 'microvm.localhost', clock: new SteeredClock(Date.now()) });
     const [first, second] = [await made('first'), await made('second')];
@@ -60,20 +60,27 @@ describe('a server that is watched', { skip: await cannotServe() }, () => {
       copyFileSync(from.keyPath, key);
     };
     install(first);
-    await using server = await LullServer.start(['--endpoint-cert', cert, '--endpoint-key', key]);
-    const shown = async () => {
-      const socket = connect({ host: '127.0.0.1', port: server.endpointPort, rejectUnauthorized: false });
+    await using server = await LullServer.start(['--endpoint-cert', cert, '--endpoint-key', key, '--api-cert', cert, '--api-key', key]);
+    const ports = [server.endpointPort, Number(new URL(server.apiUrl).port)];
+    const shown = async (port: number) => {
+      const socket = connect({ host: '127.0.0.1', port, rejectUnauthorized: false });
       await once(socket, 'secureConnect');
       const { fingerprint256 } = socket.getPeerX509Certificate()!;
       socket.destroy();
       return fingerprint256;
     };
-    const before = await shown();
+    const fingerprint = ({ certPath }: typeof first) => new X509Certificate(readFileSync(certPath)).fingerprint256;
+    for (const port of ports) assert.equal(await shown(port), fingerprint(first));
     install(second);
     server.process.kill('SIGHUP');
-    await server.process.said('the renewal', (text) => (text.includes('a new certificate is served') ? true : undefined));
-    assert.notEqual(await shown(), before);
-    assert.equal(new X509Certificate(readFileSync(second.certPath)).fingerprint256, await shown());
+    for (const who of ['the API', 'the endpoints']) {
+      await server.process.said(`the renewal of ${who}`, (text) => (text.includes(`"who":"${who}"`) && text.includes('a new certificate is served') ? true : undefined));
+    }
+    for (const port of ports) {
+      assert.equal(await shown(port), fingerprint(second));
+      const old = connect({ host: '127.0.0.1', port, rejectUnauthorized: false, minVersion: 'TLSv1', maxVersion: 'TLSv1.1', ciphers: 'ALL:@SECLEVEL=0' });
+      await assert.rejects(once(old, 'secureConnect'), { code: 'ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION' });
+    }
     await rm(folder, { recursive: true });
   });
 });
