@@ -375,8 +375,8 @@ export interface MicrovmRuntime {
   verifyGeneration(microvmId: string, generation: number): Promise<boolean>;
   /** True where nothing of a restored generation has run: same host boot, scratch disk unchanged since its manifest. */
   untouchedSince(microvmId: string, generation: number): Promise<boolean>;
-  /** A byte stream to 127.0.0.1:`port` in a running microVM. @throws LullError internal where the guest refuses */
-  dial(microvmId: string, port: number): Promise<Duplex>;
+  /** A byte stream to 127.0.0.1:`port` in a running microVM. @throws LullError internal where the guest refuses, or `signal` gives it up */
+  dial(microvmId: string, port: number, signal?: AbortSignal): Promise<Duplex>;
   /** One HTTP POST from inside the guest to 127.0.0.1:`port` (section 4). @returns `refused` where the signal gives it up */
   callHook(microvmId: string, hook: { port: number; path: string; body?: string; timeoutMs: number; signal: AbortSignal }): Promise<HookOutcome>;
   /** The application's output: what was kept, then, with `follow`, what comes. */

@@ -115,7 +115,8 @@ function relayAnswer(passage: Passage, answer: Answer): void {
   });
 }
 
-function passInterim({ inbound }: Passage, { status, fields }: AnswerHead): void {
+function passInterim({ inbound, meter }: Passage, { status, fields }: AnswerHead): void {
+  void meter.outward(0);
   try {
     inbound.interim(status, responseFields(fields));
   } catch {

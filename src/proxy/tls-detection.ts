@@ -71,6 +71,8 @@ export class DetectingStream extends Duplex {
       this.#settle('plain');
     };
     const suspect = () => {
+      // We hung up ourselves.
+      if (this.destroyed) return;
       plain.off('data', judge).off('end', suspect).off('close', suspect).pause();
       void this.#tryTls();
     };

@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream';
+import { LullError } from '../domain/errors.ts';
 import type { Clock } from '../domain/ports.ts';
 import type { Destinations } from './destinations.ts';
 import { Http1Connection } from './http1-upstream.ts';
@@ -78,7 +79,11 @@ export class UpstreamPool {
     const options = { onFree, limits: this.#limits };
     const transport = known.transports.get(port);
     if (transport === 'tls') {
-      const socket = await secure(stream, versions);
+      const socket = await secure(stream, versions).catch((error: unknown) => {
+        if (this.#known.get(microvmId) === known) throw error;
+      });
+      // It fell asleep in the handshake: the request has not left, and what was known of the port is void.
+      if (socket === undefined) return this.acquire(target, signal);
       return socket.alpnProtocol === 'h2' ? new Http2Connection(socket, { ...options, scheme: 'https' }) : new Http1Connection(socket, options);
     }
     const plain = transport === 'plain' ? stream : this.#detecting(stream, target, known);
@@ -89,6 +94,8 @@ export class UpstreamPool {
   #detecting(plain: Duplex, { microvmId, port, versions }: UpstreamTarget, known: Known): Duplex {
     return new DetectingStream(plain, {
       dialTls: async () => {
+        // It hung up because it fell asleep, and nobody has asked for it since.
+        if (this.#known.get(microvmId) !== known) throw new LullError('conflict', `The MicroVM ${microvmId} went to sleep.`);
         const stream = await this.#destinations.connect(microvmId, port, AbortSignal.timeout(REDIAL_MS));
         // What has been said once in one version is said again in it.
         return secure(stream, [isHttp2Alone(versions) ? 'h2' : 'http/1.1']);

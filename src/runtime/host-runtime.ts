@@ -158,8 +158,8 @@ export class HostRuntime implements MicrovmRuntime {
     return this.#generations.untouchedSince(microvmId, generation);
   }
 
-  async dial(microvmId: string, port: number): Promise<Duplex> {
-    return this.#required(microvmId).dial(port);
+  async dial(microvmId: string, port: number, signal?: AbortSignal): Promise<Duplex> {
+    return this.#required(microvmId).dial(port, signal);
   }
 
   callHook(microvmId: string, hook: HookCall): Promise<HookOutcome> {

@@ -109,8 +109,8 @@ export class Incarnation {
   }
 
   /** A stream to 127.0.0.1:`port` inside. @throws LullError internal where nothing listens, or nobody is there */
-  dial(port: number): Promise<Duplex> {
-    return this.#required().openTcp(port);
+  async dial(port: number, signal?: AbortSignal): Promise<Duplex> {
+    return this.#required().openTcp(port, signal === undefined ? {} : { signal });
   }
 
   /** Ends the process. */

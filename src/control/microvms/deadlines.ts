@@ -32,6 +32,13 @@ export class Deadlines implements Disposable {
     if (this.#watched.has(microvmId)) this.#lastActivityMs.set(microvmId, this.#clock.nowMs());
   }
 
+  /** True where it is time for it to sleep: bytes may have crossed since that was found. */
+  isIdle(microvmId: string): boolean {
+    const watched = this.#watched.get(microvmId);
+    const deadline = watched === undefined ? null : this.#deadline(watched.microvm);
+    return deadline?.action === 'suspend' && deadline.atMs <= this.#clock.nowMs();
+  }
+
   /** Takes note of a microVM's new state; one that has just begun to run is not idle yet. */
   watch(microvm: Microvm): void {
     const { microvmId } = microvm;

@@ -32,6 +32,13 @@ export interface LifecycleParts {
   readonly onOperation: OperationEnded;
 }
 
+/** What may be said with a suspend. */
+export interface SuspendOptions {
+  readonly onHookFailure?: OnSuspendHookFailure;
+  /** Asked once no request can begin any more. */
+  readonly isWanted?: () => boolean;
+}
+
 const NO_REPORT: MicrovmReport = { launch: null, suspend: null, wake: null };
 
 export class Lifecycle {
@@ -51,6 +58,7 @@ export class Lifecycle {
   readonly #asleep = new Set<string>();
   readonly #reports = new Map<string, MicrovmReport>();
   readonly #listeners = new Set<(microvm: Microvm) => void>();
+  readonly #trafficListeners = new Set<(microvmId: string, passes: boolean) => void>();
 
   #isDraining = false;
 
@@ -70,6 +78,12 @@ export class Lifecycle {
     this.#listeners.add(listener);
   }
 
+  /** Calls back when traffic to a microVM begins or ceases to pass; where it ceases, before anything happens to it. */
+  onTraffic(listener: (microvmId: string, passes: boolean) => void): void {
+    this.#trafficListeners.add(listener);
+  }
+
+  /** True while traffic may pass to it. */
   isRunning(microvmId: string): boolean {
     return this.#running.has(microvmId);
   }
@@ -143,31 +157,47 @@ export class Lifecycle {
 
   /**
    * RUNNING to SUSPENDED; nothing where it sleeps already. Where its hook fails it ends with that reason, or runs on.
-   * @throws LullError where it has ended, its hook failed and it runs on, or the suspend failed and was undone
+   * @throws LullError where it has ended, is wanted after all, its hook failed and it runs on, or the suspend failed and was undone
    */
-  suspend(microvmId: string, onHookFailure: OnSuspendHookFailure = this.#onSuspendHookFailure): Promise<void> {
+  suspend(microvmId: string, options: SuspendOptions = {}): Promise<void> {
     return this.#queue.run(microvmId, async () => {
       const microvm = await this.#asked(microvmId, 'suspend');
       if (microvm === undefined) return;
+      // From here on requests wait: one that began now would be cut off.
+      this.#letTraffic(microvmId, false);
       try {
-        await this.#hooks.suspend(microvm);
+        await this.#suspend(microvm, options);
       } catch (error) {
-        if (!(error instanceof HookFailure) || onHookFailure === 'keepRunning') throw error;
-        // AWS goes to TERMINATED at once; `/terminate` is not called of one that has just refused (section 3.1).
-        return this.#end(microvm, { reason: error.message, isAnswering: false });
+        // Its end has the next turn.
+        const runsOn = !(error instanceof HookInterrupted) && (await this.get(microvmId)).state === 'RUNNING';
+        if (runsOn) this.#letTraffic(microvmId, true);
+        throw error;
       }
-      await this.#saveOrUndo(await this.#microvms.apply(microvmId, 'suspend', { lastGeneration: microvm.lastGeneration + 1 }));
     });
+  }
+
+  async #suspend(microvm: Microvm, { onHookFailure = this.#onSuspendHookFailure, isWanted }: SuspendOptions): Promise<void> {
+    const { microvmId, lastGeneration } = microvm;
+    if (isWanted?.() === false) throw new LullError('conflict', `The MicroVM ${microvmId} has traffic again.`);
+    try {
+      await this.#hooks.suspend(microvm);
+    } catch (error) {
+      if (!(error instanceof HookFailure) || onHookFailure === 'keepRunning') throw error;
+      // AWS goes to TERMINATED at once; `/terminate` is not called of one that has just refused (section 3.1).
+      return this.#end(microvm, { reason: error.message, isAnswering: false });
+    }
+    await this.#saveOrUndo(await this.#microvms.apply(microvmId, 'suspend', { lastGeneration: lastGeneration + 1 }));
   }
 
   /**
    * SUSPENDED to RUNNING; nothing where it runs already.
+   * @param isWanted asked when its turn has come
    * @throws LullError where it has ended, or could not be woken
    */
-  wake(microvmId: string): Promise<void> {
+  wake(microvmId: string, isWanted: () => boolean = () => true): Promise<void> {
     return this.#queue.run(microvmId, async () => {
       const microvm = await this.#asked(microvmId, 'resume');
-      if (microvm === undefined) return;
+      if (microvm === undefined || !isWanted()) return;
       this.#requireNotDraining();
       requireRoom(this.#capacity, microvm.baselineMib);
       try {
@@ -398,9 +428,15 @@ export class Lifecycle {
     return { terminatedAtMs: this.#clock.nowMs(), process: null };
   }
 
+  #letTraffic(microvmId: string, passes: boolean): void {
+    if (this.#running.has(microvmId) === passes) return;
+    setMember(this.#running, microvmId, passes);
+    for (const listener of this.#trafficListeners) listener(microvmId, passes);
+  }
+
   #note(microvm: Microvm, report: Partial<MicrovmReport> = {}): void {
     const { microvmId, state } = microvm;
-    setMember(this.#running, microvmId, state === 'RUNNING');
+    this.#letTraffic(microvmId, state === 'RUNNING');
     setMember(this.#asleep, microvmId, SLEEPING_STATES.has(state));
     if (state === 'TERMINATED') this.#reports.delete(microvmId);
     else this.#reports.set(microvmId, { ...this.report(microvmId), ...report });

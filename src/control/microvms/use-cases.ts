@@ -10,6 +10,7 @@ import type { Log } from '../../lib/log.ts';
 import type { MicrovmUseCases } from '../control-plane.ts';
 import { Deadlines } from './deadlines.ts';
 import { ExecutionRoles } from './execution-role.ts';
+import type { HoldLimits } from './holds.ts';
 import { RuntimeHooks } from './hooks.ts';
 import { Lifecycle, type OperationEnded } from './lifecycle.ts';
 import { Admission, type AdmissionParts } from './run.ts';
@@ -23,6 +24,8 @@ export interface MicrovmParts extends AdmissionParts {
   readonly log: Log;
   readonly hookTimeoutScale: number;
   readonly onSuspendHookFailure: OnSuspendHookFailure;
+  /** What may wait for microVMs that do not run yet. */
+  readonly holdLimits?: HoldLimits;
   /** Called before a microVM stops taking traffic: connections kept to it are stale from then on. */
   readonly forgetConnections: (microvmId: string) => void;
   /** Called when a microVM has ended, and rests on its image's files no more. */
@@ -65,16 +68,21 @@ export class Microvms implements AsyncDisposable {
       clock,
       log,
       act: (microvmId, deadline) =>
-        deadline.action === 'suspend' ? lifecycle.suspend(microvmId) : lifecycle.terminate(microvmId, { reason: deadline.reason }),
+        deadline.action === 'suspend'
+          ? lifecycle.suspend(microvmId, { isWanted: () => this.#deadlines.isIdle(microvmId) })
+          : lifecycle.terminate(microvmId, { reason: deadline.reason }),
     });
     const roles = new ExecutionRoles({ microvms: store.microvms, accessKeys: store.accessKeys, clock, random: parts.random });
+    lifecycle.onTraffic((microvmId, passes) => {
+      if (!passes) parts.forgetConnections(microvmId);
+    });
     lifecycle.onChange((microvm) => {
       if (microvm.state === 'TERMINATED') this.#revokeKeys(roles, microvm.microvmId);
-      if (microvm.state !== 'RUNNING') parts.forgetConnections(microvm.microvmId);
       if (microvm.state === 'TERMINATED') parts.onEnd(microvm);
       this.#deadlines.watch(microvm);
     });
-    this.traffic = new Traffic({ microvms: store.microvms, runtime, lifecycle, deadlines: this.#deadlines });
+    const { holdLimits } = parts;
+    this.traffic = new Traffic({ microvms: store.microvms, runtime, lifecycle, deadlines: this.#deadlines, clock, holdLimits });
     this.useCases = useCasesOf(parts, lifecycle, roles);
   }
 
@@ -123,7 +131,7 @@ export class Microvms implements AsyncDisposable {
     await Promise.all(onTheirWay.map(({ microvmId }) => this.#lifecycle.settled(microvmId)));
     let suspended = 0;
     await atMost(SUSPENDS_AT_ONCE, await this.#store.microvms.inStates(['RUNNING']), async ({ microvmId }) => {
-      await this.#lifecycle.suspend(microvmId, 'keepRunning').then(
+      await this.#lifecycle.suspend(microvmId, { onHookFailure: 'keepRunning' }).then(
         () => (suspended += 1),
         (error: unknown) => this.#log.warn({ microvmId, err: error }, 'not suspended: it runs on'),
       );

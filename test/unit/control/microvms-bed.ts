@@ -1,5 +1,6 @@
 /** The microVM use-cases over a real store, with a runtime and a clock that the test steers. */
 import type { RunMicrovmInput } from '../../../src/control/control-plane.ts';
+import { HOLD_LIMITS, type HoldLimits } from '../../../src/control/microvms/holds.ts';
 import { Microvms } from '../../../src/control/microvms/use-cases.ts';
 import { createPassRole } from '../../../src/control/roles/pass-role.ts';
 import { DEFAULT_REALM, imageArn } from '../../../src/domain/ids.ts';
@@ -34,6 +35,7 @@ export interface BedOptions {
   readonly memoryQuotaMib?: number;
   readonly availableMib?: number;
   readonly onSuspendHookFailure?: OnSuspendHookFailure;
+  readonly holdLimits?: HoldLimits;
 }
 
 export interface MicrovmsBed extends AsyncDisposable {
@@ -55,7 +57,7 @@ export interface MicrovmsBed extends AsyncDisposable {
 }
 
 /** Opens a bed whose store holds one image, `app`, with one active version of 512 MiB. */
-export async function microvmsBed({ hooks, memoryQuotaMib = 4096, availableMib = 4096, onSuspendHookFailure = 'terminate' }: BedOptions = {}): Promise<MicrovmsBed> {
+export async function microvmsBed({ hooks, memoryQuotaMib = 4096, availableMib = 4096, onSuspendHookFailure = 'terminate', holdLimits = HOLD_LIMITS }: BedOptions = {}): Promise<MicrovmsBed> {
   const store = await openStore({ path: ':memory:' });
   await insertLaunchable(store, 'app', { config: imageConfig({ hooks: hooks ?? null }) });
   const runtime = new FakeMicrovmRuntime();
@@ -78,6 +80,7 @@ export async function microvmsBed({ hooks, memoryQuotaMib = 4096, availableMib =
     memoryQuotaMib,
     hookTimeoutScale: 10,
     onSuspendHookFailure,
+    holdLimits,
     forgetConnections: (id) => forgotten.push(id),
     onEnd: ({ snapshotId }) => ended.push(snapshotId),
     onOperation: (operation, steps) => operations.push(steps === undefined ? `${operation} failed` : operation),
