@@ -40,7 +40,7 @@ export async function secure(stream: Duplex, versions: readonly HttpVersion[]): 
 }
 
 /** A peer that refuses with an alert speaks TLS all the same. */
-const isAlert = (error: unknown) => error instanceof LullError && /^ERR_SSL_.*ALERT/.test((error.cause as NodeJS.ErrnoException).code ?? '');
+const isAlert = (error: unknown) => error instanceof LullError && /^ERR_SSL_.*ALERT/.test((error.cause as NodeJS.ErrnoException | undefined)?.code ?? '');
 
 /**
  * A connection to a port of which nothing is known. It speaks in plain text at once, as most applications do. Where the answer
