@@ -56,6 +56,9 @@ export function framingOf(fields: Fields): Framing | undefined {
   return valuesOf(fields, 'content-length').length > 0 ? 'length' : 'none';
 }
 
+/** A target that goes to the application as it is: origin form, or the asterisk of OPTIONS (RFC 9112, 3.2.1 and 3.2.4). */
+export const isPlainTarget = (method: string, path: string): boolean => path.startsWith('/') || (path === '*' && method === 'OPTIONS');
+
 /** The fields that are for the other end, and not for this hop. */
 function endToEnd(fields: Fields, isDropped: (name: string) => boolean = () => false): string[] {
   const named = new Set(members(valuesOf(fields, 'connection')));

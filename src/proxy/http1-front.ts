@@ -14,11 +14,17 @@ export function isUpgrade(request: IncomingMessage): boolean {
 
 /** Has a front serve what Node's server reads as HTTP/1.1, and answers what is none. */
 export function serveHttp1(server: Server, front: Front, limits: ProxyLimits): void {
-  /** The answer that a client's connection is busy with. */
+  /** The newest answer that a client's connection is busy with. */
   const busy = new WeakMap<Duplex, ServerResponse>();
+  /** How many requests of a connection wait or are being answered. */
+  const begun = new WeakMap<Duplex, number>();
   const serve = async (request: IncomingMessage, response: ServerResponse) => {
     const { socket } = request;
+    const count = (begun.get(socket) ?? 0) + 1;
+    begun.set(socket, count);
+    response.once('close', () => begun.set(socket, begun.get(socket)! - 1));
     const inbound = new Http1Inbound({ request, response, limits });
+    if (count > limits.requestsAtOnce) return void socket.destroy();
     // Pipelined requests go to the application one after the other, as their answers must.
     const before = busy.get(socket);
     busy.set(socket, response);
@@ -28,17 +34,21 @@ export function serveHttp1(server: Server, front: Front, limits: ProxyLimits): v
     }
     await front.serve(inbound);
   };
+  /** An answer is under way, or wanted before any to what has just come. */
   const isAnswering = (client: Duplex) => {
     const response = busy.get(client);
-    return response !== undefined && response.headersSent && !response.closed;
+    return response !== undefined && !response.closed && (response.headersSent || response.req.complete);
   };
   server.on('request', (request, response) => void serve(request, response));
   server.on('checkContinue', (request, response) => void serve(request, response));
-  server.on('upgrade', (request, client, early) => void front.serve(upgrading(request, { client, early }, limits)));
-  server.on('connect', (_request, client) => answerRaw(client, REFUSALS.malformed));
+  server.on('upgrade', (request, client, early) => {
+    if (isAnswering(client)) return hangUp(client);
+    void front.serve(upgrading(request, { client, early }, limits));
+  });
+  server.on('connect', (_request, client) => (isAnswering(client) ? hangUp(client) : answerRaw(client, REFUSALS.malformed)));
   server.on('clientError', (error: NodeJS.ErrnoException, client) => {
-    // Never into the middle of an answer.
-    if (isAnswering(client)) return void client.destroy();
+    // Never into the middle of an answer, or in the place of another one.
+    if (isAnswering(client)) return hangUp(client);
     answerRaw(client, error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? REFUSALS.tooSlow : REFUSALS.malformed);
   });
 }
@@ -52,6 +62,12 @@ function upgrading(request: IncomingMessage, { client, early }: { client: Duplex
   client.on('drain', () => response.emit('drain'));
   response.once('finish', () => client.end(() => client.destroy()));
   return new Http1Inbound({ request, response, limits, upgrading: { client, early } });
+}
+
+/** Ends a connection on which nothing more can be said. */
+function hangUp(client: Duplex): void {
+  client.on('error', () => undefined);
+  client.destroy();
 }
 
 /** Answers what is not HTTP as far as it can be answered, and hangs up. */

@@ -1,11 +1,12 @@
 import { STATUS_CODES, type ClientRequest, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { Duplex, Readable, Writable } from 'node:stream';
-import { framingOf, trailerPairs, valuesOf, without, type Fields } from './headers.ts';
+import { framingOf, isPlainTarget, trailerPairs, valuesOf, without, type Fields } from './headers.ts';
 import type { AnswerHead, ClientConnection, Inbound, RequestHead } from './inbound.ts';
 import type { ProxyLimits } from './limits.ts';
 import { REFUSALS, RefusedError } from './refusal.ts';
 
 const NOTHING = Buffer.alloc(0);
+const VERSIONS = new Set(['1.0', '1.1']);
 
 /** The client's connection, of a request that asks for an Upgrade. */
 export interface Upgrading {
@@ -60,9 +61,23 @@ export class Http1Inbound implements Inbound {
   }
 
   readHead(): RequestHead {
-    const { rawHeaders, url = '/' } = this.#request;
+    try {
+      return this.#parseHead();
+    } catch (error) {
+      // What follows on this connection may not be what it looks like (RFC 9112, 6.1).
+      this.#response.shouldKeepAlive = false;
+      throw error;
+    }
+  }
+
+  #parseHead(): RequestHead {
+    const { rawHeaders, httpVersion, url = '/' } = this.#request;
+    // Node reads 0.9 and 2.0 as well.
+    if (!VERSIONS.has(httpVersion)) throw new RefusedError(REFUSALS.malformed, 'no version of HTTP/1');
     const framing = framingOf(rawHeaders);
     if (framing === undefined) throw new RefusedError(REFUSALS.malformed, 'unknown transfer coding');
+    // RFC 9112 section 6.1: who sends it does not know what it means, nor may whoever passed it on.
+    if (framing === 'chunked' && httpVersion === '1.0') throw new RefusedError(REFUSALS.malformed, 'a transfer coding in HTTP/1.0');
     const hosts = valuesOf(rawHeaders, 'host');
     // Of two Hosts Node keeps the first; RFC 9112 section 3.2 wants them refused.
     if (hosts.length > 1) throw new RefusedError(REFUSALS.malformed, 'more than one Host');
@@ -70,10 +85,12 @@ export class Http1Inbound implements Inbound {
     if (target !== null && target[1]!.toLowerCase() !== hosts[0]?.toLowerCase()) {
       throw new RefusedError(REFUSALS.malformed, 'Host and request target differ');
     }
+    // Absolute form becomes origin form (RFC 9112, 3.2.2).
+    const path = target === null ? url : target[2]!.startsWith('/') ? target[2]! : `/${target[2]!}`;
+    if (!isPlainTarget(this.method, path)) throw new RefusedError(REFUSALS.malformed, 'a target of another form');
     return {
       method: this.method,
-      // Absolute form becomes origin form (RFC 9112, 3.2.2).
-      path: target === null ? url : target[2]!.startsWith('/') ? target[2]! : `/${target[2]!}`,
+      path,
       authority: hosts[0],
       fields: without(rawHeaders, 'host'),
       framing,
@@ -124,6 +141,12 @@ export class Http1Inbound implements Inbound {
 
   breakOff(): void {
     this.#response.destroy();
+  }
+
+  limitAnswer(): void {
+    const { socket } = this.#request;
+    const timer = setTimeout(() => socket.destroy(), this.#limits.unwantedMs).unref();
+    this.#response.once('close', () => clearTimeout(timer));
   }
 
   /** Reads and drops it; a client that goes on for too long or too much is cut off. */

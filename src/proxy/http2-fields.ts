@@ -1,5 +1,5 @@
 /** Header fields as Node's HTTP/2 gives and takes them (RFC 9113, 8.2 and 8.3). */
-import type { OutgoingHttpHeaders } from 'node:http2';
+import type { Http2Stream, OutgoingHttpHeaders } from 'node:http2';
 import type { Fields } from './headers.ts';
 
 /** The pseudo-header fields by name, which come first, and the others. */
@@ -12,7 +12,17 @@ export function splitPseudo(raw: Fields): { readonly pseudo: ReadonlyMap<string,
 
 /** As Node takes interim answers and trailers: it has no list for them. */
 export function headersObject(fields: Fields): OutgoingHttpHeaders {
-  const byName: Record<string, string[]> = {};
+  // A field may have the name of what every object has.
+  const byName = Object.create(null) as Record<string, string[]>;
   for (let at = 0; at + 1 < fields.length; at += 2) (byName[fields[at]!.toLowerCase()] ??= []).push(fields[at + 1]!);
   return byName;
+}
+
+/** Sends trailers when they are wanted; ones that Node does not take break the stream, not the process. */
+export function sendTrailers(stream: Http2Stream, fields: Fields): void {
+  try {
+    stream.sendTrailers(headersObject(fields));
+  } catch (error) {
+    stream.destroy(error as Error);
+  }
 }

@@ -37,25 +37,34 @@ function serveSession(socket: TLSSocket, front: Front, limits: ProxyLimits): Ser
     strictSingleValueFields: false,
     settings: {
       enablePush: false,
-      maxConcurrentStreams: limits.http2Streams,
+      maxConcurrentStreams: limits.requestsAtOnce,
       initialWindowSize: limits.http2WindowBytes,
       maxHeaderListSize: limits.headerBytes,
     },
   });
-  let open = 0;
   session.on('error', () => undefined);
+  let open = 0;
+  // Not Node's own time-out, which every PING puts off. It ends a session that Node has given up as well.
+  const idle = setTimeout(() => void (open === 0 && endSoon(session, socket, limits)), limits.keepAliveMs).unref();
   session.on('stream', (...[stream, , , raw]) => {
     // Reset before anybody heard of it.
     if (stream.destroyed) return;
     open += 1;
-    stream.once('close', () => (open -= 1));
+    stream.once('close', () => {
+      open -= 1;
+      if (open === 0) idle.refresh();
+    });
     void front.serve(new Http2Inbound(stream, raw, limits));
   });
   // Node takes bytes off the connection's window as they arrive, those of streams that nobody reads too.
   session.setLocalWindowSize(CONNECTION_WINDOWS * limits.http2WindowBytes);
-  session.setTimeout(limits.keepAliveMs);
-  session.on('timeout', () => {
-    if (open === 0) session.close();
-  });
+  socket.once('close', () => clearTimeout(idle));
   return session;
+}
+
+/** Ends a session that nobody uses: politely, and after a moment in any case, since Node waits until the client has read all. */
+function endSoon(session: ServerHttp2Session, socket: TLSSocket, limits: ProxyLimits): void {
+  if (!session.destroyed) session.close();
+  const timer = setTimeout(() => socket.destroy(), limits.unwantedMs).unref();
+  socket.once('close', () => clearTimeout(timer));
 }

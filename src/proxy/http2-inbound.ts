@@ -1,7 +1,7 @@
 import { constants, type ServerHttp2Stream } from 'node:http2';
 import type { Duplex, Readable, Writable } from 'node:stream';
-import { valuesOf, without, type Fields } from './headers.ts';
-import { headersObject, splitPseudo } from './http2-fields.ts';
+import { isPlainTarget, valuesOf, without, type Fields } from './headers.ts';
+import { headersObject, sendTrailers, splitPseudo } from './http2-fields.ts';
 import type { AnswerHead, ClientConnection, Inbound, RequestHead } from './inbound.ts';
 import type { ProxyLimits } from './limits.ts';
 import { REFUSALS, RefusedError } from './refusal.ts';
@@ -22,12 +22,14 @@ export class Http2Inbound implements Inbound {
   /** All of the answer has been given to Node. */
   #isAnswerOut = false;
   #isBodyUnwanted = false;
+  readonly #limits: ProxyLimits;
 
   /** @param raw the head as it came, pseudo-header fields first */
   constructor(stream: ServerHttp2Stream, raw: Fields, limits: ProxyLimits) {
     // There is one until the stream is destroyed.
     this.connection = stream.session!;
     this.#stream = stream;
+    this.#limits = limits;
     const { pseudo, fields } = splitPseudo(raw);
     this.#pseudo = pseudo;
     this.#fields = fields;
@@ -75,6 +77,7 @@ export class Http2Inbound implements Inbound {
     const isEmpty = this.#stream.endAfterHeaders;
     const framing = valuesOf(this.#fields, 'content-length').length > 0 ? 'length' : isEmpty ? 'none' : 'chunked';
     const path = this.#pseudo.get(':path') ?? '/';
+    if (!isPlainTarget(this.method, path)) throw new RefusedError(REFUSALS.malformed, 'a target of another form');
     return { method: this.method, path, authority, fields: withOneCookie(without(this.#fields, 'host')), framing, upgrade: undefined };
   }
 
@@ -111,6 +114,12 @@ export class Http2Inbound implements Inbound {
     this.#stream.destroy(new Error('the answer is broken off'));
   }
 
+  /** A client that opens no window for a refusal gets none. */
+  limitAnswer(): void {
+    const timer = setTimeout(() => this.#stream.close(constants.NGHTTP2_CANCEL), this.#limits.unwantedMs).unref();
+    this.#stream.once('close', () => clearTimeout(timer));
+  }
+
   /** Tells the client to stop sending; the answer stays good (RFC 9113, 8.1). */
   discardBody(): void {
     if (this.isComplete || this.isGone) return;
@@ -124,7 +133,7 @@ export class Http2Inbound implements Inbound {
 
   #sendTrailers(): void {
     if (this.isGone) return;
-    this.#stream.sendTrailers(headersObject(this.#answerTrailers));
+    sendTrailers(this.#stream, this.#answerTrailers);
     // Node sends them in an immediate of its own; a reset must not overtake them.
     setImmediate(() => {
       this.#isAnswerOut = true;

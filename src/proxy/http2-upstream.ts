@@ -1,7 +1,7 @@
 import { connect, constants, type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2';
 import type { Duplex } from 'node:stream';
 import type { Fields } from './headers.ts';
-import { headersObject, splitPseudo } from './http2-fields.ts';
+import { sendTrailers, splitPseudo } from './http2-fields.ts';
 import type { ProxyLimits } from './limits.ts';
 import { LINGER_MS, type Answer, type OnFree, type Outbound, type OutboundEvents, type OutboundHead, type UpstreamConnection } from './outbound.ts';
 
@@ -45,7 +45,7 @@ export class Http2Connection implements UpstreamConnection {
       events.answer(answerOf(stream, { status: headers[':status']!, fields: splitPseudo(raw).fields, isEmpty }));
     });
     stream.on('wantTrailers', () => {
-      if (!stream.closed) stream.sendTrailers(headersObject(trailers));
+      if (!stream.closed) sendTrailers(stream, trailers);
     });
     stream.on('error', (error) => (failure ??= error));
     stream.on('close', () => {

@@ -65,6 +65,8 @@ export interface Inbound {
   switchProtocols(head: AnswerHead): Duplex;
   /** The answer cannot be completed, and the client is to notice. */
   breakOff(): void;
+  /** The answer is one of our own: a client that does not take it soon is cut off. */
+  limitAnswer(): void;
   /** Nobody wants what is still to come of the body. */
   discardBody(): void;
   /** Calls back when the client has gone, or has the whole answer. */

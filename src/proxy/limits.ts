@@ -11,10 +11,12 @@ export interface ProxyLimits {
   readonly keepAliveMs: number;
   /** An exchange without a byte in either direction. AWS's figure is not known; a silent stream lived over 180 s (section 5.6). */
   readonly silenceMs: number;
-  /** Client connections per listener; more are closed unanswered. */
+  /** Client connections on all listeners; more are closed unanswered. An idle one costs about 100 KiB. */
   readonly connections: number;
-  /** Requests at once on one connection of HTTP/2. */
-  readonly http2Streams: number;
+  /** From one address (of IPv6: one network of 64 bits), so that no client takes the place of all others. */
+  readonly connectionsPerAddress: number;
+  /** Requests at once on one connection: streams of HTTP/2, pipelined requests of HTTP/1.1. */
+  readonly requestsAtOnce: number;
   /** What may be under way or wait to be read of one stream of HTTP/2. */
   readonly http2WindowBytes: number;
   /** What is still read of a body that nobody wants, so that the client sees the answer and not a reset. */
@@ -32,7 +34,8 @@ export const DEFAULT_LIMITS: ProxyLimits = {
   keepAliveMs: 75_000,
   silenceMs: 60 * 60 * 1000,
   connections: 10_000,
-  http2Streams: 128,
+  connectionsPerAddress: 5000,
+  requestsAtOnce: 128,
   http2WindowBytes: 256 * 1024,
   unwantedBytes: 16 * 1024 * 1024,
   unwantedMs: 5000,

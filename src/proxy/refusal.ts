@@ -49,5 +49,6 @@ export function sendRefusal(inbound: Inbound, { status, text }: Refusal, request
   inbound.answer({ status, fields: [...type, 'Content-Length', `${body.length}`, 'x-amzn-requestid', requestId], isEmpty: body.length === 0 });
   if (body.length > 0) inbound.sink.write(body);
   inbound.end([]);
+  inbound.limitAnswer();
   inbound.discardBody();
 }

@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream';
 import type { Exchange } from './exchange.ts';
-import { requestFields, responseFields, trailersOf, wantsTrailers } from './headers.ts';
+import { framingOf, requestFields, responseFields, trailersOf, wantsTrailers, type Fields } from './headers.ts';
 import type { AnswerHead, Inbound, RequestHead } from './inbound.ts';
 import type { Answer, Outbound, OutboundEvents, UpstreamConnection } from './outbound.ts';
 import { pump, type OnBytes } from './pump.ts';
@@ -22,6 +22,13 @@ export interface Passage {
   readonly meter: Meter;
 }
 
+/** Of all interim answers to a request together: they are written whether or not the client reads. */
+const MAX_INTERIM_BYTES = 64 * 1024;
+/** The line of an interim answer and its end. */
+const INTERIM_LINE_BYTES = 32;
+
+const sizeOf = (fields: Fields) => fields.reduce((sum, text) => sum + text.length, INTERIM_LINE_BYTES);
+
 /**
  * Passes one exchange through: both bodies as they come, interim answers, trailers, or after an Upgrade whatever bytes; an
  * answer may be complete while the request's body still arrives. Whichever side goes away, the other is told.
@@ -31,8 +38,14 @@ export function relay(passage: Passage): void {
   const { inbound, exchange, meter } = passage;
   let answer: Answer | undefined;
   let hasSwitched = false;
+  let interimBytes = 0;
   const outbound = begin(passage, {
-    interim: (status, fields) => passInterim(passage, { status, fields, isEmpty: true }),
+    interim: (status, fields) => {
+      interimBytes += sizeOf(fields);
+      if (interimBytes <= MAX_INTERIM_BYTES) return passInterim(passage, { status, fields, isEmpty: true });
+      exchange.failed('the application sends interim answers without end');
+      outbound.abort();
+    },
     answer: (arrived) => {
       answer = arrived;
       relayAnswer(passage, arrived);
@@ -93,6 +106,8 @@ function relayAnswer(passage: Passage, answer: Answer): void {
   body.on('error', (error) => exchange.failed('the application broke off its answer', error));
   if (inbound.isGone) return void body.destroy();
   try {
+    // Without its coding the body would be another one (RFC 9112, 6.1).
+    if (framingOf(answer.fields) === undefined) throw new Error('unknown transfer coding');
     inbound.answer({ ...answer, fields: responseFields(answer.fields) });
   } catch (error) {
     connection.destroy();

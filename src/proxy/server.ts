@@ -1,6 +1,7 @@
 import { createServer, type Server } from 'node:https';
 import { TLS_TERMS } from '../lib/tls-terms.ts';
 import type { AddressInfo, Socket } from 'node:net';
+import { ConnectionCount } from './connection-count.ts';
 import { Front, type FrontOptions } from './front.ts';
 import { isUpgrade, serveHttp1 } from './http1-front.ts';
 import { serveHttp2 } from './http2-front.ts';
@@ -46,6 +47,7 @@ export interface Proxy extends AsyncDisposable {
 export function createProxy(options: ProxyOptions): Proxy {
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   const front = new Front({ ...options, limits });
+  const count = new ConnectionCount(limits);
   const listeners = new Set<Listener>();
   let { tls } = options;
   const close = async () => {
@@ -55,7 +57,7 @@ export function createProxy(options: ProxyOptions): Proxy {
   };
   return {
     async listen(address) {
-      const listener = createListener(tls, limits, front);
+      const listener = createListener(tls, limits, { front, count });
       const { server } = listener;
       try {
         const port = await listening(server, address);
@@ -84,7 +86,7 @@ export function createProxy(options: ProxyOptions): Proxy {
 /** Whatever is left out when a context is replaced falls back to Node's own. */
 const secured = ({ cert, key }: TlsPair) => ({ cert, key, ...TLS_TERMS });
 
-function createListener(tls: TlsPair, limits: ProxyLimits, front: Front): Listener {
+function createListener(tls: TlsPair, limits: ProxyLimits, { front, count }: { front: Front; count: ConnectionCount }): Listener {
   const server = createServer({
     ...secured(tls),
     ALPNProtocols: ['h2', 'http/1.1'],
@@ -104,13 +106,12 @@ function createListener(tls: TlsPair, limits: ProxyLimits, front: Front): Listen
   });
   // Node silently drops what is above its own count; ours refuses.
   server.maxHeadersCount = 0;
-  server.maxConnections = limits.connections;
   server.timeout = limits.silenceMs;
   serveHttp1(server, front, limits);
   const endHttp2 = serveHttp2(server, front, limits);
   // Port scanners and clients that do not know the CA: nothing to tell them, nothing for the log.
   server.on('tlsClientError', (_error, client) => client.destroy());
-  return { server, sockets: trackSockets(server), endHttp2 };
+  return { server, sockets: trackSockets(server, count), endHttp2 };
 }
 
 function listening(server: Server, address: ListenAddress): Promise<number> {
@@ -132,11 +133,15 @@ interface Listener {
   readonly endHttp2: () => void;
 }
 
-function trackSockets(server: Server): ReadonlySet<Socket> {
+function trackSockets(server: Server, count: ConnectionCount): ReadonlySet<Socket> {
   const sockets = new Set<Socket>();
+  const handshakes = server.listeners('connection');
+  server.removeAllListeners('connection');
   server.on('connection', (socket: Socket) => {
+    if (!count.admit(socket)) return void socket.destroy();
     sockets.add(socket);
     socket.once('close', () => sockets.delete(socket));
+    for (const listener of handshakes) Reflect.apply(listener, server, [socket]);
   });
   return sockets;
 }
