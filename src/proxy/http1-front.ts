@@ -30,7 +30,8 @@ export function serveHttp1(server: Server, front: Front, limits: ProxyLimits): v
     busy.set(socket, response);
     if (before !== undefined && !before.closed) {
       await new Promise<void>((resolve) => before.once('close', () => resolve()));
-      if (socket.destroyed) return;
+      // The last answer of a connection has been given; what came behind its request is none (RFC 9112, 9.6).
+      if (!socket.writable) return;
     }
     await front.serve(inbound);
   };

@@ -47,8 +47,6 @@ export class Http1Connection extends Agent implements UpstreamConnection {
     let failure: Error | undefined;
     request.on('continue', () => events.interim(100, []));
     request.on('information', ({ statusCode, rawHeaders }) => {
-      // Who switches without saying to what has not switched (RFC 9110, 7.8), and what follows is no answer.
-      if (statusCode === 101) return void request.destroy(new Error('101 without Upgrade'));
       if (statusCode > 100) events.interim(statusCode, rawHeaders);
     });
     request.on('response', (message: IncomingMessage) => {

@@ -106,6 +106,8 @@ function relayAnswer(passage: Passage, answer: Answer): void {
   body.on('error', (error) => exchange.failed('the application broke off its answer', error));
   if (inbound.isGone) return void body.destroy();
   try {
+    // Who switches without saying to what has not switched, and what follows is no answer (RFC 9110, 7.8).
+    if (status === 101) throw new Error('101 without Upgrade');
     // Without its coding the body would be another one (RFC 9112, 6.1).
     if (framingOf(answer.fields) === undefined) throw new Error('unknown transfer coding');
     inbound.answer({ ...answer, fields: responseFields(answer.fields) });

@@ -48,6 +48,29 @@ suite('the proxy survives', { timeout: 60_000 }, () => {
     'bare LF': () => `GET / HTTP/1.1\n${good().replaceAll('\r\n', '\n')}\n`,
     'bare CR in a value': () => `GET / HTTP/1.1\r\n${good()}X-Bad: a\rb\r\n\r\n`,
     'NUL in a value': () => `GET / HTTP/1.1\r\n${good()}X-Bad: a\x00b\r\n\r\n`,
+    // RFC 9112, 6.1.
+    'a transfer coding in HTTP/1.0': () => `POST / HTTP/1.0\r\n${good()}Connection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET / HTTP/1.1\r\n${good()}\r\n`,
+    'an unknown coding before a second request': () => `POST / HTTP/1.1\r\n${good()}Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\nGET / HTTP/1.1\r\n${good()}\r\n`,
+    'an empty member of Transfer-Encoding': () => `POST / HTTP/1.1\r\n${good()}Transfer-Encoding: chunked,\r\n\r\n0\r\n\r\n`,
+    'a vertical tab before a coding': () => `POST / HTTP/1.1\r\n${good()}Transfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n`,
+    // RFC 9112, 6.2.
+    'an empty Content-Length': () => `POST / HTTP/1.1\r\n${good()}Content-Length: \r\n\r\n`,
+    'a Content-Length in hexadecimal': () => `POST / HTTP/1.1\r\n${good()}Content-Length: 0x4\r\n\r\nbody`,
+    // RFC 9112, 2.3.
+    'version 2.0 in a line of text': () => `GET / HTTP/2.0\r\n${good()}Connection: close\r\n\r\n`,
+    'version 1.2': () => `GET / HTTP/1.2\r\n${good()}\r\n`,
+    'a line without a version': () => 'GET /\r\n\r\n',
+    // RFC 9112, 3.2.
+    'a target of another scheme': () => `GET ws://other.example/ HTTP/1.1\r\n${good()}Connection: close\r\n\r\n`,
+    'a target with another user': () => `GET https://a@${HOST}/ HTTP/1.1\r\n${good()}Connection: close\r\n\r\n`,
+    'the asterisk of another method': () => `GET * HTTP/1.1\r\n${good()}Connection: close\r\n\r\n`,
+    'a target with a space': () => `GET /a b HTTP/1.1\r\n${good()}\r\n`,
+    // RFC 9112, 2.2 and 5.
+    'bare LF within the headers': () => `GET / HTTP/1.1\r\n${good()}a: b\nX: y\r\n\r\n`,
+    'CR before CRLF': () => `GET / HTTP/1.1\r\n${good()}a: b\r\r\n\r\n`,
+    'whitespace before the first header': () => `GET / HTTP/1.1\r\n ${good()}\r\n`,
+    'an empty name': () => `GET / HTTP/1.1\r\n${good()}: x\r\n\r\n`,
+    'a line without a colon': () => `GET / HTTP/1.1\r\n${good()}abc\r\n\r\n`,
     'CONNECT': () => `CONNECT ${HOST}:443 HTTP/1.1\r\n${good()}\r\n`,
     'headers too large': () => `GET / HTTP/1.1\r\n${good()}X-Large: ${'x'.repeat(20_000)}\r\n\r\n`,
     'a target too large': () => `GET /${'x'.repeat(20_000)} HTTP/1.1\r\n${good()}\r\n`,
@@ -76,6 +99,60 @@ suite('the proxy survives', { timeout: 60_000 }, () => {
     const line = await bed.line((candidate) => candidate['port'] === 9004);
     assert.equal(line['reason'], 'the client left before its request was complete');
   });
+
+  for (const [name, body] of Object.entries({
+    // RFC 9112, 7.1.
+    'a size with a prefix': '0x4\r\nbody\r\n0\r\n\r\n',
+    'a signed size': '+4\r\nbody\r\n0\r\n\r\n',
+    'a negative size': '-1\r\nbody\r\n0\r\n\r\n',
+    'a space after the size': '4 \r\nbody\r\n0\r\n\r\n',
+    'a size beyond 64 bits': '10000000000000004\r\nbody\r\n0\r\n\r\n',
+    'bare LF after the size': '4\nbody\r\n0\r\n\r\n',
+    'bare CR after the size': '4\rbody\r\n0\r\n\r\n',
+    'data longer than its size': '3\r\nbody\r\n0\r\n\r\n',
+    'no CRLF after the data': '4\r\nbodyX0\r\n\r\n',
+    'bare LF after the last chunk': '4\r\nbody\r\n0\n\n',
+    // RFC 9112, 7.1.1.
+    'bare LF in an extension': '4;a\nbody\r\n0\r\n\r\n',
+    'an endless extension': `4;a=${'x'.repeat(20_000)}\r\nbody\r\n0\r\n\r\n`,
+    // RFC 9112, 7.1.2 and 5; RFC 9110, 6.5.1.
+    'a folded trailer': '0\r\nx: y\r\n z\r\n\r\n',
+    'a trailer with a space before the colon': '0\r\nx : y\r\n\r\n',
+    'a trailer with NUL': '0\r\nx: a\x00b\r\n\r\n',
+    'a trailer that frames': '0\r\nContent-Length: 5\r\n\r\n',
+  })) {
+    test(`${name} in a chunked body: 400, and the application gets no complete request`, async () => {
+      const complete = asked.length;
+      let completed = false;
+      await bed.app((request, response) => request.resume().on('end', () => ((completed = true), response.end())), 9005);
+      const answer = await exchange(`POST / HTTP/1.1\r\n${good()}X-aws-proxy-port: 9005\r\nTransfer-Encoding: chunked\r\n\r\n${body}GET / HTTP/1.1\r\n${good()}\r\n`);
+      assert.match(answer, /^HTTP\/1\.1 400 Bad Request\r\n/);
+      assert.equal(answer.match(/HTTP\/1\.1/g)?.length, 1);
+      assert.deepEqual([completed, asked.length], [false, complete]);
+    });
+  }
+
+  const BEHIND: Record<string, () => string> = {
+    'an Upgrade': () => `GET /next HTTP/1.1\r\n${good()}Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n`,
+    'CONNECT': () => `CONNECT ${HOST}:443 HTTP/1.1\r\n${good()}\r\n`,
+    'garbage': () => '\x00\x01\r\n\r\n',
+    'more requests than may wait': () => `GET /next HTTP/1.1\r\n${good()}\r\n`.repeat(200),
+  };
+  for (const [name, next] of Object.entries(BEHIND)) {
+    // RFC 9112, 9.3.2: answers come in the order of their requests.
+    test(`${name} behind a request that is not answered: hung up on, and not answered in its place`, async () => {
+      const { promise: arrived, resolve } = Promise.withResolvers<void>();
+      await bed.rawApp((application) => application.once('data', () => resolve()), 9006);
+      const socket = await bed.raw();
+      const answer = readAll(socket).catch(() => '');
+      socket.write(`GET / HTTP/1.1\r\n${good()}X-aws-proxy-port: 9006\r\n\r\n`);
+      await arrived;
+      asked.length = 0;
+      socket.write(Buffer.from(next(), 'latin1'));
+      assert.equal(await answer, '');
+      assert.deepEqual(asked, []);
+    });
+  }
 
   test('the same request in decent form: 200', async () => {
     assert.match(await exchange(`GET / HTTP/1.1\r\n${good()}Connection: close\r\n\r\n`), /^HTTP\/1\.1 200 OK\r\n[^]*served/);
@@ -128,12 +205,49 @@ suite('the proxy survives', { timeout: 60_000 }, () => {
     'an unasked 101': 'HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n',
     'headers without end': `HTTP/1.1 200 OK\r\nX-Large: ${'x'.repeat(40_000)}`,
     'an impossible status': 'HTTP/1.1 000 Nothing\r\nContent-Length: 0\r\n\r\n',
+    'an unasked 101 that says nothing': 'HTTP/1.1 101 Switching Protocols\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged',
+    'an unknown transfer coding': 'HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n',
+    'a flood of interim answers': 'HTTP/1.1 102 Processing\r\nX-Some: words\r\n\r\n'.repeat(10_000),
+    'a bare LF': 'HTTP/1.1 200 OK\nContent-Length: 0\n\n',
+    'a folded header': 'HTTP/1.1 200 OK\r\nX: a\r\n b\r\nContent-Length: 0\r\n\r\n',
+    'a space before the colon': 'HTTP/1.1 200 OK\r\nContent-Length : 0\r\n\r\n',
+    'bytes of HTTP/2': 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n',
   })) {
     test(`an application that answers with ${name}: 502`, async () => {
       await bed.rawApp((socket) => socket.once('data', () => socket.end(bytes)), 9002);
       const answer = await bed.fetch({ headers: { 'X-aws-proxy-port': '9002' } });
       assert.equal(answer.status, 502);
       assert.equal(answer.body, '');
+    });
+  }
+
+  for (const [name, trailers] of Object.entries({
+    'names that every object has': 'constructor: a\r\n__proto__: b\r\ntoString: c\r\n',
+    'one value twice': 'etag: a\r\netag: b\r\nage: 1\r\nage: 2\r\n',
+  })) {
+    test(`an application whose trailers are ${name}: the client of HTTP/2 has its answer`, async () => {
+      await bed.rawApp((socket) => socket.on('data', () => socket.write(`HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n${trailers}\r\n`)), 9007);
+      const answer = await bed.ask({ version: 'HTTP/2', headers: { 'X-aws-proxy-port': '9007', TE: 'trailers' } });
+      assert.deepEqual([answer.status, answer.body], [200, 'ok']);
+    });
+  }
+
+  const AFTER_AN_ANSWER: Record<string, string> = {
+    'a second answer in the same packet': 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged',
+    'the beginning of a second answer': 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 6\r\n',
+    'more than its length': 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokforged',
+    'more than its chunks': 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\nforged',
+    'a body of what has none': 'HTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged',
+  };
+  for (const [at, [name, answer]] of Object.entries(AFTER_AN_ANSWER).entries()) {
+    // RFC 9112, 9.3: what comes after an answer answers nothing.
+    test(`an application that sends ${name}: no client gets it`, async () => {
+      const port = 9010 + at;
+      await bed.rawApp((socket) => socket.on('data', () => socket.write(answer)), port);
+      for (let turn = 0; turn < 4; turn++) {
+        const { status, body } = await bed.fetch({ headers: { 'X-aws-proxy-port': `${port}` } });
+        assert.deepEqual([status, body], answer.includes(' 204 ') ? [204, ''] : [200, 'ok']);
+      }
     });
   }
 
