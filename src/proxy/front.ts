@@ -103,15 +103,18 @@ export class Front {
     const wasAsleep = destinations.isAsleep(target.microvmId);
     const startedAtMs = clock.nowMs();
     const left = new AbortController();
-    inbound.onClose(() => left.abort());
+    let isHeld = true;
+    // An abort is dear: not for every request that ends well.
+    inbound.onClose(() => isHeld && left.abort());
     try {
-      const connection = await this.#pool.acquire(target, left.signal);
+      const connection = this.#pool.takeIdle(target) ?? (await this.#pool.connect(target, left.signal));
       exchange.woke = wasAsleep;
       if (!inbound.isGone) return connection;
       connection.destroy();
     } catch (error) {
       if (!left.signal.aborted) throw unreachable(error);
     } finally {
+      isHeld = false;
       exchange.heldMs = clock.nowMs() - startedAtMs;
     }
     exchange.failed('the client left while its request was held');

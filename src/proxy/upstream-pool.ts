@@ -8,8 +8,11 @@ import type { ProxyLimits } from './limits.ts';
 import { IDLE_MS, type UpstreamConnection } from './outbound.ts';
 import { DetectingStream, secure, type HttpVersion, type Transport } from './tls-detection.ts';
 
-/** Idle connections to one port; more are closed when they become free. */
-const MAX_IDLE = 32;
+/**
+ * Idle connections to one port; more are closed when they become free. As many as clients that are busy at the same time, or
+ * each of their requests would begin with a connection: that costs as much as the request.
+ */
+const MAX_IDLE = 256;
 /** A second connection to a port that took one a moment ago. */
 const REDIAL_MS = 2000;
 
@@ -22,6 +25,9 @@ export interface UpstreamTarget {
   /** What may be spoken: where there is no TLS to agree on it, HTTP/2 only where nothing else is allowed (section 5.2). */
   readonly versions: readonly HttpVersion[];
 }
+
+/** What an idle connection may be used for again. */
+const kindOf = ({ port, versions }: UpstreamTarget) => `${port} ${versions.join()}`;
 
 /** What is known of a microVM while it is awake. */
 class Known {
@@ -57,16 +63,21 @@ export class UpstreamPool {
     this.#limits = parts.limits;
   }
 
-  /** An idle connection, or a new one, which may have to wait for the microVM. @throws LullError as `Destinations.connect` */
-  async acquire(target: UpstreamTarget, signal: AbortSignal): Promise<UpstreamConnection> {
-    const { microvmId, port, versions } = target;
-    const kind = `${port} ${versions.join()}`;
-    const waiting = this.#known.get(microvmId)?.idle.get(kind) ?? [];
+  /** A connection that waits for its next request, where there is one. */
+  takeIdle(target: UpstreamTarget): UpstreamConnection | undefined {
+    const waiting = this.#known.get(target.microvmId)?.idle.get(kindOf(target)) ?? [];
     for (let idle = waiting.pop(); idle !== undefined; idle = waiting.pop()) {
       idle.stopWatching();
       if (idle.connection.isUsable) return idle.connection;
       idle.connection.destroy();
     }
+    return undefined;
+  }
+
+  /** A new connection, which may have to wait for the microVM. @throws LullError as `Destinations.connect` */
+  async connect(target: UpstreamTarget, signal: AbortSignal): Promise<UpstreamConnection> {
+    const { microvmId, port, versions } = target;
+    const kind = kindOf(target);
     const stream = await this.#destinations.connect(microvmId, port, signal);
     const known = this.#known.get(microvmId) ?? new Known();
     this.#known.set(microvmId, known);
