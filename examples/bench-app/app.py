@@ -1,4 +1,5 @@
-"""Holds memory, reads a large file and churns memory on demand: what a suspend must keep, and what it must not."""
+"""Holds memory, reads a large file, churns memory and sends bytes on demand: what a suspend must keep, what it must not, and what a
+connection carries."""
 import json
 import os
 import sys
@@ -7,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 PORT = 8080
 MIB = 1024 * 1024
 FILE = "/app/large-file"
+DOWNLOAD_MIB = 32
 
 with open("/app/settings.json") as file:
     settings = json.load(file)
@@ -42,6 +44,8 @@ class Bench(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
+        if self.path == "/download":
+            return self.download()
         work = {"/": lambda: 0, "/read": read_file, "/allocate": allocate_and_free}.get(self.path)
         body = b"no such work\n" if work is None else json.dumps({"bytes": work()}).encode() + b"\n"
         self.send_response(404 if work is None else 200)
@@ -49,6 +53,13 @@ class Bench(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def download(self):
+        self.send_response(200)
+        self.send_header("Content-Length", str(DOWNLOAD_MIB * MIB))
+        self.end_headers()
+        for _ in range(DOWNLOAD_MIB):
+            self.wfile.write(block)
 
 
 if __name__ == "__main__":

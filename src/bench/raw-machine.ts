@@ -42,6 +42,8 @@ let started = 0;
 
 /** One QEMU process with its own copy of the image's disk. */
 export class RawMachine implements AsyncDisposable {
+  /** Of every request. */
+  readonly headers = { host: `localhost:${APPLICATION_PORT}` };
   readonly #child: ChildProcess;
   readonly #qmp: QmpClient;
   readonly #session: AgentSession;
@@ -84,7 +86,12 @@ export class RawMachine implements AsyncDisposable {
   }
 
   async ask(path: string): Promise<string> {
-    return get(await this.#session.openTcp(APPLICATION_PORT), path, { host: `localhost:${APPLICATION_PORT}` });
+    return get(await this.open(), path, this.headers);
+  }
+
+  /** A connection to the application over the agent's channel. */
+  open(): Promise<Duplex> {
+    return this.#session.openTcp(APPLICATION_PORT);
   }
 
   /** Stops the guest and writes all of its memory to a file, durably, its disk too. @returns milliseconds and the file's size */

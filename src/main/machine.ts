@@ -77,10 +77,14 @@ export function createMachine(surroundings: Surroundings): Machine {
         const log = pino({ level: 'warn' }, process.stderr);
         return await benchApi(values, { terminal, log, clock: systemClock, random: systemRandom });
       }
-      if (name !== 'launch') throw new UsageError(`There is no benchmark ${name}; there are: launch, api.`);
+      const qemu = async () => (await loadPlatform(platformFolderOf(surroundings))).qemu.argv as [string, ...string[]];
+      if (name === 'proxy') {
+        const { benchProxy } = await import('../bench/bench-proxy.ts');
+        return await benchProxy(values, { terminal, machine, clock: systemClock, qemu });
+      }
+      if (name !== 'launch') throw new UsageError(`There is no benchmark ${name}; there are: launch, api, proxy.`);
       const { benchLaunch } = await import('../bench/bench-launch.ts');
-      const { qemu } = await loadPlatform(platformFolderOf(surroundings));
-      return await benchLaunch(values, { terminal, machine, qemu: qemu.argv as [string, ...string[]] });
+      return await benchLaunch(values, { terminal, machine, qemu: await qemu() });
     },
   };
   return machine;
