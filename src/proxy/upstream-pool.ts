@@ -94,7 +94,7 @@ export class UpstreamPool {
         if (this.#known.get(microvmId) === known) throw error;
       });
       // It fell asleep in the handshake: the request has not left, and what was known of the port is void.
-      if (socket === undefined) return this.acquire(target, signal);
+      if (socket === undefined) return this.takeIdle(target) ?? this.connect(target, signal);
       return socket.alpnProtocol === 'h2' ? new Http2Connection(socket, { ...options, scheme: 'https' }) : new Http1Connection(socket, options);
     }
     const plain = transport === 'plain' ? stream : this.#detecting(stream, target, known);
