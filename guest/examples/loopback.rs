@@ -1,13 +1,16 @@
 //! The agent's protocol on a Unix socket, for the tests of its other end: real frames, real TCP streams, and an application
-//! that is an ordinary child process, stopped instead of frozen. `loopback SOCKET`; it prints the port of its service `metadata`
+//! that is an ordinary child process, stopped instead of frozen; shells are ordinary, too. `loopback SOCKET`; it prints the port of its service `metadata`
 //! at 127.0.0.1 once it listens, and ends when its stdin does.
+
+#[path = "../tests/bench/shell.rs"]
+mod shell;
 
 use lull_guest::agent::{Agent, TRANSPORT_TOKEN};
 use lull_guest::event_loop::EventLoop;
 use lull_guest::failure::{Failure, OrFailure};
 use lull_guest::services::Service;
 use lull_guest::sys;
-use lull_guest::system::{Application, ApplicationState, Memory, Restore, StartSpec, Started, System};
+use lull_guest::system::{Application, ApplicationState, Memory, Restore, Shell, StartSpec, Started, System};
 use lull_guest::transport::SocketTransport;
 use std::io::Read;
 use std::net::TcpListener;
@@ -69,6 +72,10 @@ impl System for Bystander {
 
     fn application(&self) -> Application {
         self.application
+    }
+
+    fn open_shell(&mut self) -> Result<Shell, Failure> {
+        shell::open_shell()
     }
 
     fn freeze(&mut self) -> Result<(), Failure> {

@@ -20,6 +20,7 @@ export const NO_RUNTIME: MicrovmRuntime = {
   verifyGeneration: async () => true,
   untouchedSince: async () => true,
   dial: async () => new PassThrough(),
+  openShell: async () => ({ stream: new PassThrough(), resize: async () => {} }),
   callHook: async () => 200,
   async *logs() {},
   sweep: async () => [],

@@ -16,6 +16,7 @@ import {
   type CallArguments,
   type CallName,
   type CallResult,
+  type StreamTarget,
   type Welcome,
 } from './messages.ts';
 import { OutputFeed } from './output-feed.ts';
@@ -152,12 +153,18 @@ export class AgentSession implements AsyncDisposable {
    * A byte stream to 127.0.0.1:`port` in the guest.
    * @throws GuestError with the agent's code (`ECONNREFUSED`, …), or as {@link call}
    */
-  async openTcp(port: number, options: WaitOptions = {}): Promise<Duplex> {
+  openTcp(port: number, options: WaitOptions = {}): Promise<Duplex> {
+    return this.open({ to: 'tcp', port }, options);
+  }
+
+  /** A byte stream to something in the guest. @throws GuestError as {@link openTcp} */
+  async open(target: StreamTarget, options: WaitOptions = {}): Promise<AgentStream> {
     if (this.#streams.size + this.#openings.size >= STREAMS_LIMIT) throw new GuestError('EMFILE', 'too many streams to the guest at once');
     const id = this.#takeId();
-    const send = (): void => this.#write(jsonFrame('open', id, { to: 'tcp', port }));
+    const send = (): void => this.#write(jsonFrame('open', id, target));
+    const what = target.to === 'tcp' ? `a connection to port ${target.port} of the guest` : 'a shell in the guest';
     try {
-      return await this.#wait({ what: `a connection to port ${port} of the guest`, id, waits: this.#openings, send }, options);
+      return await this.#wait({ what, id, waits: this.#openings, send }, options);
     } catch (error) {
       // Where the guest has not refused it may still open it.
       if (this.#end === undefined && isGivenUp(error)) this.#channel.reset(id, { code: 'ECANCELED', message: 'given up' });

@@ -21,11 +21,12 @@ type Callback = (error?: Error | null) => void;
 const READABLE_MARK_BYTES = 16 * 1024;
 
 /**
- * One TCP connection inside the guest as a Duplex: half-open ends are kept, destroying it resets the connection, and both
+ * One TCP connection or terminal inside the guest as a Duplex: half-open ends are kept, destroying it resets the connection (hangs the terminal up), and both
  * directions stand still when the other side does not read.
  */
 export class AgentStream extends Duplex {
-  readonly #id: number;
+  /** Names it in calls. */
+  readonly id: number;
   readonly #channel: StreamChannel;
   readonly #incoming = new PieceQueue();
   #sendCredit = INITIAL_CREDIT;
@@ -41,7 +42,7 @@ export class AgentStream extends Duplex {
 
   constructor(id: number, channel: StreamChannel) {
     super({ allowHalfOpen: true, readableHighWaterMark: READABLE_MARK_BYTES, writableHighWaterMark: PAYLOAD_LIMIT });
-    this.#id = id;
+    this.id = id;
     this.#channel = channel;
   }
 
@@ -97,15 +98,15 @@ export class AgentStream extends Duplex {
 
   override _final(callback: Callback): void {
     this.#hasEnded = true;
-    this.#channel.end(this.#id);
+    this.#channel.end(this.id);
     this.#forgetWhenOver();
     callback();
   }
 
   override _destroy(error: Error | null, callback: Callback): void {
     const isOver = this.#hasEnded && this.#isAgentEnded;
-    if (!isOver && !this.#isReset) this.#channel.reset(this.#id, { code: 'ECONNRESET', message: error?.message ?? 'closed' });
-    this.#channel.forget(this.#id);
+    if (!isOver && !this.#isReset) this.#channel.reset(this.id, { code: 'ECONNRESET', message: error?.message ?? 'closed' });
+    this.#channel.forget(this.id);
     this.#incoming.clear();
     this.#outgoing = [];
     const written = this.#written;
@@ -127,7 +128,7 @@ export class AgentStream extends Duplex {
   #giveBack(count: number): void {
     this.#unreturned += count;
     if (this.#unreturned < CREDIT_STEP || this.#isAgentEnded || this.destroyed) return;
-    this.#channel.credit(this.#id, this.#unreturned);
+    this.#channel.credit(this.id, this.#unreturned);
     this.#window += this.#unreturned;
     this.#unreturned = 0;
   }
@@ -139,7 +140,7 @@ export class AgentStream extends Duplex {
       const chunk = this.#outgoing[0];
       if (chunk === undefined) break;
       const size = Math.min(chunk.length, PAYLOAD_LIMIT, this.#sendCredit);
-      if (size > 0) this.#channel.data(this.#id, size === chunk.length ? chunk : chunk.subarray(0, size));
+      if (size > 0) this.#channel.data(this.id, size === chunk.length ? chunk : chunk.subarray(0, size));
       this.#sendCredit -= size;
       if (size === chunk.length) this.#outgoing.shift();
       else this.#outgoing[0] = chunk.subarray(size);
@@ -151,6 +152,6 @@ export class AgentStream extends Duplex {
   }
 
   #forgetWhenOver(): void {
-    if (this.#hasEnded && this.#isAgentEnded) this.#channel.forget(this.#id);
+    if (this.#hasEnded && this.#isAgentEnded) this.#channel.forget(this.id);
   }
 }

@@ -33,6 +33,8 @@ export const welcomeSchema = z.object({
   realtimeNs,
   bootId: text,
   application: applicationSchema,
+  /** What earlier agents of the same version of the protocol could not do. */
+  features: z.array(text).max(64).default([]),
   warnings: z.array(text).max(64),
 });
 export type Welcome = z.infer<typeof welcomeSchema>;
@@ -44,6 +46,9 @@ export const eventSchema = z.discriminatedUnion('event', [
 ]);
 /** What the agent tells unasked. */
 export type AgentEvent = z.infer<typeof eventSchema>;
+
+/** What the host wants a stream to: 127.0.0.1:`port` in the guest, or a shell beside the application. */
+export type StreamTarget = { readonly to: 'tcp'; readonly port: number } | { readonly to: 'shell' };
 
 /** What the agent wants a stream to: a service's name. */
 export const openSchema = z.object({ to: z.string().max(TEXT_LIMIT) });
@@ -66,6 +71,8 @@ export interface CallArguments {
   readonly listening: Readonly<Record<string, never>>;
   /** `ports` empty: any. */
   readonly awaitListening: { readonly ports: readonly number[]; readonly timeoutMs: number };
+  /** The size of a shell's terminal. */
+  readonly resize: { readonly stream: number; readonly cols: number; readonly rows: number };
   readonly freeze: Readonly<Record<string, never>>;
   readonly thaw: Readonly<Record<string, never>>;
   readonly quiesce: { readonly trim?: boolean };
@@ -78,6 +85,7 @@ export const RESULT_SCHEMAS = {
   start: z.object({ pid: z.int().min(1) }),
   listening: z.object({ ports: z.array(port).max(65_535) }),
   awaitListening: z.object({ port: port.nullable() }),
+  resize: z.object({}),
   freeze: z.object({}),
   thaw: z.object({}),
   quiesce: z.object({ trimmedBytes: count }),

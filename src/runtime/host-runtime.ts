@@ -8,7 +8,7 @@ import type { Duplex } from 'node:stream';
 import { LullError } from '../domain/errors.ts';
 import type { HookOutcome } from '../domain/hooks.ts';
 import type { ProcessIdentity } from '../domain/microvm.ts';
-import type { Clock, LaunchRequest, MicrovmRuntime, Random, RuntimeObserver, StepTimes, SuspendReport } from '../domain/ports.ts';
+import type { Clock, LaunchRequest, MicrovmRuntime, Random, RuntimeObserver, ShellSession, StepTimes, SuspendReport } from '../domain/ports.ts';
 import { copySparse } from '../host/disk.ts';
 import { endProcess, isRunning } from '../host/process.ts';
 import { StepTimer } from '../lib/step-timer.ts';
@@ -160,6 +160,10 @@ export class HostRuntime implements MicrovmRuntime {
 
   async dial(microvmId: string, port: number, signal?: AbortSignal): Promise<Duplex> {
     return this.#required(microvmId).dial(port, signal);
+  }
+
+  async openShell(microvmId: string): Promise<ShellSession> {
+    return this.#required(microvmId).openShell();
   }
 
   callHook(microvmId: string, hook: HookCall): Promise<HookOutcome> {

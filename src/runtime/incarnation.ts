@@ -4,9 +4,10 @@ import type { Duplex } from 'node:stream';
 import { z } from 'zod';
 import { LullError } from '../domain/errors.ts';
 import { GUEST_SERVICES, type GuestService } from '../domain/guest-service.ts';
-import type { Clock, Random } from '../domain/ports.ts';
+import type { Clock, Random, ShellSession } from '../domain/ports.ts';
 import { AgentSession } from '../guest/agent-session.ts';
 import { GuestError } from '../guest/guest-error.ts';
+import { GuestShell } from '../guest/guest-shell.ts';
 import { replaceFile } from '../lib/atomic-file.ts';
 import { StepTimer } from '../lib/step-timer.ts';
 import type { Machine } from '../vmm/driver.ts';
@@ -39,7 +40,7 @@ export interface IncarnationParts {
   readonly random: Pick<Random, 'bytes'>;
 }
 
-/** See the file's head. Calls are made one at a time, but for {@link dial}. */
+/** See the file's head. Calls are made one at a time, but for {@link dial} and {@link openShell}. */
 export class Incarnation {
   readonly machine: Machine;
   readonly #parts: IncarnationParts;
@@ -111,6 +112,11 @@ export class Incarnation {
   /** A stream to 127.0.0.1:`port` inside. @throws LullError internal where nothing listens, or nobody is there */
   async dial(port: number, signal?: AbortSignal): Promise<Duplex> {
     return this.#required().openTcp(port, signal === undefined ? {} : { signal });
+  }
+
+  /** A shell beside the application. @throws LullError internal where the image has none, its agent knows none, or nobody is there */
+  async openShell(): Promise<ShellSession> {
+    return GuestShell.open(this.#required());
   }
 
   /** Ends the process. */

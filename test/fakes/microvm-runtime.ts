@@ -3,7 +3,7 @@ import { EventEmitter, once } from 'node:events';
 import { PassThrough, type Duplex } from 'node:stream';
 import type { HookOutcome } from '../../src/domain/hooks.ts';
 import type { ProcessIdentity } from '../../src/domain/microvm.ts';
-import type { MicrovmRuntime, StepTimes, SuspendReport } from '../../src/domain/ports.ts';
+import type { MicrovmRuntime, ShellSession, StepTimes, SuspendReport } from '../../src/domain/ports.ts';
 
 export type RuntimeStep = Exclude<keyof MicrovmRuntime, 'logs' | 'detach'>;
 
@@ -16,6 +16,8 @@ export class FakeMicrovmRuntime implements MicrovmRuntime {
   answers = { alive: true, complete: true, untouched: true, hook: 200 as HookOutcome };
   /** Every call of a hook, in order. */
   readonly hooks: { readonly path: string; readonly timeoutMs: number; readonly body?: string }[] = [];
+  /** The terminal of every shell. */
+  readonly shell = new PassThrough();
   readonly #held = new Map<RuntimeStep, Promise<void>>();
   readonly #events = new EventEmitter<{ step: [string] }>().setMaxListeners(0);
 
@@ -99,6 +101,11 @@ export class FakeMicrovmRuntime implements MicrovmRuntime {
   async dial(microvmId: string): Promise<Duplex> {
     await this.#take('dial', microvmId);
     return new PassThrough();
+  }
+
+  async openShell(microvmId: string): Promise<ShellSession> {
+    await this.#take('openShell', microvmId);
+    return { stream: this.shell, resize: async () => {} };
   }
 
   async callHook(microvmId: string, { path, timeoutMs, body, signal }: Parameters<MicrovmRuntime['callHook']>[1]): Promise<HookOutcome> {

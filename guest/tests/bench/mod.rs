@@ -1,12 +1,14 @@
 //! A session without a transport: bytes in, frames out.
 
+mod shell;
+
 use lull_guest::event_loop::EventLoop;
 use lull_guest::failure::Failure;
 use lull_guest::frame::{header_bytes, FrameType, AGENT_PREAMBLE, HOST_PREAMBLE};
 use lull_guest::json::Json;
 use lull_guest::services::Service;
 use lull_guest::session::Session;
-use lull_guest::system::{Application, Memory, Restore, StartSpec, Started, System};
+use lull_guest::system::{Application, Memory, Restore, Shell, StartSpec, Started, System};
 use std::rc::Rc;
 
 /// Remembers what it was asked.
@@ -31,6 +33,9 @@ impl System for Recorder {
     }
     fn application(&self) -> Application {
         Application::NONE
+    }
+    fn open_shell(&mut self) -> Result<Shell, Failure> {
+        shell::open_shell()
     }
     fn freeze(&mut self) -> Result<(), Failure> {
         self.asked.push("freeze".to_string());

@@ -3,7 +3,7 @@ import type { Duplex } from 'node:stream';
 import { LullError } from '../../domain/errors.ts';
 import { managedConnectorOf, type ManagedConnector } from '../../domain/ids.ts';
 import { MICROVM_STATE_RULES, type Microvm } from '../../domain/microvm.ts';
-import type { Clock, MicrovmRepository, MicrovmRuntime } from '../../domain/ports.ts';
+import type { Clock, MicrovmRepository, MicrovmRuntime, ShellSession } from '../../domain/ports.ts';
 import type { Deadlines } from './deadlines.ts';
 import { HOLD_LIMITS, Holds, type HoldLimits } from './holds.ts';
 import type { Lifecycle } from './lifecycle.ts';
@@ -31,6 +31,12 @@ export interface TrafficParts {
   readonly deadlines: Deadlines;
   readonly clock: Clock;
   readonly holdLimits?: HoldLimits | undefined;
+}
+
+/** Something that can be opened to a running microVM, and closed where that comes to nothing. */
+interface Way<T> {
+  readonly open: () => Promise<T>;
+  readonly close: (opened: T) => void;
 }
 
 export class Traffic {
@@ -84,21 +90,18 @@ export class Traffic {
    * @throws LullError throttled where too many wait; any other where it cannot be reached: ended, asleep without auto-resume,
    * not awake in time, nothing listens
    */
-  async connect(microvmId: string, port: number, signal: AbortSignal): Promise<Duplex> {
-    for (let turn = 0; turn < MAX_TURNS; turn += 1) {
-      if (!this.#lifecycle.isRunning(microvmId)) {
-        await this.#held(microvmId, signal);
-        continue;
-      }
-      this.#deadlines.touched(microvmId);
-      const stream = await this.#runtime.dial(microvmId, port, signal).catch((error: unknown) => {
-        if (signal.aborted || this.#lifecycle.isRunning(microvmId)) throw error;
-      });
-      if (stream !== undefined && this.#lifecycle.isRunning(microvmId)) return stream;
-      // It fell asleep meanwhile: nothing has left yet, so nothing is lost.
-      stream?.destroy();
-    }
-    throw doesNotStay(microvmId);
+  connect(microvmId: string, port: number, signal: AbortSignal): Promise<Duplex> {
+    const open = () => this.#runtime.dial(microvmId, port, signal);
+    return this.#reach(microvmId, signal, { open, close: (stream) => stream.destroy() });
+  }
+
+  /**
+   * A shell in the microVM, held and woken for as {@link connect} (section 6.2).
+   * @throws LullError as {@link connect}, and where its image has no shell
+   */
+  openShell(microvmId: string, signal: AbortSignal): Promise<ShellSession> {
+    const open = () => this.#runtime.openShell(microvmId);
+    return this.#reach(microvmId, signal, { open, close: ({ stream }) => stream.destroy() });
   }
 
   /** True while a request has to wait for a wake. */
@@ -109,6 +112,25 @@ export class Traffic {
   /** Bytes have crossed the endpoint: the microVM is not idle. */
   touched(microvmId: string): void {
     this.#deadlines.touched(microvmId);
+  }
+
+  async #reach<T>(microvmId: string, signal: AbortSignal, { open, close }: Way<T>): Promise<T> {
+    for (let turn = 0; turn < MAX_TURNS; turn += 1) {
+      if (!this.#lifecycle.isRunning(microvmId)) {
+        await this.#held(microvmId, signal);
+        continue;
+      }
+      this.#deadlines.touched(microvmId);
+      const opened = await open().catch((error: unknown) => {
+        if (signal.aborted || this.#lifecycle.isRunning(microvmId)) throw error;
+      });
+      if (opened === undefined) continue;
+      if (!signal.aborted && this.#lifecycle.isRunning(microvmId)) return opened;
+      // It fell asleep meanwhile, and nothing has left yet, so nothing is lost; or nobody takes it any more.
+      close(opened);
+      signal.throwIfAborted();
+    }
+    throw doesNotStay(microvmId);
   }
 
   /** Waits for the microVM to run; the first who waits has it led there. */
