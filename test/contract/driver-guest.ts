@@ -47,10 +47,10 @@ export interface SavedGuest {
   readonly counted: number;
 }
 
-/** Makes the disks in a folder: root.erofs and scratch.ext4. */
-export async function makeDisks(folder: string): Promise<{ rootDiskPath: string; scratchPath: string }> {
+/** Makes the disks in a folder: root.erofs, with more programs where named, and scratch.ext4. */
+export async function makeDisks(folder: string, programs: readonly string[] = []): Promise<{ rootDiskPath: string; scratchPath: string }> {
   const [tree, rootDiskPath, scratchPath] = ['tree', 'root.erofs', 'scratch.ext4'].map((name) => join(folder, name)) as [string, string, string];
-  const tar = makeBase(folder);
+  const tar = makeBase(folder, programs);
   mkdirSync(tree);
   execFileSync('tar', ['--extract', '--file', tar, '--directory', tree]);
   await run(['mkfs.erofs', '--quiet', rootDiskPath, tree]);

@@ -35,8 +35,8 @@ function removeTree(path: string): void {
   else execFileSync('unshare', ['--map-root-user', '--map-auto', 'rm', '-rf', path]);
 }
 
-/** Packs the programs with the libraries that they load. */
-export function makeBase(folder: string): string {
+/** Packs the programs, and more of them, with the libraries that they load. */
+export function makeBase(folder: string, more: readonly string[] = []): string {
   const tree = join(folder, 'base');
   for (const dir of ['etc', 'tmp', 'proc', 'dev', 'sys', 'root', 'usr/bin', 'usr/lib', 'usr/lib64']) mkdirSync(join(tree, dir), { recursive: true });
   for (const name of ['bin', 'lib', 'lib64']) symlinkSync(`usr/${name}`, join(tree, name));
@@ -45,7 +45,7 @@ export function makeBase(folder: string): string {
   writeFileSync(join(tree, 'etc/passwd'), 'root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000:app:/tmp:/bin/sh\n');
   writeFileSync(join(tree, 'etc/group'), 'root:x:0:\napp:x:1000:\n');
   writeFileSync(join(tree, 'etc/shadow'), 'root:*:1:0:99999:7:::\n');
-  for (const program of PROGRAMS) {
+  for (const program of [...PROGRAMS, ...more]) {
     const found = ['/usr/bin', '/bin', '/usr/sbin', '/sbin'].map((dir) => join(dir, program)).find((path) => existsSync(path));
     if (found === undefined) continue;
     cpSync(realpathSync(found), join(tree, 'usr/bin', program));
