@@ -52,7 +52,7 @@ fn a_reset_and_the_end_of_a_session_hang_up() {
         open_shell(&mut bench, id);
         type_in(&mut bench, id, "echo \"pid $$ x\"\n");
         let said = read_until(&mut bench, id, " x\r\n");
-        let digits = said.rsplit("pid ").next().unwrap().trim_end_matches(" x\r\n").to_string();
+        let digits = said.rsplit("pid ").next().unwrap().split(' ').next().unwrap();
         pids.push(sys::open_process(digits.parse().unwrap()).unwrap());
     }
     bench.say(&frame(FrameType::Reset, 1, b"{}"));
@@ -93,7 +93,7 @@ fn what_was_left_in_the_background_does_not_hold_the_end_back() {
     shell.wait().unwrap();
     let (report, _) = sys::pipe().unwrap();
     let mut terminal = Terminal::new(Shell { master, process, report }).unwrap();
-    assert_eq!(terminal.finish(), Ok(true));
+    while terminal.finish() != Ok(true) {}
     let (mut buffer, mut total) = ([0; 4096], 0);
     while terminal.is_live() {
         total += terminal.read(&mut buffer).unwrap_or(0);
@@ -112,7 +112,9 @@ fn one_that_does_not_become_a_program_says_why_or_is_killed() {
     Failure::new("no-shell", "none here").tell(say.as_raw_fd());
     assert_eq!(failed.finish(), Ok(false), "it may say more");
     drop(say);
-    assert_eq!(failed.finish(), Err(Failure::new("no-shell", "none here")));
+    // Another test's child may have it until it runs its program.
+    let outcome = std::iter::repeat_with(|| failed.finish()).find(|outcome| *outcome != Ok(false));
+    assert_eq!(outcome.unwrap(), Err(Failure::new("no-shell", "none here")));
     drop(failed);
     was_killed(child);
     let (late, child, _say) = beginning();

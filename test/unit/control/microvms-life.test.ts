@@ -97,6 +97,24 @@ describe('a wake', () => {
     assert.equal(bed.runtime.steps.filter((step) => step.startsWith('prepareWake')).length, 1);
   });
 
+  test('by a shell is as by a request; one that nobody waits for any more is hung up', async () => {
+    await using bed = await microvmsBed();
+    const id = await asleep(bed);
+    assert.equal((await bed.microvms.traffic.openShell(id, never)).stream, bed.runtime.shell);
+    assert.ok(bed.runtime.steps.includes(`prepareWake ${id}`));
+    const letGo = bed.runtime.hold('openShell');
+    const opening = bed.runtime.taken('openShell');
+    const gone = new AbortController();
+    const held = bed.microvms.traffic.openShell(id, gone.signal);
+    await opening;
+    gone.abort(new Error('the client went away'));
+    letGo();
+    await assert.rejects(held, /went away/);
+    assert.ok(bed.runtime.shell.destroyed);
+    await bed.microvms.useCases.terminate(id);
+    await assert.rejects(bed.microvms.traffic.openShell(id, never), /takes no traffic/);
+  });
+
   test('is not waited for by a client that went away, and happens all the same', async () => {
     await using bed = await microvmsBed();
     const id = await asleep(bed);

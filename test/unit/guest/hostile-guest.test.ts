@@ -5,6 +5,7 @@ import { AgentSession, type SessionEnd } from '../../../src/guest/agent-session.
 import { AGENT_PREAMBLE, FRAME, HEADER_BYTES, jsonFrame, type FrameName } from '../../../src/guest/frame.ts';
 import { AnswerSeeker } from '../../../src/guest/handshake.ts';
 import { GuestError } from '../../../src/guest/guest-error.ts';
+import { GuestShell } from '../../../src/guest/guest-shell.ts';
 import { FakeGuest, welcomeOf } from './fake-guest.ts';
 import { DEFAULTS } from './loopback.ts';
 
@@ -233,4 +234,12 @@ test('random bytes never do more than end the session', async () => {
     assert.equal((await session.closed).reason, 'failed');
     (await opening)?.on('error', () => undefined);
   }
+});
+
+test('an agent from before there were shells is not asked for one, which would end the session', async () => {
+  const { guest, session } = await greeted();
+  const received = guest.received.length;
+  await assert.rejects(GuestShell.open(session), { code: 'unsupported', message: /build a new version/u });
+  assert.equal(guest.received.length, received);
+  await session.close();
 });
