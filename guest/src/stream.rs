@@ -291,6 +291,8 @@ impl Stream {
         match result {
             Ok(0) => {
                 self.application_ended = true;
+                // What is still typed behind a shell's end is dropped, and no event will say that it can be.
+                self.writable = true;
                 outbox.patch(before, &header_bytes(FrameType::End, self.id, 0));
                 Ok(())
             }

@@ -155,7 +155,7 @@ describe('a shell in a microVM', { skip: await cannotServe() }, () => {
     typist.type('sh -c "echo re""ady; sleep 1000"\n');
     await typist.until('ready\r\n');
     typist.type('\u001A');
-    await typist.until('Stopped');
+    // What the shell says of it at once may be lost: a signal from the terminal flushes its output.
     assert.match((await typist.run('jobs')).join(), /Stopped/u);
     typist.type('kill %1; echo la""st; exit\n');
     await typist.until('last\r\n');
