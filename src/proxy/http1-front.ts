@@ -60,7 +60,6 @@ function upgrading(request: IncomingMessage, { client, early }: { client: Duplex
   const { socket } = request;
   socket.setTimeout(limits.silenceMs, () => socket.destroy());
   response.assignSocket(socket);
-  client.on('drain', () => response.emit('drain'));
   response.once('finish', () => client.end(() => client.destroy()));
   return new Http1Inbound({ request, response, limits, upgrading: { client, early } });
 }

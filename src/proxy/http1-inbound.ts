@@ -22,12 +22,15 @@ export class Http1Inbound implements Inbound {
   readonly #response: ServerResponse;
   readonly #limits: ProxyLimits;
   readonly #upgrading: Upgrading | undefined;
+  /** Node no longer tells an answer of its connection. */
+  readonly #onDrain = () => this.#response.emit('drain');
 
   constructor(parts: { request: IncomingMessage; response: ServerResponse; limits: ProxyLimits; upgrading?: Upgrading }) {
     this.#request = parts.request;
     this.#response = parts.response;
     this.#limits = parts.limits;
     this.#upgrading = parts.upgrading;
+    this.#upgrading?.client.on('drain', this.#onDrain);
     // Ends and failures are seen at 'close'; an 'error' that nobody hears would end the process.
     for (const stream of [this.#request, this.#response, this.#upgrading?.client]) stream?.on('error', () => undefined);
   }
@@ -131,6 +134,8 @@ export class Http1Inbound implements Inbound {
   switchProtocols({ message, fields, upgrade }: AnswerHead): Duplex {
     const { client, early } = this.#upgrading!;
     this.#response.detachSocket(this.#request.socket);
+    // What the client's connection no longer refers to is free while the new protocol goes on, perhaps for days.
+    client.off('drain', this.#onDrain);
     const lines = [`HTTP/1.1 101 ${message || STATUS_CODES[101]}`];
     const all = withUpgrade(fields, upgrade);
     for (let at = 0; at + 1 < all.length; at += 2) lines.push(`${all[at]}: ${all[at + 1]}`);
@@ -163,8 +168,10 @@ export class Http1Inbound implements Inbound {
     request.resume();
   }
 
-  onClose(listener: () => void): void {
-    (this.#upgrading?.client ?? this.#response).once('close', listener);
+  onClose(listener: () => void): () => void {
+    const ending = this.#upgrading?.client ?? this.#response;
+    ending.once('close', listener);
+    return () => void ending.off('close', listener);
   }
 }
 

@@ -127,8 +127,9 @@ export class Http2Inbound implements Inbound {
     if (this.#isAnswerOut) this.#stream.close(constants.NGHTTP2_NO_ERROR);
   }
 
-  onClose(listener: () => void): void {
+  onClose(listener: () => void): () => void {
     this.#stream.once('close', listener);
+    return () => void this.#stream.off('close', listener);
   }
 
   #sendTrailers(): void {

@@ -69,6 +69,6 @@ export interface Inbound {
   limitAnswer(): void;
   /** Nobody wants what is still to come of the body. */
   discardBody(): void;
-  /** Calls back when the client has gone, or has the whole answer. */
-  onClose(listener: () => void): void;
+  /** Calls back when the client has gone, or has the whole answer. @returns how to stop that */
+  onClose(listener: () => void): () => void;
 }

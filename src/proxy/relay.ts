@@ -52,6 +52,7 @@ export function relay(passage: Passage): void {
     },
     switched: (agreed, stream, early) => {
       hasSwitched = true;
+      stopWatching();
       join(passage, agreed, { stream, early });
     },
     closed: (error) => {
@@ -62,8 +63,8 @@ export function relay(passage: Passage): void {
     },
   });
   void meter.inward(0);
-  inbound.onClose(() => {
-    if (!hasSwitched && answer?.isComplete !== true) outbound.abort();
+  const stopWatching = inbound.onClose(() => {
+    if (answer?.isComplete !== true) outbound.abort();
   });
   inbound.body.once('close', () => {
     if (hasSwitched || inbound.isComplete || inbound.sink.writableFinished) return;
