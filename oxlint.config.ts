@@ -46,14 +46,59 @@ const OUTSIDE = ['test', 'build', 'examples', 'web', 'docs'];
 /** Every package that a wall can close; one that package.json does not name is caught by `tidy.test.ts`. */
 const PACKAGES = Object.keys({ ...manifest.dependencies, ...manifest.optionalDependencies, ...manifest.devDependencies });
 
+/** What of Node's files leaves no mark: whatever else is wanted passes `src/lib/files.ts`. */
+const READING = [
+  'access',
+  'constants',
+  'createReadStream',
+  'existsSync',
+  'fstatSync',
+  'lstatSync',
+  'readdir',
+  'readFile',
+  'readFileSync',
+  'readlink',
+  'realpath',
+  'realpathSync',
+  'stat',
+  'statfs',
+];
+
+/**
+ * Where files are written and processes started directly. Everywhere else in `src` it is an effect (`src/lib/effects.ts`), which
+ * the walk over all crashes (`test/faults`) stops at, so that no step of a microVM's or an image's life is left out of it.
+ */
+export const EFFECTS_APART: Readonly<Record<string, string>> = {
+  'src/lib/files.ts': 'the seam itself',
+  'src/lib/open-file.ts': 'opens for reading',
+  'src/host/**': 'Linux behind the seam',
+  'src/vmm/**': 'drivers: each order to a machine is an effect, given by driver-effects.ts',
+  'src/setup/**': 'the platform, no part of any microVM; made beside and renamed',
+  'src/cli/**': 'a client of the server',
+  'src/client/**': 'a client of the server',
+  'src/bench/**': 'benchmarks',
+  'src/main/run-tests.ts': 'starts the tests',
+  'src/main/{config-file,metrics-token}.ts': 'read, and look at who may write',
+  'src/main/server.ts': 'makes the folders of the server before anything else',
+  'src/main/container-builder.ts': 'folders of the builder, emptied at each start',
+  'src/proxy/{certificates,openssl}.ts': 'certificates, made once and renamed as a whole',
+  'src/image/{artifact,build-sandbox,build-egress,container-build}.ts': 'inside the steps unpack and container, each an effect as a whole; processes die with the server',
+  'src/image/build-log.ts': 'a log: what cannot be written to it is left out of it',
+  'src/runtime/{application-log,output-times}.ts': 'a log: what cannot be written to it is counted and said in it',
+  'src/store/blobs.ts': 'opens for reading',
+  'src/store/data-lock.ts': 'the lock of the data folder',
+};
+
 const FUNCTION_LINES = 70;
 const FILE_LINES = 400;
 
 const isOpen = (from: string, wall: Wall, to: string) =>
   from === to || ((wall.folders === 'all' || wall.folders.includes(to)) && (ONLY_FOR[to] ?? [from]).includes(from));
 
+const folderOf = (path: string) => path.split('/')[1]!;
+
 /** One folder's walls as patterns over what stands between the quotes of an import. */
-function restrictions(folder: string, wall: Wall): { patterns: object[] } {
+function restrictions(folder: string, wall: Wall, isApart: boolean): { paths: object[]; patterns: object[] } {
   const closed = Object.keys(WALLS).filter((other) => !isOpen(folder, wall, other));
   const foreign = PACKAGES.filter((name) => !wall.packages.includes(name));
   const patterns: object[] = [
@@ -68,7 +113,13 @@ function restrictions(folder: string, wall: Wall): { patterns: object[] } {
   if (folder === 'runtime') {
     patterns.push({ regex: '^(\\.\\./)+vmm/[^/]+/', message: 'src/runtime knows the interface in src/vmm, and no driver.' });
   }
-  return { patterns };
+  const message = 'What leaves a mark passes src/lib/files.ts, src/host or a driver: see EFFECTS_APART in oxlint.config.ts.';
+  const paths = [
+    { name: 'node:fs', allowImportNames: READING, message },
+    { name: 'node:fs/promises', allowImportNames: READING, message },
+    { name: 'node:child_process', allowImportNames: [], allowTypeImports: true, message },
+  ];
+  return { paths: isApart || wall.node === 'types' ? [] : paths, patterns };
 }
 
 /** Calls of `node:test` return promises that its runner awaits. */
@@ -111,7 +162,11 @@ export default defineConfig({
   overrides: [
     ...Object.entries(WALLS).map(([folder, wall]) => ({
       files: [`src/${folder}/**`],
-      rules: { 'eslint/no-restricted-imports': ['error', restrictions(folder, wall)] as ['error', object] },
+      rules: { 'eslint/no-restricted-imports': ['error', restrictions(folder, wall, false)] as ['error', object] },
+    })),
+    ...Object.keys(EFFECTS_APART).map((files) => ({
+      files: [files],
+      rules: { 'eslint/no-restricted-imports': ['error', restrictions(folderOf(files), WALLS[folderOf(files)]!, true)] as ['error', object] },
     })),
     { files: ['src/{cli,main,setup,bench}/**', 'examples/**', 'build/**'], rules: { 'eslint/no-console': 'off' } },
     { files: ['test/**'], rules: { 'eslint/max-lines-per-function': 'off' } },

@@ -72,7 +72,7 @@ export async function makeApiBed({ size, connections, clock, random, log }: ApiB
   const path = join(folder, 'lull.db');
   const statements = new CountedStatements(new SqliteThread(path));
   const store = stack.use(storeOver(statements));
-  await migrate(statements, path, MIGRATIONS);
+  await migrate(statements, { path, migrations: MIGRATIONS });
   // The rows are no more lost than the folder: only what is measured has to wait for the disk.
   await statements.run('PRAGMA synchronous = OFF');
   const running = await fill(store, size, { random, atMs: clock.nowMs() });

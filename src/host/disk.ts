@@ -1,12 +1,13 @@
 /** Disk images: sparse copies that take no more room, and no more time, than what is in them. */
+import { effect, type Effects } from '../lib/effects.ts';
 import { run } from './process.ts';
 
 /**
  * Copies a sparse file: by reference where the file system can, else only what is not a hole.
  * @throws CommandError where it cannot be read or written
  */
-export async function copySparse(from: string, to: string): Promise<void> {
-  await run(['cp', '--reflink=auto', '--sparse=always', '--no-preserve=mode', '--', from, to]);
+export async function copySparse(from: string, to: string, effects: Effects): Promise<void> {
+  await effect(effects, { kind: 'write', subject: to }, () => run(['cp', '--reflink=auto', '--sparse=always', '--no-preserve=mode', '--', from, to]));
 }
 
 /**

@@ -4,6 +4,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { readFileSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 import type { ProcessIdentity } from '../domain/microvm.ts';
+import { DIRECT, effect, type Effects } from '../lib/effects.ts';
 
 const OUTPUT_TAIL_BYTES = 16 * 1024;
 const KILL_GRACE_MS = 5000;
@@ -167,8 +168,12 @@ const GONE_POLL_MS = 2;
  * Kills the very process of that identity, if it still runs, and waits until it is gone.
  * @throws Error where it is still there after ten seconds (it hangs in the kernel)
  */
-export async function endProcess(identity: ProcessIdentity): Promise<void> {
+export async function endProcess(identity: ProcessIdentity, effects: Effects = DIRECT): Promise<void> {
   if (!(await isRunning(identity))) return;
+  await effect(effects, { kind: 'kill', subject: 'a process' }, () => killAndWait(identity));
+}
+
+async function killAndWait(identity: ProcessIdentity): Promise<void> {
   try {
     process.kill(identity.pid, 'SIGKILL');
   } catch (error) {

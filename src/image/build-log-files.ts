@@ -1,9 +1,9 @@
 /** The logs of builds line by line, as the logs surface gives them: what was printed, and the steps. */
-import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { LogLine } from '../domain/log-stream.ts';
 import type { BuildEvent, LogFiles } from '../domain/ports.ts';
 import { bytesOf, linesOf, type FileLine } from '../lib/file-lines.ts';
+import type { Files } from '../lib/files.ts';
 import { openIfThere } from '../lib/open-file.ts';
 import { parseEvent } from './build-log.ts';
 import { LOG_NAME } from './builder.ts';
@@ -13,7 +13,7 @@ const READ_BYTES = 64 * 1024;
 const MAX_LINE_BYTES = 64 * 1024;
 
 /** @param snapshotDir folder of a version's files */
-export function createBuildLogFiles(snapshotDir: (snapshotId: string) => string): LogFiles {
+export function createBuildLogFiles(files: Files, snapshotDir: (snapshotId: string) => string): LogFiles {
   const pathOf = (snapshotId: string) => join(snapshotDir(snapshotId), LOG_NAME);
   return {
     async *lines(snapshotId, range) {
@@ -33,7 +33,7 @@ export function createBuildLogFiles(snapshotDir: (snapshotId: string) => string)
       const firstEventAtMs = first === undefined ? undefined : parseEvent(first.bytes.toString())?.atMs;
       return { firstEventAtMs: firstEventAtMs ?? null, lastEventAtMs: Math.floor(mtimeMs), storedBytes: size };
     },
-    remove: (snapshotId) => rm(pathOf(snapshotId), { force: true }),
+    remove: (snapshotId) => files.remove(pathOf(snapshotId)),
   };
 }
 

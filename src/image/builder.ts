@@ -1,11 +1,12 @@
 /** A version of an image, from its artifact to its snapshot: the steps in order, each with its time in the build's log. */
-import { mkdirSync } from 'node:fs';
-import { readdir, rm } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { BuildFailure, type HooksConfig, type SnapshotSizes } from '../domain/image.ts';
 import { GUEST_S3_ENDPOINT } from '../domain/guest-service.ts';
 import type { BuildRequest, ImageBuilder } from '../domain/ports.ts';
 import { WIRE_ARCHITECTURES, type Architecture } from '../domain/platform.ts';
+import { effect } from '../lib/effects.ts';
+import type { Files } from '../lib/files.ts';
 import { microvmSize, type MicrovmSize } from '../domain/sizes.ts';
 import { DEFAULT_ARTIFACT_LIMITS, unpackArtifact } from './artifact.ts';
 import type { BuildLog, BuildLogs } from './build-log.ts';
@@ -40,6 +41,7 @@ export interface Snapshotter {
 }
 
 export interface ImageBuilderParts {
+  readonly files: Files;
   readonly containers: Pick<ContainerBuilder, 'build'>;
   readonly snapshotter: Snapshotter;
   readonly logs: BuildLogs;
@@ -58,12 +60,12 @@ export function createImageBuilder(parts: ImageBuilderParts): ImageBuilder {
   return {
     build: async (request, signal) => {
       // Without a pause: who follows the log may ask for it as soon as this returns its promise.
-      mkdirSync(parts.snapshotDir(request.snapshotId), { recursive: true, mode: 0o700 });
+      parts.files.makeFolderNow(parts.snapshotDir(request.snapshotId));
       using log = parts.logs.open(logPath(request.snapshotId));
       try {
         return await buildVersion(parts, request, { log, signal });
       } catch (error) {
-        await removeAllBut(parts.snapshotDir(request.snapshotId), LOG_NAME);
+        await removeAllBut(parts.files, parts.snapshotDir(request.snapshotId), LOG_NAME);
         signal.throwIfAborted();
         log.line(error instanceof BuildFailure ? error.step : 'build', describe(error));
         throw error;
@@ -72,7 +74,7 @@ export function createImageBuilder(parts: ImageBuilderParts): ImageBuilder {
     events: (snapshotId, options) => parts.logs.events(logPath(snapshotId), options),
     remove: async (snapshotId) => {
       parts.onRemove(snapshotId);
-      await rm(parts.snapshotDir(snapshotId), { recursive: true, force: true });
+      await parts.files.removeTree(parts.snapshotDir(snapshotId));
     },
   };
 }
@@ -84,7 +86,8 @@ async function buildVersion(parts: ImageBuilderParts, request: BuildRequest, { l
   const contextDir = join(parts.contextsDir, request.snapshotId);
   try {
     sayArchitecture(log, { asked: request.config.cpuArchitectures, host: parts.architecture });
-    await log.step('unpack', () => unpackArtifact({ zipPath: request.artifactPath, into: contextDir, limits: DEFAULT_ARTIFACT_LIMITS, signal }));
+    const artifact = { zipPath: request.artifactPath, into: contextDir, limits: DEFAULT_ARTIFACT_LIMITS, signal };
+    await log.step('unpack', () => effect(parts.files.effects, { kind: 'unpack', subject: contextDir }, () => unpackArtifact(artifact)));
     const built = await containerToDisks({ parts, request, log, signal, contextDir, disks, size });
     const { codeBytes } = built;
     const { memoryBytes, diskBytes } = await makeSnapshot(parts, request, { log, signal, size, config: built.config }).catch((error: unknown) => {
@@ -93,7 +96,7 @@ async function buildVersion(parts: ImageBuilderParts, request: BuildRequest, { l
     });
     return { memoryBytes, diskBytes, codeBytes };
   } finally {
-    await rm(contextDir, { recursive: true, force: true });
+    await parts.files.removeTree(contextDir);
   }
 }
 
@@ -141,9 +144,10 @@ interface DiskWork {
 
 async function containerToDisks({ parts, request, log, signal, contextDir, disks, size }: DiskWork): Promise<{ config: OciConfig; codeBytes: number }> {
   const tag = request.snapshotId;
-  await using image = await log.step('container', () => parts.containers.build({ contextDir, tag, log, signal }));
-  const codeBytes = await log.step('root disk', () => image.writeRootDisk(disks.rootDisk));
-  await log.step('scratch disk', () => makeScratchDisk(disks.scratch, size.scratchBytes));
+  const act = <T>(kind: string, subject: string, work: () => Promise<T>) => effect(parts.files.effects, { kind, subject }, work);
+  await using image = await log.step('container', () => act('build container', tag, () => parts.containers.build({ contextDir, tag, log, signal })));
+  const codeBytes = await log.step('root disk', () => act('write', disks.rootDisk, () => image.writeRootDisk(disks.rootDisk)));
+  await log.step('scratch disk', () => makeScratchDisk(parts.files, disks.scratch, size.scratchBytes));
   return { config: image.config, codeBytes };
 }
 
@@ -169,9 +173,9 @@ function applicationOf(config: OciConfig, request: BuildRequest) {
   return { argv, env, cwd: config.workingDir, user: config.user, hostname: HOSTNAME, capabilities, exposedPorts: config.exposedTcpPorts };
 }
 
-async function removeAllBut(dir: string, kept: string): Promise<void> {
+async function removeAllBut(files: Files, dir: string, kept: string): Promise<void> {
   for (const name of await readdir(dir)) {
-    if (name !== kept) await rm(join(dir, name), { recursive: true, force: true });
+    if (name !== kept) await files.removeTree(join(dir, name));
   }
 }
 

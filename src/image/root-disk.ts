@@ -1,7 +1,8 @@
 /** The two disks of an image: the root, read-only EROFS, and the scratch disk that takes a microVM's writes. */
 import { createHash } from 'node:crypto';
-import { open, rm, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { run } from '../host/process.ts';
+import { Files } from '../lib/files.ts';
 import { ROOT_DISK_SCRIPT } from './sandbox-script.ts';
 
 /** Nobody writes to a root disk again: every microVM of the image maps it. */
@@ -21,18 +22,15 @@ export async function writeErofs(options: {
   run: (argv: readonly [string, ...string[]], descriptor: number) => Promise<string>;
 }): Promise<number> {
   const { path, image } = options;
-  await using file = await open(path, 'wx+', 0o600);
-  try {
+  // The step is an effect of the build as a whole (`builder.ts`).
+  return new Files().create(path, async (file) => {
     // mkfs.erofs opens by name, /proc/self/fd/3, which asks for permission anew.
     await file.chmod(0o666);
     await options.run(['sh', '-c', ROOT_DISK_SCRIPT, 'root-disk', image, uuidOf(image)], file.fd);
     await file.chmod(ROOT_DISK_MODE);
     await file.sync();
     return (await file.stat()).size;
-  } catch (error) {
-    await rm(path, { force: true });
-    throw error;
-  }
+  });
 }
 
 /** The same for the same image, so that a build can be repeated (RFC 9562, version 8: our own content). */
@@ -47,18 +45,14 @@ function uuidOf(name: string): string {
  * and count as a difference to the image.
  * @returns the bytes that it takes on the host
  */
-export async function makeScratchDisk(path: string, sizeBytes: number): Promise<number> {
-  await using file = await open(path, 'wx', 0o600);
-  try {
+export function makeScratchDisk(files: Files, path: string, sizeBytes: number): Promise<number> {
+  return files.create(path, async (file) => {
     await file.truncate(sizeBytes);
     const options = ['-b', '4096', '-I', '256', '-m', '0', '-O', '^has_journal,^resize_inode,sparse_super2', '-E', 'assume_storage_prezeroed=1,lazy_itable_init=0,nodiscard,root_owner=0:0'];
     await run(['mke2fs', '-q', '-F', '-t', 'ext4', ...options, path], { timeoutMs: MKE2FS_LIMIT_MS, env: { PATH: '/usr/sbin:/sbin:/usr/bin:/bin' } });
     await file.sync();
     return (await stat(path)).blocks * BLOCK_BYTES;
-  } catch (error) {
-    await rm(path, { force: true });
-    throw error;
-  }
+  });
 }
 
 /** stat(2): `st_blocks` counts these, whatever the file system's own are. */

@@ -6,7 +6,7 @@ import { newKeyPair } from '../domain/access-key.ts';
 import { LullError } from '../domain/errors.ts';
 import { DEFAULT_REALM, type Realm } from '../domain/ids.ts';
 import type { AccessKeyRepository, Clock, Random } from '../domain/ports.ts';
-import { writeFileAtomic } from '../lib/atomic-file.ts';
+import type { Files } from '../lib/files.ts';
 import type { Settings } from './settings.ts';
 
 const credentialsSchema = z.object({
@@ -68,26 +68,28 @@ const readCredentials = async (path: string) =>
  * @returns its id
  */
 export async function ensureCredentials(parts: {
+  files: Files;
   dataFolder: string;
   keys: AccessKeyRepository;
   realm: Realm;
   clock: Clock;
   random: Random;
 }): Promise<string> {
-  const { dataFolder, keys, realm, clock, random } = parts;
+  const { files, dataFolder, keys, realm, clock, random } = parts;
   const path = join(dataFolder, 'credentials.json');
   const kept = await readCredentials(path);
   if (kept !== undefined && (await keys.get(kept.accessKeyId))?.secretAccessKey === kept.secretAccessKey) return kept.accessKeyId;
   const pair = newKeyPair(random, 'AKIA');
   await keys.insert({ ...pair, createdAtMs: clock.nowMs(), description: 'made at the first start', session: null });
-  await writeFileAtomic(path, `${JSON.stringify({ ...realm, ...pair }, null, 2)}\n`);
+  await files.writeAtomic(path, `${JSON.stringify({ ...realm, ...pair }, null, 2)}\n`);
   return pair.accessKeyId;
 }
 
 /** Where a server is, or was last, found: `server.json`. It stays, so that `lull env` says the same while the server is down. */
 export async function announceServer(
+  files: Files,
   dataFolder: string,
   server: { pid: number; apiUrl: string; endpointPort: number; domain: string; version: string },
 ): Promise<void> {
-  await writeFileAtomic(join(dataFolder, 'server.json'), `${JSON.stringify(server, null, 2)}\n`);
+  await files.writeAtomic(join(dataFolder, 'server.json'), `${JSON.stringify(server, null, 2)}\n`);
 }

@@ -1,10 +1,6 @@
 /** The server: everything made, wired and started in one place, released in the reverse order. */
-import { createHash } from 'node:crypto';
-import { existsSync, lstatSync, mkdirSync, realpathSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
+import { existsSync, mkdirSync, realpathSync } from 'node:fs';
 import type { Server } from 'node:http';
-import { availableParallelism } from 'node:os';
-import { join } from 'node:path';
 import { Server as TlsServer } from 'node:tls';
 import { pino, type Logger } from 'pino';
 import { createGuestServer, type GuestServer } from '../api/guest-server.ts';
@@ -12,48 +8,33 @@ import { closeMetrics, createMetricsServer } from '../api/metrics-server.ts';
 import { createApi } from '../api/server.ts';
 import { createConnectorUseCases } from '../control/connectors/use-cases.ts';
 import type { ControlPlane } from '../control/control-plane.ts';
-import { createImageUseCases, type ImageControl } from '../control/images/image-use-cases.ts';
-import type { ImageLimits } from '../control/images/context.ts';
-import { managedImages } from '../control/images/managed.ts';
 import { createKeyUseCases } from '../control/keys.ts';
 import { LogCatalogue } from '../control/logs/log-catalogue.ts';
 import { LogRetention } from '../control/logs/log-retention.ts';
 import { createLogUseCases } from '../control/logs/log-use-cases.ts';
 import type { Traffic } from '../control/microvms/traffic.ts';
-import { Microvms } from '../control/microvms/use-cases.ts';
+import type { Microvms } from '../control/microvms/use-cases.ts';
 import { createQuotaUseCases } from '../control/quota-use-cases.ts';
-import { createPassRole, type PassRole } from '../control/roles/pass-role.ts';
 import { createRoleUseCases } from '../control/roles/role-use-cases.ts';
 import { createTagUseCases } from '../control/tags.ts';
-import { LullError } from '../domain/errors.ts';
-import type { Realm } from '../domain/ids.ts';
-import type { Platform } from '../domain/platform.ts';
 import { defaultHookTimeoutScale } from '../domain/hooks.ts';
-import { quotasOf, ratesOf, type Quotas } from '../domain/quotas.ts';
-import type { EndpointTokens, RuntimeObserver, Store } from '../domain/ports.ts';
-import { createBuildLogs } from '../image/build-log.ts';
+import { quotasOf, ratesOf } from '../domain/quotas.ts';
+import type { EndpointTokens, Store } from '../domain/ports.ts';
 import { createBuildLogFiles } from '../image/build-log-files.ts';
-import { createImageBuilder } from '../image/builder.ts';
 import { ServerMetrics } from '../metrics/server-metrics.ts';
+import { Files } from '../lib/files.ts';
 import { KeyedQueue } from '../lib/keyed-queue.ts';
 import { TLS_TERMS } from '../lib/tls-terms.ts';
 import { awsAllowance } from '../proxy/allowance.ts';
 import { createProxy, type Proxy } from '../proxy/server.ts';
 import { createEndpointTokens } from '../proxy/tokens.ts';
-import { ApplicationLogs } from '../runtime/application-logs.ts';
-import { DataLayout } from '../runtime/data-layout.ts';
-import { HostRuntime } from '../runtime/host-runtime.ts';
-import { MemoryWorkers } from '../runtime/memory-workers.ts';
-import { SnapshotMaker } from '../runtime/snapshot-maker.ts';
-import { Snapshots } from '../runtime/snapshots.ts';
 import { loadPlatform } from '../setup/platform.ts';
-import { openBlobs } from '../store/blobs.ts';
 import { lockDataFolder } from '../store/data-lock.ts';
-import { openStore } from '../store/store.ts';
 import type { Driver } from '../vmm/driver.ts';
 import type { CertificateWatch } from './certificate-watch.ts';
-import { chooseDriver, hostToolPath } from './choose-driver.ts';
+import { chooseDriver } from './choose-driver.ts';
 import { lazyContainerBuilder } from './container-builder.ts';
+import { openEngine, type EngineGround, type Outward } from './engine.ts';
 import { listenApi, listenEndpoints, listenMetrics } from './listeners.ts';
 import type { ServerOptions } from './options.ts';
 import { readMetricsToken } from './metrics-token.ts';
@@ -84,8 +65,6 @@ export interface ServerEnvironment {
   readonly kvmWorks: () => Promise<boolean>;
 }
 
-/** S3 keeps unfinished uploads for ever, or as long as a rule says; a week is the rule that its console proposes. */
-const UPLOAD_LIFE_MS = 7 * 24 * 3_600_000;
 const MIB = 1024 ** 2;
 
 /**
@@ -104,7 +83,9 @@ export async function startServer(given: ServerOptions, environment: ServerEnvir
   const realm = await realmOf(options.dataFolder, options.realm);
   const quotas = quotasOf(options.quotas, defaultMemoryQuotaMib());
   const hookTimeoutScale = options.hookTimeoutScale ?? defaultHookTimeoutScale(driver.accelerator);
-  const parts = await openParts(stack, { options, certificates, metricsToken, realm, quotas, hookTimeoutScale, platform, driver, log });
+  const containers = stack.use(lazyContainerBuilder(options, platform, log));
+  const ground = { options, realm, quotas, hookTimeoutScale, platform, driver, containers, files: new Files(), clock: systemClock, log };
+  const parts = await openParts(stack, { ...ground, certificates, metricsToken });
   const listeners = await listen(stack, parts);
   const held = stack.move();
   return {
@@ -117,71 +98,31 @@ export async function startServer(given: ServerOptions, environment: ServerEnvir
   };
 }
 
-interface Ground {
-  readonly options: ServerOptions;
+interface Ground extends EngineGround {
   readonly certificates: ServedCertificates;
   readonly metricsToken: string | undefined;
-  readonly realm: Realm;
-  readonly quotas: Quotas;
-  readonly hookTimeoutScale: number;
-  readonly platform: Platform;
-  readonly driver: Driver;
   readonly log: Logger;
 }
 
 type Parts = Awaited<ReturnType<typeof openParts>>;
 
+/** Made in the course of opening the engine, and asked for only once there are microVMs. */
+interface Front {
+  metrics?: ServerMetrics;
+  proxy?: Proxy;
+  guests?: GuestServer;
+}
+
 async function openParts(stack: AsyncDisposableStack, ground: Ground) {
-  const { options, driver, log } = ground;
-  const runtimeFolder = runtimeFolderOf(options);
-  const layout = new DataLayout(options.dataFolder, runtimeFolder);
-  await mkdir(layout.microvmsDir, { recursive: true, mode: 0o700 });
-  const store = stack.use(await openStore({ path: join(options.dataFolder, 'lull.db'), log }));
-  await store.uploads.forgetBefore(systemClock.nowMs() - UPLOAD_LIFE_MS);
-  const blobs = await openBlobs(join(options.dataFolder, 'objects'), { keep: await store.objects.blobIds() });
-  const workers = stack.use(new MemoryWorkers());
-  const snapshots = new Snapshots(layout, driver.placement);
-  const applicationLogs = new ApplicationLogs(layout, systemClock);
-  const runtime = new HostRuntime({
-    layout,
-    logs: applicationLogs,
-    driver,
-    workers,
-    snapshots,
-    clock: systemClock,
-    random: systemRandom,
-    observer: observerOf(() => ({ microvms, guests })),
-    network: () => ({ kind: 'none' }),
-  });
-  stack.defer(() => runtime.detach());
-  const tokens = createEndpointTokens({ keys: store.tokenKeys, clock: systemClock, random: systemRandom });
-  const metrics = makeMetrics(ground, store, () => proxy.connections());
-  const proxy = makeProxy(ground, { tokens, metrics, traffic: () => microvms.traffic });
-  const { realm } = ground;
-  const ports = { store, realm, clock: systemClock, random: systemRandom };
-  const passRole = createPassRole({ roles: store.roles, realm, check: options.roleCheck });
-  const microvms: Microvms = stack.use(
-    new Microvms({
-      ...ports,
-      runtime,
-      tokens,
-      log,
-      passRole,
-      capacity: hostCapacity,
-      memoryQuotaMib: ground.quotas.memory,
-      hookTimeoutScale: ground.hookTimeoutScale,
-      onSuspendHookFailure: options.onSuspendHookFailure,
-      forgetConnections: (microvmId) => proxy.forget(microvmId),
-      onEnd: ({ microvmId, snapshotId }) => {
-        metrics.microvmEnded(microvmId);
-        images.microvmEnded(snapshotId);
-      },
-      onOperation: (operation, steps) => metrics.operationEnded(operation, steps),
-    }),
-  );
-  const ownKeyId = await ensureCredentials({ ...ports, dataFolder: options.dataFolder, keys: store.accessKeys });
-  const images: ImageControl = stack.use(imageControl(stack, ground, { layout, workers, snapshots, store, blobs, passRole, metrics }));
-  const buildLogs = createBuildLogFiles((snapshotId) => layout.snapshot(snapshotId).dir);
+  const { options, driver, files, log } = ground;
+  const front: Front = {};
+  const engine = await openEngine(stack, ground, outwardOf(ground, front));
+  const { store, blobs, layout, applicationLogs, tokens, microvms, images } = engine;
+  const metrics = front.metrics!;
+  const proxy = (front.proxy = makeProxy(ground, { tokens, metrics, traffic: () => microvms.traffic }));
+  const ports = { store, realm: ground.realm, clock: systemClock, random: systemRandom };
+  const ownKeyId = await ensureCredentials({ ...ports, files, dataFolder: options.dataFolder, keys: store.accessKeys });
+  const buildLogs = createBuildLogFiles(files, (snapshotId) => layout.snapshot(snapshotId).dir);
   const catalogue = new LogCatalogue({ streams: store.logs, files: { microvm: applicationLogs, build: buildLogs } });
   const logRetention = stack.use(logRetentionOf(ground, catalogue));
   const { control, stopRequested } = controlPlane({
@@ -197,77 +138,30 @@ async function openParts(stack: AsyncDisposableStack, ground: Ground) {
     quotas: createQuotaUseCases({ quotas: ground.quotas, hostMemoryMib: defaultMemoryQuotaMib() }),
   });
   const completions = new KeyedQueue();
-  const guests: GuestServer = await createGuestServer({ ...ports, microvms: control.microvms, blobs, completions, log });
+  const guests = (front.guests = await createGuestServer({ ...ports, microvms: control.microvms, blobs, completions, log }));
   stack.defer(() => guests.close());
   return { ...ground, store, blobs, completions, proxy, microvms, images, logRetention, control, stopRequested };
+}
+
+function outwardOf(ground: Ground, front: Front): Outward {
+  return {
+    attend: (store) => {
+      const metrics = (front.metrics = makeMetrics(ground, store, () => front.proxy!.connections()));
+      return {
+        tokens: createEndpointTokens({ keys: store.tokenKeys, clock: systemClock, random: systemRandom }),
+        microvmEnded: (microvmId) => metrics.microvmEnded(microvmId),
+        operationEnded: (operation, steps) => metrics.operationEnded(operation, steps),
+        counted: (builder) => metrics.counted(builder),
+      };
+    },
+    forgetConnections: (microvmId) => front.proxy!.forget(microvmId),
+    guestConnected: (microvmId, service, connection) => front.guests!.connect(microvmId, service, connection),
+  };
 }
 
 function logRetentionOf({ options, log }: Ground, catalogue: LogCatalogue): LogRetention {
   const { retentionDays: daysKept, maxMib } = options.logs;
   return new LogRetention({ catalogue, log, clock: systemClock, daysKept, maxBytes: maxMib * MIB });
-}
-
-/** @param parts asked for only once there are microVMs, when everything is wired */
-const observerOf = (parts: () => { microvms: Microvms; guests: GuestServer }): RuntimeObserver => ({
-  vmmDied: (id, process) => parts().microvms.vmmDied(id, process),
-  agentLost: (id) => parts().microvms.agentLost(id),
-  applicationExited: (id, code) => parts().microvms.applicationExited(id, code),
-  guestConnected: (id, service, connection) => parts().guests.connect(id, service, connection),
-});
-
-interface ImageGround {
-  readonly layout: DataLayout;
-  readonly workers: MemoryWorkers;
-  readonly snapshots: Snapshots;
-  readonly store: Awaited<ReturnType<typeof openStore>>;
-  readonly blobs: Awaited<ReturnType<typeof openBlobs>>;
-  readonly passRole: PassRole;
-  readonly metrics: ServerMetrics;
-}
-
-function imageControl(stack: AsyncDisposableStack, ground: Ground, { layout, workers, snapshots, store, blobs, passRole, metrics }: ImageGround) {
-  const { options, realm, platform, driver, log } = ground;
-  const containers = stack.use(lazyContainerBuilder(options, platform, log));
-  const snapshotter = new SnapshotMaker({
-    layout,
-    driver,
-    workers,
-    kernelPath: platform.kernel.path,
-    initramfsPath: platform.initramfs.path,
-    hostTool: hostToolPath(platform),
-    timeoutScale: ground.hookTimeoutScale,
-    clock: systemClock,
-    random: systemRandom,
-  });
-  const builder = createImageBuilder({
-    containers,
-    snapshotter,
-    logs: createBuildLogs({ clock: systemClock }),
-    snapshotDir: (snapshotId) => layout.snapshot(snapshotId).dir,
-    contextsDir: containers.contextsDir,
-    hostCores: availableParallelism(),
-    architecture: platform.arch,
-    onRemove: (snapshotId) => snapshots.forget(snapshotId),
-  });
-  return createImageUseCases({
-    store,
-    builder: metrics.counted(builder),
-    blobs,
-    log,
-    clock: systemClock,
-    random: systemRandom,
-    realm,
-    passRole,
-    architecture: { host: platform.arch, isStrict: options.architecture === 'strict' },
-    limits: imageLimits(ground),
-    managed: managedImages(realm, platform.baseImages),
-  });
-}
-
-/** Builds that run count against the quota too. */
-function imageLimits({ options, quotas }: Ground): ImageLimits {
-  const buildsAtOnce = Math.min(options.buildsAtOnce, quotas.builds);
-  return { buildsAtOnce, buildsWaiting: quotas.builds - buildsAtOnce, images: quotas.images, versionsPerImage: quotas.versions };
 }
 
 type ControlParts = Omit<ControlPlane, 'microvms' | 'server'> & { readonly microvms: Microvms; readonly driver: Driver; readonly metrics: ServerMetrics };
@@ -345,7 +239,7 @@ async function listen(stack: AsyncDisposableStack, parts: Parts): Promise<{ apiU
   stack.defer(() => api.close());
   const apiUrl = await listenApi(api, options);
   await serveMetrics(stack, parts);
-  await announceServer(options.dataFolder, { pid: process.pid, apiUrl, endpointPort, domain: options.domain, version: VERSION });
+  await announceServer(parts.files, options.dataFolder, { pid: process.pid, apiUrl, endpointPort, domain: options.domain, version: VERSION });
   return { apiUrl, endpointPort };
 }
 
@@ -385,8 +279,6 @@ function makeApi(parts: Parts, endpointPort: number): ReturnType<typeof createAp
   return api;
 }
 
-const WRITABLE_BY_OTHERS = 0o022;
-
 /** One name for each folder, whatever links lead there: processes and sockets are found again by it. */
 function withRealFolders(options: ServerOptions): ServerOptions {
   const real = (folder: string) => {
@@ -399,19 +291,4 @@ function withRealFolders(options: ServerOptions): ServerOptions {
     runtimeFolder: real(options.runtimeFolder),
     platformFolder: existsSync(options.platformFolder) ? realpathSync(options.platformFolder) : options.platformFolder,
   };
-}
-
-/** Sockets of different data folders must not meet: each has a folder of its own, with a short name. */
-function runtimeFolderOf(options: ServerOptions): string {
-  const mark = createHash('sha256').update(options.dataFolder).digest('hex').slice(0, 8);
-  const folder = join(options.runtimeFolder, mark);
-  for (const path of [options.runtimeFolder, folder]) {
-    mkdirSync(path, { recursive: true, mode: 0o700 });
-    const found = lstatSync(path);
-    // It may be in /tmp, where anybody could have made it first.
-    if (!found.isDirectory() || found.uid !== process.getuid?.() || (found.mode & WRITABLE_BY_OTHERS) !== 0) {
-      throw new LullError('validation', `${path} is not a folder that only you can write to: remove it, or give another with --runtime.`);
-    }
-  }
-  return folder;
 }

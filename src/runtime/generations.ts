@@ -1,9 +1,9 @@
 /** A suspended microVM on disk: one complete generation, written beside the one before and committed by its manifest. */
 import { createHash } from 'node:crypto';
-import { mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { readdir, readFile, stat } from 'node:fs/promises';
 import { LullError } from '../domain/errors.ts';
 import { hostBootId } from '../host/process.ts';
-import { syncFolder } from '../lib/atomic-file.ts';
+import type { Files } from '../lib/files.ts';
 import { shortName } from './data-layout.ts';
 import { StepTimer } from '../lib/step-timer.ts';
 import type { Driver, Machine } from '../vmm/driver.ts';
@@ -35,11 +35,13 @@ export interface SaveRequest {
 
 export class Generations {
   readonly #layout: DataLayout;
+  readonly #files: Files;
   readonly #workers: MemoryWorkers;
   readonly #driver: Driver;
 
-  constructor(layout: DataLayout, workers: MemoryWorkers, driver: Driver) {
+  constructor({ layout, files, workers, driver }: { layout: DataLayout; files: Files; workers: MemoryWorkers; driver: Driver }) {
     this.#layout = layout;
+    this.#files = files;
     this.#workers = workers;
     this.#driver = driver;
   }
@@ -52,9 +54,9 @@ export class Generations {
     const { scratch, dir } = this.#layout.microvm(microvmId);
     const { pageStructs, guestMemoryMib } = request.snapshot;
     const timer = new StepTimer();
-    await mkdir(files.dir, { mode: 0o700 });
+    await this.#files.makeNewFolder(files.dir);
     // The disk is flushed while memory is read: they do not touch each other.
-    const flushed = timer.time('flush disk', () => this.#workers.run('fsync', { paths: [scratch] }));
+    const flushed = timer.time('flush disk', () => this.#files.sync(scratch));
     flushed.catch(() => undefined);
     await timer.time('device state', () => machine.saveDeviceState(files.deviceState));
     const capture = await timer.time('memory', () =>
@@ -70,7 +72,7 @@ export class Generations {
     await flushed;
     const deviceState = await digest(files.deviceState);
     await timer.time('commit', async () => {
-      await this.#workers.run('fsync', { paths: [files.deviceState, files.dir] });
+      for (const path of [files.memoryDiff, files.deviceState, files.dir]) await this.#files.sync(path);
       const manifest: Omit<GenerationManifest, 'version'> = {
         snapshotId,
         placement: this.#driver.placement,
@@ -79,8 +81,8 @@ export class Generations {
         scratch: await scratchFingerprint(scratch),
         hostBootId: hostBootId(),
       };
-      await writeManifest(files.manifest, manifest);
-      await this.#workers.run('fsync', { paths: [dir, this.#layout.microvmsDir] });
+      await writeManifest(this.#files, files.manifest, manifest);
+      for (const path of [dir, this.#layout.microvmsDir]) await this.#files.sync(path);
     });
     return { capture, deviceStateBytes: deviceState.sizeBytes, steps: timer.steps };
   }
@@ -129,11 +131,11 @@ export class Generations {
   /** Removes one generation so that no crash brings it back: the manifest goes first. */
   async void(microvmId: string, generation: number): Promise<void> {
     const files = this.#layout.generation(microvmId, generation);
-    await rm(files.manifest, { force: true });
-    await syncFolder(files.dir).catch((error: NodeJS.ErrnoException) => {
+    await this.#files.remove(files.manifest);
+    await this.#files.sync(files.dir).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== 'ENOENT') throw error;
     });
-    await rm(files.dir, { recursive: true, force: true });
+    await this.#files.removeTree(files.dir);
   }
 
   /** Removes every generation but one. */

@@ -2,7 +2,7 @@
  * MicroVMs on this host: what `control` orders, done with processes, memory and disks. Nothing durable is decided here; the
  * caller gives one order at a time for each microVM and commits between them.
  */
-import { mkdir, readdir, rm } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { LullError } from '../domain/errors.ts';
@@ -11,6 +11,7 @@ import type { ProcessIdentity } from '../domain/microvm.ts';
 import type { Clock, LaunchRequest, MicrovmRuntime, Random, RuntimeObserver, ShellSession, StepTimes, SuspendReport } from '../domain/ports.ts';
 import { copySparse } from '../host/disk.ts';
 import { endProcess, isRunning } from '../host/process.ts';
+import type { Files } from '../lib/files.ts';
 import { StepTimer } from '../lib/step-timer.ts';
 import type { Driver, Machine, NetworkAttachment, RestoreSpec } from '../vmm/driver.ts';
 import type { ApplicationLogs } from './application-logs.ts';
@@ -24,6 +25,7 @@ import type { Snapshots } from './snapshots.ts';
 
 export interface RuntimeParts {
   readonly layout: DataLayout;
+  readonly files: Files;
   readonly driver: Driver;
   readonly workers: MemoryWorkers;
   readonly snapshots: Snapshots;
@@ -46,7 +48,7 @@ export class HostRuntime implements MicrovmRuntime {
 
   constructor(parts: RuntimeParts) {
     this.#parts = parts;
-    this.#generations = new Generations(parts.layout, parts.workers, parts.driver);
+    this.#generations = new Generations(parts);
   }
 
   async prepareLaunch(request: LaunchRequest): Promise<ProcessIdentity> {
@@ -54,8 +56,8 @@ export class HostRuntime implements MicrovmRuntime {
     const files = layout.microvm(request.microvmId);
     const timer = new StepTimer();
     const snapshot = await snapshots.restorable(request.snapshotId);
-    await mkdir(files.dir, { recursive: true, mode: 0o700 });
-    await timer.time('copy disk', () => copySparse(layout.snapshot(request.snapshotId).scratch, files.scratch));
+    await this.#parts.files.makeFolder(files.dir);
+    await timer.time('copy disk', () => copySparse(layout.snapshot(request.snapshotId).scratch, files.scratch, this.#parts.files.effects));
     const { deviceState } = layout.snapshot(request.snapshotId);
     const machine = await timer.time('start process', () => this.#prepare(request, snapshot, deviceState));
     await orEnd(machine, () => timer.time('device state', () => machine.loadDeviceState()));
@@ -126,8 +128,7 @@ export class HostRuntime implements MicrovmRuntime {
 
   async destroy(microvmId: string): Promise<void> {
     await this.#end(microvmId);
-    const files = this.#parts.layout.microvm(microvmId);
-    await rm(files.dir, { recursive: true, force: true });
+    await this.#parts.files.removeTree(this.#parts.layout.microvm(microvmId).dir);
     this.#snapshotIds.delete(microvmId);
     this.#parts.logs.letGo(microvmId);
   }
@@ -146,7 +147,7 @@ export class HostRuntime implements MicrovmRuntime {
       return false;
     } finally {
       // One that runs but cannot be led is as good as gone, and must not write to its disk any more.
-      if (!this.#live.has(request.microvmId)) await endProcess(request.process);
+      if (!this.#live.has(request.microvmId)) await endProcess(request.process, this.#parts.files.effects);
     }
   }
 
@@ -180,7 +181,7 @@ export class HostRuntime implements MicrovmRuntime {
     const strays = folders.filter((name) => name.startsWith('microvm-') && !known.has(name));
     const held = new Set([...this.#live.values()].map(({ machine }) => machine.identity.pid));
     for (const identity of await driver.processesBelow(layout.runtimeFolder)) {
-      if (!held.has(identity.pid)) await endProcess(identity);
+      if (!held.has(identity.pid)) await endProcess(identity, this.#parts.files.effects);
     }
     for (const microvmId of strays) await this.destroy(microvmId);
     await this.#sweepSockets();
@@ -198,16 +199,17 @@ export class HostRuntime implements MicrovmRuntime {
     const used = new Set([...this.#live.keys()].map((microvmId) => layout.microvm(microvmId).runDir));
     for (const name of await readdir(layout.runtimeFolder)) {
       const path = join(layout.runtimeFolder, name);
-      if (!used.has(path)) await rm(path, { recursive: true, force: true });
+      if (!used.has(path)) await this.#parts.files.removeTree(path);
     }
   }
 
   async #prepare(request: LaunchRequest, snapshot: SnapshotManifest, deviceStatePath: string): Promise<Machine> {
     if (this.#live.has(request.microvmId)) throw new LullError('internal', `${request.microvmId} already has a process`);
     const spec: RestoreSpec = { ...this.#spec(request, snapshot), deviceStatePath };
-    await rm(spec.runDir, { recursive: true, force: true });
-    await mkdir(spec.runDir, { recursive: true, mode: 0o700 });
-    return this.#parts.driver.prepare(spec);
+    const { files, driver } = this.#parts;
+    await files.removeTree(spec.runDir);
+    await files.makeFolder(spec.runDir);
+    return driver.prepare(spec);
   }
 
   #spec({ microvmId, snapshotId }: LaunchRequest, snapshot: SnapshotManifest) {
@@ -227,6 +229,7 @@ export class HostRuntime implements MicrovmRuntime {
   #hold({ microvmId, snapshotId }: LaunchRequest, machine: Machine, secrets: readonly string[]): Incarnation {
     const incarnation = new Incarnation({
       machine,
+      files: this.#parts.files,
       secrets,
       secretPath: this.#parts.layout.microvm(microvmId).secret,
       log: this.#parts.logs.hold(microvmId),
@@ -252,7 +255,7 @@ export class HostRuntime implements MicrovmRuntime {
     const incarnation = this.#live.get(microvmId);
     this.#live.delete(microvmId);
     await incarnation?.kill();
-    await rm(this.#parts.layout.microvm(microvmId).runDir, { recursive: true, force: true });
+    await this.#parts.files.removeTree(this.#parts.layout.microvm(microvmId).runDir);
   }
 
   #required(microvmId: string): Incarnation {

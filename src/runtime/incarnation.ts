@@ -8,7 +8,8 @@ import type { Clock, Random, ShellSession } from '../domain/ports.ts';
 import { AgentSession } from '../guest/agent-session.ts';
 import { GuestError } from '../guest/guest-error.ts';
 import { GuestShell } from '../guest/guest-shell.ts';
-import { replaceFile } from '../lib/atomic-file.ts';
+import { effect } from '../lib/effects.ts';
+import type { Files } from '../lib/files.ts';
 import { StepTimer } from '../lib/step-timer.ts';
 import type { Machine } from '../vmm/driver.ts';
 import type { ApplicationLog } from './application-log.ts';
@@ -27,6 +28,7 @@ const RECONNECT_DELAY_MS = 1000;
 
 export interface IncarnationParts {
   readonly machine: Machine;
+  readonly files: Files;
   readonly log: ApplicationLog;
   readonly secretPath: string;
   /** What the agent in memory knows, most likely first. */
@@ -95,8 +97,8 @@ export class Incarnation {
   async quiesce(): Promise<StepTimer['steps']> {
     const session = this.#required();
     const timer = new StepTimer();
-    await timer.time('freeze', () => session.call('freeze', {}, { timeoutMs: QUIESCE_LIMIT_MS }));
-    await timer.time('quiesce', () => session.call('quiesce', { trim: false }, { timeoutMs: QUIESCE_LIMIT_MS }));
+    await timer.time('freeze', () => this.#agent('freeze', () => session.call('freeze', {}, { timeoutMs: QUIESCE_LIMIT_MS })));
+    await timer.time('quiesce', () => this.#agent('quiesce', () => session.call('quiesce', { trim: false }, { timeoutMs: QUIESCE_LIMIT_MS })));
     await timer.time('hang up', () => this.#hangUp());
     await timer.time('pause', () => this.machine.pause());
     return timer.steps;
@@ -151,8 +153,12 @@ export class Incarnation {
     const next = this.#parts.random.bytes(SECRET_BYTES).toString('hex');
     const kept = [next, ...this.#secrets].slice(0, MAX_KEPT_SECRETS);
     // Not synced: it is of use only as long as the process lives, and no process survives the loss of power.
-    await replaceFile(this.#parts.secretPath, JSON.stringify({ secrets: kept }));
+    await this.#parts.files.replace(this.#parts.secretPath, JSON.stringify({ secrets: kept }));
     return next;
+  }
+
+  #agent<T>(subject: string, act: () => Promise<T>): Promise<T> {
+    return effect(this.#parts.files.effects, { kind: 'agent', subject }, act);
   }
 
   /** A server that died in the middle of a greeting leaves more than one secret that it may be. */
@@ -160,7 +166,8 @@ export class Incarnation {
     let { channel } = greeting;
     for (const secret of this.#secrets) {
       try {
-        return await this.#greetWith(secret, { ...greeting, channel: channel ?? (await this.machine.dial()) });
+        const reached = channel ?? (await this.machine.dial());
+        return await this.#agent('hello', () => this.#greetWith(secret, { ...greeting, channel: reached }));
       } catch (error) {
         if (!(error instanceof GuestError) || error.code !== 'secret') throw error;
         channel = undefined;

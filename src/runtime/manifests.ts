@@ -2,7 +2,7 @@
 import { readFile, stat } from 'node:fs/promises';
 import { z } from 'zod';
 import { LullError } from '../domain/errors.ts';
-import { writeFileAtomic } from '../lib/atomic-file.ts';
+import type { Files } from '../lib/files.ts';
 import { shortName } from './data-layout.ts';
 import { pageStructsSchema } from './page-structs.ts';
 import type { PlacementKey } from '../vmm/driver.ts';
@@ -52,9 +52,11 @@ const generationManifest = z.object({
 });
 export type GenerationManifest = z.infer<typeof generationManifest>;
 
-/** Writes a manifest: the last step of a snapshot or a generation. */
-export async function writeManifest(path: string, manifest: Omit<SnapshotManifest, 'version'> | Omit<GenerationManifest, 'version'>): Promise<void> {
-  await writeFileAtomic(path, `${JSON.stringify({ version: MANIFEST_VERSION, ...manifest }, null, 2)}\n`);
+type Unversioned = Omit<SnapshotManifest, 'version'> | Omit<GenerationManifest, 'version'>;
+
+/** Writes a manifest, durably: the last step of a snapshot or a generation. */
+export async function writeManifest(files: Files, path: string, manifest: Unversioned): Promise<void> {
+  await files.writeAtomic(path, `${JSON.stringify({ version: MANIFEST_VERSION, ...manifest }, null, 2)}\n`);
 }
 
 /** @throws LullError internal where it is missing or not what Lull wrote */

@@ -7,11 +7,11 @@
  * u32 number of kept pages, 16 bytes zero). A page that is in no run is the image's.
  */
 import { createHash, type Hash } from 'node:crypto';
-import { closeSync, fstatSync, fsyncSync, openSync, readSync, writeSync } from 'node:fs';
 import { FreePages } from './free-pages.ts';
 import type { PageStructs } from './page-structs.ts';
 import type { RamRegion } from '../vmm/driver.ts';
 import { addressOf, PAGE_BYTES, privateRuns, type MemoryMapping, type PageRun } from '../host/memory.ts';
+import { openedFile, readAt, sizeOfOpen, writeAt } from '../host/positioned-file.ts';
 
 const CHUNK_PAGES = 256;
 const RUN_BYTES = 12;
@@ -55,11 +55,11 @@ interface Run extends PageRun {
   readonly kind: typeof KIND_ZEROS | typeof KIND_KEPT;
 }
 
-/** Writes what a paused process's memory differs from its image, durably. */
+/** Writes what a paused process's memory differs from its image; the caller makes it durable. */
 export function captureDiff(job: CaptureJob): CaptureResult {
-  using memory = opened(`/proc/${job.pid}/mem`, 'r');
-  using image = opened(job.imagePath, 'r');
-  using out = opened(job.outPath, 'wx');
+  using memory = openedFile(`/proc/${job.pid}/mem`, 'r');
+  using image = openedFile(job.imagePath, 'r');
+  using out = openedFile(job.outPath, 'wx');
   const writer = new DiffWriter(out.fd);
   const isHole = holesOf(job.imageExtents);
   const own = Buffer.allocUnsafe(CHUNK_PAGES * PAGE_BYTES);
@@ -85,8 +85,8 @@ export function captureDiff(job: CaptureJob): CaptureResult {
  * @throws Error where the file is damaged; the process must then be abandoned, it may hold part of it
  */
 export function applyDiff(job: ApplyJob): void {
-  using memory = opened(`/proc/${job.pid}/mem`, 'r+');
-  using diff = opened(job.path, 'r');
+  using memory = openedFile(`/proc/${job.pid}/mem`, 'r+');
+  using diff = openedFile(job.path, 'r');
   const { runs, keptPages, tail } = readIndex(diff.fd, job);
   const hash = createHash('sha256');
   const buffer = Buffer.allocUnsafe(CHUNK_PAGES * PAGE_BYTES);
@@ -145,7 +145,6 @@ class DiffWriter {
     index.writeUInt32LE(this.#runs.length, trailer + 8);
     index.writeUInt32LE(this.#keptPages, trailer + 12);
     this.#write(index);
-    fsyncSync(this.#out);
     const { keptPages, zeroPages, sizeBytes } = { keptPages: this.#keptPages, zeroPages: this.#zeroPages, sizeBytes: this.#sizeBytes };
     return { keptPages, zeroPages, sizeBytes, sha256: this.#hash.digest('hex') };
   }
@@ -204,7 +203,7 @@ function holesOf(extents: readonly Extent[]): (offset: number, length: number) =
 }
 
 function readIndex(diff: number, job: ApplyJob): { runs: Run[]; keptPages: number; tail: Buffer } {
-  const size = fstatSync(diff).size;
+  const size = sizeOfOpen(diff);
   if (size < TRAILER_BYTES) throw damaged(job.path);
   const trailer = Buffer.alloc(TRAILER_BYTES);
   readAt(diff, trailer, size - TRAILER_BYTES);
@@ -224,22 +223,3 @@ function readIndex(diff: number, job: ApplyJob): { runs: Run[]; keptPages: numbe
 }
 
 const damaged = (path: string) => new Error(`${path} is damaged: its contents are not what was written`);
-
-/** A file that is closed at the end of the block. One that is made is its owner's only. */
-function opened(path: string, flags: 'r' | 'r+' | 'wx'): { readonly fd: number } & Disposable {
-  const fd = openSync(path, flags, 0o600);
-  return { fd, [Symbol.dispose]: () => closeSync(fd) };
-}
-
-/** Fills `into` from a position of a file. */
-function readAt(file: number, into: Buffer, position: number): void {
-  for (let done = 0; done < into.length; ) {
-    const got = readSync(file, into, done, into.length - done, position + done);
-    if (got === 0) throw new Error(`unexpected end of file at ${position + done}`);
-    done += got;
-  }
-}
-
-function writeAt(file: number, from: Buffer, position: number): void {
-  for (let done = 0; done < from.length; ) done += writeSync(file, from, done, from.length - done, position + done);
-}

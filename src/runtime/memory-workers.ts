@@ -1,6 +1,7 @@
 /** The worker threads of the runtime and the queue before them. */
 import { extname } from 'node:path';
 import { Worker } from 'node:worker_threads';
+import { DIRECT, effect, type Effect, type Effects } from '../lib/effects.ts';
 import type { WorkerJobs } from './memory-worker.ts';
 
 interface Task {
@@ -9,6 +10,12 @@ interface Task {
   readonly resolve: (result: never) => void;
   readonly reject: (error: Error) => void;
 }
+
+/** The jobs that leave a mark. */
+const MARKS: { readonly [J in keyof WorkerJobs]?: (argument: Parameters<WorkerJobs[J]>[0]) => Effect } = {
+  capture: ({ outPath }) => ({ kind: 'write', subject: outPath }),
+  apply: ({ path }) => ({ kind: 'apply to the process', subject: path }),
+};
 
 /** A fixed number of threads; tasks wait in order of arrival. */
 export class MemoryWorkers implements AsyncDisposable {
@@ -19,21 +26,20 @@ export class MemoryWorkers implements AsyncDisposable {
   readonly #waiting: Task[] = [];
   readonly #running = new Map<Worker, Task>();
   readonly #threads: number;
+  readonly #effects: Effects;
   #isEnded = false;
 
-  /** @param threads how many pieces of work go on at once */
-  constructor(threads = 2) {
+  /** @param options.threads how many pieces of work go on at once */
+  constructor({ threads = 2, effects = DIRECT }: { threads?: number; effects?: Effects } = {}) {
     this.#threads = threads;
+    this.#effects = effects;
     while (this.#all.size < threads) this.#idle.push(this.#start());
   }
 
   /** Runs one job on the next free thread. @throws what the job threw; Error where its thread ended before it */
   run<J extends keyof WorkerJobs>(job: J, argument: Parameters<WorkerJobs[J]>[0]): Promise<ReturnType<WorkerJobs[J]>> {
-    return new Promise((resolve, reject) => {
-      if (this.#isEnded) throw ended();
-      this.#waiting.push({ job, argument, resolve, reject });
-      this.#next();
-    });
+    const mark = MARKS[job]?.(argument);
+    return mark === undefined ? this.#queue(job, argument) : effect(this.#effects, mark, () => this.#queue(job, argument));
   }
 
   /** Ends the threads; what waits or runs is rejected. */
@@ -42,6 +48,14 @@ export class MemoryWorkers implements AsyncDisposable {
     for (const task of [...this.#waiting.splice(0), ...this.#running.values()]) task.reject(ended());
     this.#running.clear();
     await Promise.all([...this.#all].map((worker) => worker.terminate()));
+  }
+
+  #queue<J extends keyof WorkerJobs>(job: J, argument: Parameters<WorkerJobs[J]>[0]): Promise<ReturnType<WorkerJobs[J]>> {
+    return new Promise((resolve, reject) => {
+      if (this.#isEnded) throw ended();
+      this.#waiting.push({ job, argument, resolve, reject });
+      this.#next();
+    });
   }
 
   #start(): Worker {

@@ -7,9 +7,9 @@
  * Everything here is read from guest memory. What a hostile guest kernel writes there can cost that guest its own pages, and
  * nothing else: every read is bounds-checked against the guest's memory.
  */
-import { closeSync, openSync, readSync } from 'node:fs';
 import { z } from 'zod';
 import { PAGE_BYTES } from '../host/memory.ts';
+import { openedFile, readSome } from '../host/positioned-file.ts';
 import type { RamRegion } from '../vmm/driver.ts';
 
 /** How many pages one block of the array describes: the array is mapped in pieces of 2 MiB. */
@@ -45,16 +45,14 @@ const SECTION_FLAGS = 0x3fn;
  * @returns undefined where this kernel does not describe itself so that its free pages can be told
  */
 export function findPageStructs(options: { path: string; regions: readonly RamRegion[]; vmcoreinfo: string }): PageStructs | undefined {
-  const memory = openSync(options.path, 'r');
+  using memory = openedFile(options.path, 'r');
   try {
-    const guest = new GuestMemory(memory, options.regions);
+    const guest = new GuestMemory(memory.fd, options.regions);
     const notes = readNotes(guest, options.vmcoreinfo);
     return notes === undefined ? undefined : locate(guest, notes, options.regions);
   } catch (error) {
     if (error instanceof Unreadable) return undefined;
     throw error;
-  } finally {
-    closeSync(memory);
   }
 }
 
@@ -83,7 +81,7 @@ class GuestMemory {
 
   read(physical: bigint, length: number): Buffer {
     const bytes = Buffer.alloc(length);
-    readSync(this.#file, bytes, 0, length, this.fileOffset(physical, length));
+    readSome(this.#file, bytes, this.fileOffset(physical, length));
     return bytes;
   }
 

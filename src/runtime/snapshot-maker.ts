@@ -1,10 +1,11 @@
 /** The one boot in the life of an image: kernel, agent, application, and the snapshot that every launch restores. */
-import { chmod, mkdir, readFile, rm, stat } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { enabledHook } from '../domain/hooks.ts';
 import { BuildFailure, type HooksConfig } from '../domain/image.ts';
 import type { Clock, Random } from '../domain/ports.ts';
 import { extentsOf } from '../host/disk.ts';
+import type { Files } from '../lib/files.ts';
 import type { Driver } from '../vmm/driver.ts';
 import { awaitReady } from './application-ready.ts';
 import { greetBuildGuest, whileAlive, type BuildGuest } from './build-guest.ts';
@@ -49,6 +50,7 @@ export interface SnapshotRequest {
 
 export interface SnapshotMakerParts {
   readonly layout: DataLayout;
+  readonly files: Files;
   readonly driver: Driver;
   readonly workers: MemoryWorkers;
   readonly kernelPath: string;
@@ -90,7 +92,7 @@ export class SnapshotMaker {
       request.signal.throwIfAborted();
       throw error;
     } finally {
-      await rm(runDir, { recursive: true, force: true });
+      await this.#parts.files.removeTree(runDir);
     }
   }
 
@@ -126,9 +128,9 @@ export class SnapshotMaker {
   async #bootOnce(request: SnapshotRequest, runDir: string): Promise<Booted> {
     const { driver, layout, kernelPath, initramfsPath, clock, random } = this.#parts;
     const files = layout.snapshot(request.snapshotId);
-    await rm(runDir, { recursive: true, force: true });
-    await mkdir(runDir, { recursive: true, mode: 0o700 });
-    await rm(files.memory, { force: true });
+    await this.#parts.files.removeTree(runDir);
+    await this.#parts.files.makeFolder(runDir);
+    await this.#parts.files.remove(files.memory);
     const machine = await driver.boot({
       guestMemoryMib: request.guestMemoryMib,
       vcpus: request.vcpus,
@@ -200,7 +202,7 @@ export class SnapshotMaker {
     const scratchExtents = await extentsOf(hostTool, files.scratch);
     const entry = async (path: string, extents?: [number, number][]) => {
       const isReadOnly = path !== paths.memory || driver.opensMemoryReadOnly;
-      await chmod(path, isReadOnly ? 0o444 : 0o600);
+      await this.#parts.files.chmod(path, isReadOnly ? 0o444 : 0o600);
       const sha256 = await workers.run('hash', { path, ...(extents === undefined ? {} : { extents }) });
       return { sizeBytes: (await stat(path)).size, sha256 };
     };
@@ -208,8 +210,8 @@ export class SnapshotMaker {
     const found = await workers.run('findPageStructs', { path: files.memory, regions, vmcoreinfo });
     // It comes from guest memory: what the manifest could not be read back with is not written into it.
     const { data: pageStructs } = pageStructsSchema.safeParse(found);
-    await workers.run('fsync', { paths: [...Object.values(paths), files.dir] });
-    await writeManifest(files.manifest, {
+    for (const path of [...Object.values(paths), files.dir]) await this.#parts.files.sync(path);
+    await writeManifest(this.#parts.files, files.manifest, {
       placement: driver.placement,
       guestMemoryMib: request.guestMemoryMib,
       vcpus: request.vcpus,
@@ -224,7 +226,7 @@ export class SnapshotMaker {
       },
       createdAtMs: clock.nowMs(),
     });
-    await workers.run('fsync', { paths: [dirname(files.dir)] });
+    await this.#parts.files.sync(dirname(files.dir));
     const sum = (extents: [number, number][]) => extents.reduce((bytes, [, length]) => bytes + length, 0);
     return { memoryBytes: sum(memoryExtents), diskBytes: sum(scratchExtents) };
   }

@@ -1,9 +1,9 @@
 /** The `/validate` hook: asked of a throw-away guest that is restored from the finished snapshot (contract reference, section 2.4). */
-import { mkdir, rm } from 'node:fs/promises';
 import type { EnabledHook } from '../domain/hooks.ts';
 import { BuildFailure } from '../domain/image.ts';
 import type { Clock, Random } from '../domain/ports.ts';
 import { copySparse } from '../host/disk.ts';
+import type { Files } from '../lib/files.ts';
 import type { Driver, Machine } from '../vmm/driver.ts';
 import { greetBuildGuest, whileAlive, type BuildGuest } from './build-guest.ts';
 import { callBuildHook } from './build-hook.ts';
@@ -27,6 +27,7 @@ export interface Validation {
 
 interface ValidationParts {
   readonly layout: DataLayout;
+  readonly files: Files;
   readonly driver: Pick<Driver, 'prepare'>;
   /** Factor on the hook's time-out. */
   readonly timeoutScale: number;
@@ -44,8 +45,8 @@ export async function validateSnapshot(parts: ValidationParts, validation: Valid
   const dir = `${files.dir}/validate`;
   const runDir = `${parts.layout.runtimeFolder}/${validation.snapshotId}`;
   try {
-    await Promise.all([dir, runDir].map((folder) => mkdir(folder, { recursive: true, mode: 0o700 })));
-    await copySparse(files.scratch, `${dir}/scratch.ext4`);
+    for (const folder of [dir, runDir]) await parts.files.makeFolder(folder);
+    await copySparse(files.scratch, `${dir}/scratch.ext4`, parts.files.effects);
     signal.throwIfAborted();
     await using guest = await restore(parts, validation, { dir, runDir });
     const { session } = guest;
@@ -54,7 +55,7 @@ export async function validateSnapshot(parts: ValidationParts, validation: Valid
     signal.throwIfAborted();
     throw error instanceof BuildFailure ? error : new BuildFailure('INTERNAL_PLATFORM_ERROR', STEP, { cause: error });
   } finally {
-    await Promise.all([dir, runDir].map((folder) => rm(folder, { recursive: true, force: true })));
+    for (const folder of [dir, runDir]) await parts.files.removeTree(folder);
   }
 }
 

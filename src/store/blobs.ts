@@ -1,15 +1,13 @@
 /** The bytes of stored objects: one file each, named by a uuid of ours, complete or not there. */
 import { createHash, randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { type FileHandle, link, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { open, readdir, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { LullError } from '../domain/errors.ts';
 import type { BlobStore } from '../domain/object-store.ts';
-import { syncFolder } from '../lib/atomic-file.ts';
+import { Files } from '../lib/files.ts';
 
-const OWNER_ONLY_FILE = 0o600;
-const OWNER_ONLY_FOLDER = 0o700;
 const BLOB_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const PARTIAL = '.partial';
 /** Node has no `copy_file_range`: bytes go through one buffer, on its thread pool. */
@@ -19,21 +17,23 @@ const COPY_BYTES = 1024 * 1024;
  * Opens a folder of blobs, makes it where it does not exist, and removes what a crash left half-written.
  * @param options.keep the blobs that something refers to: every other one is an orphan of a crash and goes too
  */
-export async function openBlobs(folder: string, { keep }: { keep?: Iterable<string> } = {}): Promise<BlobStore> {
-  await mkdir(folder, { recursive: true, mode: OWNER_ONLY_FOLDER });
+export async function openBlobs(folder: string, { keep, files = new Files() }: { keep?: Iterable<string>; files?: Files } = {}): Promise<BlobStore> {
+  await files.makeFolder(folder);
   const kept = keep === undefined ? undefined : new Set(keep);
   for (const name of await readdir(folder)) {
     const orphan = kept !== undefined && BLOB_ID.test(name) && !kept.has(name);
-    if (orphan || name.endsWith(PARTIAL)) await rm(join(folder, name), { force: true });
+    if (orphan || name.endsWith(PARTIAL)) await files.remove(join(folder, name));
   }
-  return new FileBlobStore(folder);
+  return new FileBlobStore(folder, files);
 }
 
 class FileBlobStore implements BlobStore {
   readonly #folder: string;
+  readonly #files: Files;
 
-  constructor(folder: string) {
+  constructor(folder: string, files: Files) {
     this.#folder = folder;
+    this.#files = files;
   }
 
   async write(source: Readable): Promise<{ blobId: string; size: number; md5: string }> {
@@ -50,7 +50,7 @@ class FileBlobStore implements BlobStore {
     const [first] = blobIds;
     if (first !== undefined && blobIds.length === 1) {
       const second = await this.retain(first);
-      await syncFolder(this.#folder);
+      await this.#files.sync(this.#folder);
       return second;
     }
     try {
@@ -72,7 +72,7 @@ class FileBlobStore implements BlobStore {
   async retain(blobId: string): Promise<string | undefined> {
     const retained = randomUUID();
     try {
-      await link(this.path(blobId), this.path(retained));
+      await this.#files.link(this.path(blobId), this.path(retained));
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
       throw error;
@@ -81,7 +81,7 @@ class FileBlobStore implements BlobStore {
   }
 
   async remove(blobId: string): Promise<void> {
-    await rm(this.path(blobId), { force: true });
+    await this.#files.remove(this.path(blobId));
   }
 
   path(blobId: string): string {
@@ -96,23 +96,17 @@ class FileBlobStore implements BlobStore {
     const target = this.path(blobId);
     const partial = `${target}${PARTIAL}`;
     try {
-      const result = await writeThrough(partial, fill);
-      await rename(partial, target);
-      await syncFolder(this.#folder);
+      const result = await this.#files.create(partial, fill);
+      await this.#files.sync(partial);
+      await this.#files.rename(partial, target);
+      await this.#files.sync(this.#folder);
       return { blobId, result };
     } catch (error) {
-      await rm(partial, { force: true });
+      await this.#files.remove(partial);
       if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error;
       throw new LullError('insufficient-capacity', 'The disk that holds the object store is full.', { cause: error });
     }
   }
-}
-
-async function writeThrough<T>(path: string, fill: (file: FileHandle) => Promise<T>): Promise<T> {
-  await using file = await open(path, 'wx', OWNER_ONLY_FILE);
-  const result = await fill(file);
-  await file.sync();
-  return result;
 }
 
 async function drain(source: Readable, file: FileHandle): Promise<{ size: number; md5: string }> {

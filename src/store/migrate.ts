@@ -1,6 +1,7 @@
 /** Brings a store's layout to what this code knows: forward only, one transaction a step, a backup before the first. */
-import { open, rename, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { LullError } from '../domain/errors.ts';
+import { Files } from '../lib/files.ts';
 import type { Migration } from './migrations.ts';
 import type { StatementRunner } from './sqlite-thread.ts';
 
@@ -12,13 +13,19 @@ export interface MigrationReport {
   readonly backupPath: string | null;
 }
 
-const OWNER_ONLY = 0o600;
+/** A store that may have to be migrated. */
+export interface MigrationJob {
+  readonly path: string;
+  readonly files?: Files;
+  /** Oldest first. */
+  readonly migrations: readonly Migration[];
+}
 
 /**
  * Runs the migrations that the store at `path` has not seen. A crash leaves it at the last complete step.
  * @throws LullError conflict where the store is newer than `migrations`
  */
-export async function migrate(statements: StatementRunner, path: string, migrations: readonly Migration[]): Promise<MigrationReport> {
+export async function migrate(statements: StatementRunner, { path, files = new Files(), migrations }: MigrationJob): Promise<MigrationReport> {
   const from = await layoutVersion(statements);
   const newest = migrations.at(-1)?.version ?? 0;
   if (from > newest) {
@@ -30,7 +37,7 @@ export async function migrate(statements: StatementRunner, path: string, migrati
   }
   const pending = migrations.filter(({ version }) => version > from);
   const worthACopy = from > 0 && pending.length > 0 && path !== ':memory:';
-  const backupPath = worthACopy ? await backUp(statements, path, from) : null;
+  const backupPath = worthACopy ? await backUp(statements, files, backupPathOf(path, from)) : null;
   for (const migration of pending) await runMigration(statements, migration);
   return { from, to: newest, backupPath };
 }
@@ -57,19 +64,13 @@ async function runMigration(statements: StatementRunner, migration: Migration): 
   }
 }
 
-async function backUp(statements: StatementRunner, path: string, version: number): Promise<string> {
-  const target = backupPathOf(path, version);
+async function backUp(statements: StatementRunner, files: Files, target: string): Promise<string> {
   const partial = `${target}.partial`;
-  await rm(partial, { force: true });
+  await files.remove(partial);
   // SQLite accepts an empty file, and so the copy, which holds keys, is never readable to others.
-  await (await open(partial, 'wx', OWNER_ONLY)).close();
-  await statements.run('VACUUM INTO ?', [partial]);
-  const file = await open(partial, 'r');
-  try {
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await rename(partial, target);
+  await files.create(partial, () => statements.run('VACUUM INTO ?', [partial]));
+  await files.sync(partial);
+  await files.rename(partial, target);
+  await files.sync(dirname(target));
   return target;
 }

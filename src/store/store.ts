@@ -1,11 +1,12 @@
 /** Opens the store: one SQLite file on a thread of its own. */
-import { chmod, mkdir, open } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { CamelCasePlugin, Kysely } from 'kysely';
 import { LullError } from '../domain/errors.ts';
 import type { Store } from '../domain/ports.ts';
-import { syncFolder } from '../lib/atomic-file.ts';
+import { Files } from '../lib/files.ts';
 import type { Log } from '../lib/log.ts';
+import { CommitEffects } from './commit-effects.ts';
 import { SqlConnectorRepository } from './connector-repository.ts';
 import { SqlImageRepository } from './image-repository.ts';
 import { SqlAccessKeyRepository, SqlTokenKeyRepository } from './key-repositories.ts';
@@ -21,28 +22,28 @@ import type { Tables } from './tables.ts';
 import { SqlUploadRepository } from './upload-repository.ts';
 
 const OWNER_ONLY_FILE = 0o600;
-const OWNER_ONLY_FOLDER = 0o700;
 
 /**
  * Opens a store, makes it where there is none, and brings its layout up to date.
  * @param options.path of the file, or `:memory:` for one that is gone when it is closed
  * @throws LullError conflict where the file is no store or a newer Lull wrote it; internal where it cannot be opened
  */
-export async function openStore({ path, log }: { path: string; log?: Pick<Log, 'info'> }): Promise<Store> {
+export async function openStore(options: { path: string; files?: Files; log?: Pick<Log, 'info'> }): Promise<Store> {
+  const { path, files = new Files(), log } = options;
   if (path !== ':memory:') {
-    await prepareFile(path).catch((cause: Error) => {
+    await prepareFile(path, files).catch((cause: Error) => {
       throw new LullError('internal', `The store at ${path} cannot be used: ${cause.message}`, { cause });
     });
   }
-  const thread = new SqliteThread(path);
+  const statements = new CommitEffects(new SqliteThread(path), files.effects);
   try {
-    const { from, to, backupPath } = await migrate(thread, path, MIGRATIONS);
+    const { from, to, backupPath } = await migrate(statements, { path, files, migrations: MIGRATIONS });
     if (from !== to) log?.info({ path, from, to, backupPath }, from === 0 ? 'store created' : 'store migrated');
   } catch (error) {
-    await thread.close();
+    await statements.close();
     throw error;
   }
-  return storeOver(thread);
+  return storeOver(statements);
 }
 
 /** The store over a database that is up to date; disposing it closes the database. */
@@ -66,16 +67,11 @@ export function storeOver(statements: StatementRunner): Store {
 }
 
 /** SQLite gives a new file the umask's mode, and its log files the mode of the file: so the file is made first. */
-async function prepareFile(path: string): Promise<void> {
+async function prepareFile(path: string, files: Files): Promise<void> {
   const folder = dirname(path);
-  await mkdir(folder, { recursive: true, mode: OWNER_ONLY_FOLDER });
-  try {
-    await (await open(path, 'wx', OWNER_ONLY_FILE)).close();
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-    // Never by opening it: closing any descriptor of it would drop the locks that this process holds on it.
-    await chmod(path, OWNER_ONLY_FILE);
-    return;
-  }
-  await syncFolder(folder);
+  await files.makeFolder(folder);
+  // Never opened where it is there: closing any descriptor of it would drop the locks that this process holds on it.
+  if (existsSync(path)) return files.chmod(path, OWNER_ONLY_FILE);
+  await files.create(path, async () => undefined);
+  await files.sync(folder);
 }

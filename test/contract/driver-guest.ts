@@ -9,6 +9,7 @@ import type { Welcome } from '../../src/guest/messages.ts';
 import { run } from '../../src/host/process.ts';
 import { makeScratchDisk } from '../../src/image/root-disk.ts';
 import { within } from '../../src/lib/deadline.ts';
+import { Files } from '../../src/lib/files.ts';
 import { chooseDriver } from '../../src/main/choose-driver.ts';
 import { parseServerOptions } from '../../src/main/options.ts';
 import { loadPlatform, platformFolder } from '../../src/setup/platform.ts';
@@ -55,7 +56,7 @@ export async function makeDisks(folder: string, programs: readonly string[] = []
   execFileSync('tar', ['--extract', '--file', tar, '--directory', tree]);
   await run(['mkfs.erofs', '--quiet', rootDiskPath, tree]);
   rmSync(tree, { recursive: true });
-  await makeScratchDisk(scratchPath, SCRATCH_BYTES);
+  await makeScratchDisk(new Files(), scratchPath, SCRATCH_BYTES);
   return { rootDiskPath, scratchPath };
 }
 

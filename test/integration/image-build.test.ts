@@ -7,6 +7,7 @@ import { after, before, describe, it } from 'node:test';
 import { BuildFailure } from '../../src/domain/image.ts';
 import type { ContainerBuilder } from '../../src/image/container-build.ts';
 import type { OciConfig } from '../../src/image/oci-config.ts';
+import { Files } from '../../src/lib/files.ts';
 import { makeScratchDisk } from '../../src/image/root-disk.ts';
 import { buildOnce, cannotBuild, testBuilder, workFolder } from './image-build-fixture.ts';
 
@@ -113,7 +114,7 @@ describe('container build', { skip: await cannotBuild() }, () => {
 
   it('makes an empty scratch disk that takes next to nothing', async () => {
     const path = join(work.path, 'scratch.ext4');
-    const allocated = await makeScratchDisk(path, 8 * 1024 ** 3);
+    const allocated = await makeScratchDisk(new Files(), path, 8 * 1024 ** 3);
     assert.equal(statSync(path).size, 8 * 1024 ** 3);
     assert.ok(allocated < 1024 ** 2, `${allocated} bytes`);
     execFileSync('/usr/sbin/e2fsck', ['-fn', path], { stdio: 'ignore' });

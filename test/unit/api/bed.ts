@@ -22,6 +22,7 @@ import { createTagUseCases } from '../../../src/control/tags.ts';
 import { DEFAULT_REALM } from '../../../src/domain/ids.ts';
 import type { BlobStore } from '../../../src/domain/object-store.ts';
 import type { Store } from '../../../src/domain/ports.ts';
+import { Files } from '../../../src/lib/files.ts';
 import { createBuildLogFiles } from '../../../src/image/build-log-files.ts';
 import { ApplicationLogs } from '../../../src/runtime/application-logs.ts';
 import { DataLayout } from '../../../src/runtime/data-layout.ts';
@@ -101,7 +102,7 @@ export async function startApi(limits: Partial<ApiLimits> = {}, { around = (blob
   const layout = new DataLayout(join(folder, 'data'), join(folder, 'run'));
   const applicationLogs = new ApplicationLogs(layout, { nowMs: () => logTime.nowMs });
   const buildLogDir = (snapshotId: string) => layout.snapshot(snapshotId).dir;
-  const catalogue = new LogCatalogue({ streams: store.logs, files: { microvm: applicationLogs, build: createBuildLogFiles(buildLogDir) } });
+  const catalogue = new LogCatalogue({ streams: store.logs, files: { microvm: applicationLogs, build: createBuildLogFiles(new Files(), buildLogDir) } });
   const control = fakeControlPlane({
     roles: createRoleUseCases({ ...ports, roles: store.roles }),
     logs: createLogUseCases(catalogue, clock),

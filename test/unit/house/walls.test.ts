@@ -1,12 +1,12 @@
 /** The walls between the folders of `src`: each is proved by an import that breaks it, and each door by one that does not. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { copyFile, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { copyFile, glob, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import { z } from 'zod';
-import { WALLS } from '../../../oxlint.config.ts';
+import { EFFECTS_APART, WALLS } from '../../../oxlint.config.ts';
 import manifest from '../../../package.json' with { type: 'json' };
 
 const ROOT = join(import.meta.dirname, '../../..');
@@ -63,6 +63,15 @@ const specialCases: Case[] = [
     { file: `src/${from}/node-type.ts`, code: `import type { Duplex } from 'node:stream';\nexport type T = Duplex;\n`, passes: true },
     { file: `src/${from}/node.ts`, code: `import { readFile } from 'node:fs/promises';\nexport const x = readFile;\n`, passes: from !== 'domain' },
   ]),
+  ...FOLDERS.flatMap((from): Case[] => {
+    const passes = Object.hasOwn(EFFECTS_APART, `src/${from}/**`);
+    return [
+      { file: `src/${from}/writes.ts`, code: `import { writeFile } from 'node:fs/promises';\nexport const x = writeFile;\n`, passes },
+      { file: `src/${from}/makes.ts`, code: `import { mkdirSync } from 'node:fs';\nexport const x = mkdirSync;\n`, passes },
+      { file: `src/${from}/writes-by-name.ts`, code: `import * as fs from 'node:fs';\nexport const x = fs.rmSync;\n`, passes },
+      { file: `src/${from}/starts.ts`, code: `import { spawn } from 'node:child_process';\nexport const x = spawn;\n`, passes },
+    ];
+  }),
   { file: 'src/runtime/driver.ts', code: `import { thing } from '../vmm/qemu/thing.ts';\nthing();\n`, passes: false },
   { file: 'src/main/driver.ts', code: `import { thing } from '../vmm/qemu/thing.ts';\nthing();\n`, passes: true },
   { file: 'src/api/fastify-part.ts', code: `import { thing } from 'fastify/plugin';\nthing();\n`, passes: true },
@@ -112,6 +121,13 @@ suite('the walls of the house', () => {
   test('a forbidden import fails', () => {
     const missed = CASES.filter(({ file, passes }) => !passes && !broken.has(file));
     assert.deepEqual(missed, []);
+  });
+
+  test('every place where files are written directly is there', async () => {
+    for (const place of Object.keys(EFFECTS_APART)) {
+      const found = await Array.fromAsync(glob(place, { cwd: ROOT }));
+      assert.notDeepEqual(found, [], place);
+    }
   });
 
   test('an allowed import passes', () => {

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { isLullError } from '../../../src/domain/errors.ts';
+import { Files } from '../../../src/lib/files.ts';
 import { ensureCredentials, realmOf } from '../../../src/main/server-files.ts';
 import { systemClock, systemRandom } from '../../../src/main/system-ports.ts';
 import { openStore } from '../../../src/store/store.ts';
@@ -20,7 +21,7 @@ test('a new data folder takes what is asked for, else the default; it keeps it, 
   assert.deepEqual(await realmOf(folder, NOTHING), { region: 'us-east-1', account: '000000000000' });
   const realm = await realmOf(folder, { region: byFlag('eu-west-1'), account: undefined });
   assert.deepEqual(realm, { region: 'eu-west-1', account: '000000000000' });
-  await ensureCredentials({ dataFolder: folder, keys: store.accessKeys, realm, clock: systemClock, random: systemRandom });
+  await ensureCredentials({ files: new Files(), dataFolder: folder, keys: store.accessKeys, realm, clock: systemClock, random: systemRandom });
   const credentials = join(folder, 'credentials.json');
   assert.equal((JSON.parse(readFileSync(credentials, 'utf8')) as { region: string }).region, 'eu-west-1');
   assert.equal(statSync(credentials).mode & 0o777, 0o600);

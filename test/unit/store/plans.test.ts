@@ -42,7 +42,7 @@ function noting(runner: StatementRunner): StatementRunner {
 
 async function migrated(): Promise<SqliteThread> {
   const thread = new SqliteThread(':memory:');
-  await migrate(thread, ':memory:', MIGRATIONS);
+  await migrate(thread, { path: ':memory:', migrations: MIGRATIONS });
   return thread;
 }
 

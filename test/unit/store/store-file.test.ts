@@ -110,7 +110,7 @@ suite('the file of a store', () => {
 suite('migrations', () => {
   test('what an earlier Lull has left gets log groups and streams', async () => {
     const thread = new SqliteThread(':memory:');
-    await migrate(thread, ':memory:', MIGRATIONS.filter(({ version }) => version < LOGS));
+    await migrate(thread, { path: ':memory:', migrations: MIGRATIONS.filter(({ version }) => version < LOGS) });
     const microvm = (id: string, logging: string | null) =>
       thread.run(
         `INSERT INTO microvms (microvm_id, endpoint_id, state, image_name, image_arn, image_version, snapshot_id, baseline_mib, maximum_duration_seconds,
@@ -123,7 +123,7 @@ suite('migrations', () => {
     await microvm('microvm-3', '{"disabled":{}}');
     await thread.run("INSERT INTO images VALUES (1, 'i', 'app', 'arn', 'CREATED', 0, 0, NULL, NULL, '{}', NULL, 1)");
     await thread.run("INSERT INTO image_versions VALUES (1, 'app', '1.0', 's', 'SUCCESSFUL', 'ACTIVE', '{\"logging\":null}', 0, 0, '{\"buildId\":\"b\"}', NULL, NULL)");
-    await migrate(thread, ':memory:', MIGRATIONS);
+    await migrate(thread, { path: ':memory:', migrations: MIGRATIONS });
     await using store = storeOver(thread);
     const streams = await store.logs.open({});
     assert.deepEqual(
@@ -149,8 +149,8 @@ suite('migrations', () => {
     await first.microvms.insert(microvmRecord('a'));
     await first[Symbol.asyncDispose]();
     const thread = new SqliteThread(path);
-    assert.deepEqual(await migrate(thread, path, MIGRATIONS), { from: NEWEST, to: NEWEST, backupPath: null });
-    await assert.rejects(migrate(thread, path, [...MIGRATIONS, NEXT, BROKEN]), { kind: 'internal', message: new RegExp(`layout ${NEWEST + 2} \\(a broken one\\)`) });
+    assert.deepEqual(await migrate(thread, { path, migrations: MIGRATIONS }), { from: NEWEST, to: NEWEST, backupPath: null });
+    await assert.rejects(migrate(thread, { path, migrations: [...MIGRATIONS, NEXT, BROKEN] }), { kind: 'internal', message: new RegExp(`layout ${NEWEST + 2} \\(a broken one\\)`) });
     assert.deepEqual(await rows(thread, 'PRAGMA user_version'), [{ user_version: NEWEST + 1 }]);
     assert.deepEqual(await rows(thread, "SELECT name FROM sqlite_schema WHERE name IN ('more', 'half')"), [{ name: 'more' }]);
     await thread.close();
@@ -167,12 +167,12 @@ suite('migrations', () => {
   test('the sum of allocated memory starts from the rows that are there', async () => {
     const thread = new SqliteThread(':memory:');
     const before = MIGRATIONS.findIndex(({ name }) => name === 'allocated memory');
-    await migrate(thread, ':memory:', MIGRATIONS.slice(0, before));
+    await migrate(thread, { path: ':memory:', migrations: MIGRATIONS.slice(0, before) });
     const insert = `INSERT INTO microvms (microvm_id, endpoint_id, state, image_name, image_arn, image_version, snapshot_id, baseline_mib,
       maximum_duration_seconds, ingress_connectors, egress_connectors, started_at_ms, generation, last_generation)
       VALUES (?, ?, ?, 'app', 'arn', '1.0', 's', ?, 1, '[]', '[]', 1, 0, 0)`;
     for (const [n, state] of ['RUNNING', 'RUNNING', 'SUSPENDED', 'TERMINATED'].entries()) await thread.run(insert, [`m${n}`, `e${n}`, state, 2 ** n]);
-    await migrate(thread, ':memory:', MIGRATIONS);
+    await migrate(thread, { path: ':memory:', migrations: MIGRATIONS });
     await using store = storeOver(thread);
     assert.equal(await store.microvms.allocatedMib(), 1 + 2 + 4);
     await store.microvms.apply('m0', 'terminate');
@@ -181,8 +181,8 @@ suite('migrations', () => {
 
   test('a store in memory and a new one need no copy', async () => {
     const thread = new SqliteThread(':memory:');
-    assert.deepEqual(await migrate(thread, ':memory:', MIGRATIONS), { from: 0, to: NEWEST, backupPath: null });
-    assert.deepEqual(await migrate(thread, ':memory:', [...MIGRATIONS, NEXT]), { from: NEWEST, to: NEWEST + 1, backupPath: null });
+    assert.deepEqual(await migrate(thread, { path: ':memory:', migrations: MIGRATIONS }), { from: 0, to: NEWEST, backupPath: null });
+    assert.deepEqual(await migrate(thread, { path: ':memory:', migrations: [...MIGRATIONS, NEXT] }), { from: NEWEST, to: NEWEST + 1, backupPath: null });
     await thread.close();
   });
 });

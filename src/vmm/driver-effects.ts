@@ -1,0 +1,39 @@
+/** A {@link Driver} of which every order that changes something is an effect, whatever the hypervisor. */
+import { effect, type Effects } from '../lib/effects.ts';
+import type { Driver, Machine, MachineSpec } from './driver.ts';
+
+/** The same driver; its machines' orders are effects named `vmm`. */
+export function withEffects(driver: Driver, effects: Effects): Driver {
+  const vmm = orders(effects);
+  return {
+    ...driver,
+    boot: (spec) => vmm('boot', async () => machineWithEffects(await driver.boot(spec), effects)),
+    prepare: (spec) => vmm('prepare', async () => machineWithEffects(await driver.prepare(spec), effects)),
+    adopt: async (spec: MachineSpec, identity) => {
+      const machine = await driver.adopt(spec, identity);
+      return machine && machineWithEffects(machine, effects);
+    },
+  };
+}
+
+const orders =
+  (effects: Effects) =>
+  <T>(order: string, act: () => Promise<T>): Promise<T> =>
+    effect(effects, { kind: 'vmm', subject: order }, act);
+
+function machineWithEffects(machine: Machine, effects: Effects): Machine {
+  const vmm = orders(effects);
+  return {
+    identity: machine.identity,
+    exited: machine.exited,
+    mappings: () => machine.mappings(),
+    loadDeviceState: () => vmm('load device state', () => machine.loadDeviceState()),
+    saveDeviceState: (path) => effect(effects, { kind: 'write', subject: path }, () => machine.saveDeviceState(path)),
+    pause: () => vmm('pause', () => machine.pause()),
+    resume: () => vmm('resume', () => machine.resume()),
+    dial: () => vmm('dial', () => machine.dial()),
+    hungUp: () => vmm('hang up', () => machine.hungUp()),
+    kill: () => vmm('kill', () => machine.kill()),
+    detach: () => machine.detach(),
+  };
+}
