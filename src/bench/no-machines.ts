@@ -24,6 +24,9 @@ export const NO_RUNTIME: MicrovmRuntime = {
   callHook: async () => 200,
   async *logs() {},
   sweep: async () => [],
+  holds: () => true,
+  present: async () => [],
+  tidy: async () => [],
   detach: async () => {},
 };
 
@@ -31,4 +34,6 @@ export const NO_BUILDER: ImageBuilder = {
   build: () => Promise.reject(new Error('nothing is built here')),
   async *events() {},
   remove: async () => {},
+  present: async () => [],
+  tidy: async () => [],
 };

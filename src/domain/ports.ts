@@ -385,6 +385,15 @@ export interface MicrovmRuntime {
   logs(microvmId: string, options: { follow: boolean; signal: AbortSignal }): AsyncIterable<Buffer>;
   /** Removes folders of microVMs that are not in `known`. @returns their ids */
   sweep(known: ReadonlySet<string>): Promise<readonly string[]>;
+  /** True while this process leads the microVM's. */
+  holds(microvmId: string): boolean;
+  /** Every microVM of which there is anything on this host: files, a process, sockets. */
+  present(): Promise<readonly string[]>;
+  /**
+   * Removes what an interrupted step left of a microVM with which nothing is under way: processes that nobody leads, generations
+   * but the one, temporary files. @returns what was removed, in a word each
+   */
+  tidy(microvmId: string, generation: number): Promise<readonly string[]>;
   /** Closes what this process holds; microVMs run on. */
   detach(): Promise<void>;
 }
@@ -416,6 +425,13 @@ export interface ImageBuilder {
   events(snapshotId: string, options: { follow: boolean; signal: AbortSignal }): AsyncIterable<BuildEvent>;
   /** Removes every file of a version. */
   remove(snapshotId: string): Promise<void>;
+  /** Every version of which there is anything on this host: files, an unpacked artifact, a process. */
+  present(): Promise<readonly string[]>;
+  /**
+   * Removes what an interrupted step left of a version that is not being built: everything but its snapshot, or its log.
+   * @returns what was removed, in a word each
+   */
+  tidy(snapshotId: string, kept: 'snapshot' | 'log'): Promise<readonly string[]>;
 }
 
 /** Which ports of which microVM a token opens, and until when. Section 6.1. */

@@ -32,6 +32,8 @@ function helloOf(nonce: string, options: ConnectOptions & { outputCredit: number
 export async function greet(transport: Duplex, options: ConnectOptions & { outputCredit: number; timeoutMs: number }): Promise<Answer> {
   const { signal, timeoutMs } = options;
   if (signal?.aborted === true) throw new GuestError('ABORT_ERR', 'the guest\'s hello was given up', { cause: signal.reason });
+  // One that has closed already tells nobody any more.
+  if (transport.destroyed) throw new GuestError('hung-up', 'the channel to the guest closed before its hello');
   const nonce = options.random.bytes(NONCE_BYTES).toString('hex');
   const seeker = new AnswerSeeker(nonce);
   const { promise, resolve, reject } = Promise.withResolvers<Answer>();

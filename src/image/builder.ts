@@ -17,6 +17,10 @@ import { makeScratchDisk } from './root-disk.ts';
 /** Every microVM of an image has it, as on AWS (contract reference, section 8.1). */
 const HOSTNAME = 'microvm';
 export const LOG_NAME = 'build.ndjson';
+/** What stays of every version, also of one that failed. */
+const LOGS = [LOG_NAME];
+/** The files of a snapshot (`src/runtime/data-layout.ts`), and the console of its boot. */
+const SNAPSHOT = ['memory', 'device-state', 'root.erofs', 'scratch.ext4', 'manifest.json', 'console.log'];
 
 /** Boots what was built, waits until its application is up, and saves it. */
 export interface Snapshotter {
@@ -38,6 +42,10 @@ export interface Snapshotter {
     onOutput: (source: 'application' | 'validate', bytes: Buffer) => void;
     signal: AbortSignal;
   }): Promise<{ memoryBytes: number; diskBytes: number }>;
+  /** Every version of which a process may be left. */
+  left(): Promise<readonly string[]>;
+  /** Ends what an interrupted build left running. */
+  discard(snapshotId: string): Promise<void>;
 }
 
 export interface ImageBuilderParts {
@@ -45,6 +53,8 @@ export interface ImageBuilderParts {
   readonly containers: Pick<ContainerBuilder, 'build'>;
   readonly snapshotter: Snapshotter;
   readonly logs: BuildLogs;
+  /** Folder of all versions' files. */
+  readonly imagesDir: string;
   /** Folder of a version's files. */
   readonly snapshotDir: (snapshotId: string) => string;
   /** Folder for unpacked artifacts, which the build's user can read. */
@@ -65,7 +75,8 @@ export function createImageBuilder(parts: ImageBuilderParts): ImageBuilder {
       try {
         return await buildVersion(parts, request, { log, signal });
       } catch (error) {
-        await removeAllBut(parts.files, parts.snapshotDir(request.snapshotId), LOG_NAME);
+        // What cannot be removed now goes with the next reconciliation; the failure of the build is the one to tell.
+        await removeAllBut(parts.files, parts.snapshotDir(request.snapshotId), LOGS).catch(() => undefined);
         signal.throwIfAborted();
         log.line(error instanceof BuildFailure ? error.step : 'build', describe(error));
         throw error;
@@ -74,7 +85,17 @@ export function createImageBuilder(parts: ImageBuilderParts): ImageBuilder {
     events: (snapshotId, options) => parts.logs.events(logPath(snapshotId), options),
     remove: async (snapshotId) => {
       parts.onRemove(snapshotId);
+      await removeWorkings(parts, snapshotId);
       await parts.files.removeTree(parts.snapshotDir(snapshotId));
+    },
+    present: async () => {
+      const found = await Promise.all([namesIn(parts.imagesDir), namesIn(parts.contextsDir), parts.snapshotter.left()]);
+      return [...new Set(found.flat())];
+    },
+    tidy: async (snapshotId, kept) => {
+      const workings = await removeWorkings(parts, snapshotId);
+      const names = kept === 'log' ? LOGS : [...LOGS, ...SNAPSHOT];
+      return [...workings, ...(await removeAllBut(parts.files, parts.snapshotDir(snapshotId), names))];
     },
   };
 }
@@ -173,11 +194,33 @@ function applicationOf(config: OciConfig, request: BuildRequest) {
   return { argv, env, cwd: config.workingDir, user: config.user, hostname: HOSTNAME, capabilities, exposedPorts: config.exposedTcpPorts };
 }
 
-async function removeAllBut(files: Files, dir: string, kept: string): Promise<void> {
-  for (const name of await readdir(dir)) {
-    if (name !== kept) await files.removeTree(join(dir, name));
-  }
+/** @returns the names of what was removed */
+async function removeAllBut(files: Files, dir: string, kept: readonly string[]): Promise<readonly string[]> {
+  const others = (await namesIn(dir)).filter((name) => !kept.includes(name));
+  for (const name of others) await files.removeTree(join(dir, name));
+  return others;
 }
+
+/** What a build needs only while it goes on. */
+async function removeWorkings({ files, contextsDir, snapshotter }: ImageBuilderParts, snapshotId: string): Promise<readonly string[]> {
+  const removed: string[] = [];
+  if ((await namesIn(contextsDir)).includes(snapshotId)) {
+    await files.removeTree(join(contextsDir, snapshotId));
+    removed.push('artifact');
+  }
+  if ((await snapshotter.left()).includes(snapshotId)) {
+    await snapshotter.discard(snapshotId);
+    removed.push('process');
+  }
+  return removed;
+}
+
+/** None where the folder is not there. */
+const namesIn = (dir: string) =>
+  readdir(dir).catch((error: NodeJS.ErrnoException): string[] => {
+    if (error.code === 'ENOENT') return [];
+    throw error;
+  });
 
 /** What the log's reader gets to see: the failure and what caused it, one line each. */
 function describe(error: unknown): string {

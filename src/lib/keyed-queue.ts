@@ -15,6 +15,11 @@ export class KeyedQueue {
     return result;
   }
 
+  /** True while something is queued or runs for `key`. */
+  isBusy(key: string): boolean {
+    return this.#tails.has(key);
+  }
+
   /** Resolves when nothing is queued for any key. */
   async idle(): Promise<void> {
     while (this.#tails.size > 0) await Promise.all(this.#tails.values());

@@ -9,6 +9,7 @@ import type { ImageLimits } from '../control/images/context.ts';
 import { managedImages } from '../control/images/managed.ts';
 import type { OperationEnded } from '../control/microvms/lifecycle.ts';
 import { Microvms } from '../control/microvms/use-cases.ts';
+import { Reconciler } from '../control/reconciler.ts';
 import { createPassRole, type PassRole } from '../control/roles/pass-role.ts';
 import { LullError } from '../domain/errors.ts';
 import type { GuestService } from '../domain/guest-service.ts';
@@ -71,7 +72,7 @@ export type Engine = Awaited<ReturnType<typeof openEngine>>;
 /** S3 keeps unfinished uploads for ever, or as long as a rule says; a week is the rule that its console proposes. */
 const UPLOAD_LIFE_MS = 7 * 24 * 3_600_000;
 
-/** Opens an engine, released with `stack`. Nothing runs by itself before `microvms.recover` and `images.recover`. */
+/** Opens an engine, released with `stack`. Nothing runs by itself before `recover`, which brings the store and the world together. */
 export async function openEngine(stack: AsyncDisposableStack, ground: EngineGround, outward: Outward) {
   const { options, files, clock, log } = ground;
   const layout = new DataLayout(options.dataFolder, runtimeFolderOf(options, files));
@@ -122,7 +123,14 @@ export async function openEngine(stack: AsyncDisposableStack, ground: EngineGrou
     }),
   );
   const images: ImageControl = stack.use(imageControl(ground, { layout, workers, driver, snapshots, store, blobs, passRole, counted: attendants.counted }));
-  return { layout, store, blobs, applicationLogs, tokens, microvms, images };
+  const reconciler = stack.use(new Reconciler({ reconciliations: [() => microvms.reconcile(), () => images.reconcile()], clock, log }));
+  const recover = async () => {
+    await microvms.recover();
+    await images.recover();
+    reconciler.start();
+    await reconciler.idle();
+  };
+  return { layout, store, blobs, applicationLogs, tokens, microvms, images, reconciler, recover };
 }
 
 /** @param microvms asked for only once there are some, when everything is wired */
@@ -163,6 +171,7 @@ function imageControl(ground: EngineGround, { layout, workers, driver, snapshots
     containers,
     snapshotter,
     logs: createBuildLogs({ clock }),
+    imagesDir: layout.imagesDir,
     snapshotDir: (snapshotId) => layout.snapshot(snapshotId).dir,
     contextsDir: containers.contextsDir,
     hostCores: availableParallelism(),

@@ -117,7 +117,7 @@ async function openParts(stack: AsyncDisposableStack, ground: Ground) {
   const { options, driver, files, log } = ground;
   const front: Front = {};
   const engine = await openEngine(stack, ground, outwardOf(ground, front));
-  const { store, blobs, layout, applicationLogs, tokens, microvms, images } = engine;
+  const { store, blobs, layout, applicationLogs, tokens, microvms, images, recover } = engine;
   const metrics = front.metrics!;
   const proxy = (front.proxy = makeProxy(ground, { tokens, metrics, traffic: () => microvms.traffic }));
   const ports = { store, realm: ground.realm, clock: systemClock, random: systemRandom };
@@ -140,7 +140,7 @@ async function openParts(stack: AsyncDisposableStack, ground: Ground) {
   const completions = new KeyedQueue();
   const guests = (front.guests = await createGuestServer({ ...ports, microvms: control.microvms, blobs, completions, log }));
   stack.defer(() => guests.close());
-  return { ...ground, store, blobs, completions, proxy, microvms, images, logRetention, control, stopRequested };
+  return { ...ground, store, blobs, completions, proxy, recover, logRetention, control, stopRequested };
 }
 
 function outwardOf(ground: Ground, front: Front): Outward {
@@ -228,11 +228,10 @@ function makeProxy({ options, certificates, log }: Ground, { tokens, metrics, tr
 }
 
 async function listen(stack: AsyncDisposableStack, parts: Parts): Promise<{ apiUrl: string; endpointPort: number }> {
-  const { options, microvms, images } = parts;
+  const { options } = parts;
   const proxy = stack.use(parts.proxy);
   // Nothing is served before the store and the world agree again.
-  await microvms.recover();
-  await images.recover();
+  await parts.recover();
   parts.logRetention.start();
   const endpointPort = await listenEndpoints(proxy, options);
   const api = makeApi(parts, endpointPort);

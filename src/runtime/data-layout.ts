@@ -1,4 +1,5 @@
 /** Where the runtime keeps what, below the data folder and the (short) runtime folder. */
+import { readdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 
 /** A file as an error shows it to a client: `gen-3/memory.diff`, and no folder of the host. */
@@ -33,6 +34,9 @@ export interface GenerationFiles {
   readonly manifest: string;
 }
 
+/** Short, as the path of a socket has to be. */
+const BUILD_MARK = 'b-';
+
 /** Paths below one data folder. */
 export class DataLayout {
   readonly #data: string;
@@ -57,8 +61,27 @@ export class DataLayout {
     return this.#run;
   }
 
+  /** The microVMs that have a folder for sockets. */
+  async socketFolders(): Promise<readonly string[]> {
+    return (await readdir(this.#run)).filter((name) => !name.startsWith(BUILD_MARK)).map((name) => `microvm-${name}`);
+  }
+
+  /** The versions whose builds have one. */
+  async buildSocketFolders(): Promise<readonly string[]> {
+    return (await readdir(this.#run)).filter((name) => name.startsWith(BUILD_MARK)).map((name) => name.slice(BUILD_MARK.length));
+  }
+
+  get imagesDir(): string {
+    return join(this.#data, 'images');
+  }
+
+  /** Sockets of the machine that builds a version. */
+  buildRunDir(snapshotId: string): string {
+    return join(this.#run, `${BUILD_MARK}${snapshotId}`);
+  }
+
   snapshot(snapshotId: string): SnapshotFiles {
-    const dir = join(this.#data, 'images', snapshotId);
+    const dir = join(this.imagesDir, snapshotId);
     return {
       dir,
       memory: join(dir, 'memory'),

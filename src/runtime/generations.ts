@@ -1,6 +1,7 @@
 /** A suspended microVM on disk: one complete generation, written beside the one before and committed by its manifest. */
 import { createHash } from 'node:crypto';
 import { readdir, readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import { LullError } from '../domain/errors.ts';
 import { hostBootId } from '../host/process.ts';
 import type { Files } from '../lib/files.ts';
@@ -140,11 +141,31 @@ export class Generations {
 
   /** Removes every generation but one. */
   async keepOnly(microvmId: string, generation: number): Promise<void> {
-    const names = await readdir(this.#layout.microvm(microvmId).dir);
-    const others = names.map((name) => /^gen-(\d+)$/.exec(name)?.[1]).filter((number) => number !== undefined && Number(number) !== generation);
-    for (const number of others) await this.void(microvmId, Number(number));
+    for (const other of await this.#others(microvmId, generation)) await this.void(microvmId, other);
+  }
+
+  /** {@link keepOnly}, and what was written under a temporary name goes too. @returns the names of what was removed */
+  async tidy(microvmId: string, generation: number): Promise<readonly string[]> {
+    const { dir } = this.#layout.microvm(microvmId);
+    const others = await this.#others(microvmId, generation);
+    for (const other of others) await this.void(microvmId, other);
+    const temporary = (await namesIn(dir)).filter((name) => name.endsWith('.tmp'));
+    for (const name of temporary) await this.#files.remove(join(dir, name));
+    return [...others.map((other) => `gen-${other}`), ...temporary];
+  }
+
+  async #others(microvmId: string, generation: number): Promise<readonly number[]> {
+    const numbers = (await namesIn(this.#layout.microvm(microvmId).dir)).map((name) => /^gen-(\d+)$/.exec(name)?.[1]);
+    return numbers.filter((number) => number !== undefined).map(Number).filter((number) => number !== generation);
   }
 }
+
+/** None where the folder is not there. */
+const namesIn = (dir: string) =>
+  readdir(dir).catch((error: NodeJS.ErrnoException): string[] => {
+    if (error.code === 'ENOENT') return [];
+    throw error;
+  });
 
 async function digest(path: string): Promise<{ sizeBytes: number; sha256: string }> {
   const bytes = await readFile(path);

@@ -2,6 +2,7 @@
  * MicroVMs on this host: what `control` orders, done with processes, memory and disks. Nothing durable is decided here; the
  * caller gives one order at a time for each microVM and commits between them.
  */
+import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
@@ -188,6 +189,26 @@ export class HostRuntime implements MicrovmRuntime {
     return strays;
   }
 
+  holds(microvmId: string): boolean {
+    return this.#live.has(microvmId);
+  }
+
+  async present(): Promise<readonly string[]> {
+    const { layout } = this.#parts;
+    const folders = (await readdir(layout.microvmsDir)).filter((name) => name.startsWith('microvm-'));
+    return [...new Set([...folders, ...(await layout.socketFolders())])];
+  }
+
+  async tidy(microvmId: string, generation: number): Promise<readonly string[]> {
+    const { runDir } = this.#parts.layout.microvm(microvmId);
+    const removed: string[] = [];
+    if (!this.#live.has(microvmId) && existsSync(runDir)) {
+      await this.#end(microvmId);
+      removed.push('process');
+    }
+    return [...removed, ...(await this.#generations.tidy(microvmId, generation))];
+  }
+
   async detach(): Promise<void> {
     await Promise.all([...this.#live.values()].map((incarnation) => incarnation.detach()));
     this.#live.clear();
@@ -252,10 +273,14 @@ export class HostRuntime implements MicrovmRuntime {
   }
 
   async #end(microvmId: string): Promise<void> {
+    const { layout, files, driver } = this.#parts;
+    const { runDir } = layout.microvm(microvmId);
     const incarnation = this.#live.get(microvmId);
     this.#live.delete(microvmId);
-    await incarnation?.kill();
-    await this.#parts.files.removeTree(this.#parts.layout.microvm(microvmId).runDir);
+    if (incarnation !== undefined) await incarnation.kill();
+    // One that nobody leads any more may be there all the same, where its sockets are: its end had failed.
+    else if (existsSync(runDir)) for (const identity of await driver.processesBelow(runDir)) await endProcess(identity, files.effects);
+    await files.removeTree(runDir);
   }
 
   #required(microvmId: string): Incarnation {

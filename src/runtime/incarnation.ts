@@ -124,9 +124,7 @@ export class Incarnation {
   /** Ends the process. */
   async kill(): Promise<void> {
     this.#ending = true;
-    const killed = this.machine.kill();
-    await this.#session?.close();
-    await killed;
+    await Promise.all([this.machine.kill(), this.#session?.close()]);
   }
 
   /** Lets go of it; it runs on. */

@@ -5,6 +5,7 @@ import { enabledHook } from '../domain/hooks.ts';
 import { BuildFailure, type HooksConfig } from '../domain/image.ts';
 import type { Clock, Random } from '../domain/ports.ts';
 import { extentsOf } from '../host/disk.ts';
+import { endProcess } from '../host/process.ts';
 import type { Files } from '../lib/files.ts';
 import type { Driver } from '../vmm/driver.ts';
 import { awaitReady } from './application-ready.ts';
@@ -82,7 +83,7 @@ export class SnapshotMaker {
    * @throws BuildFailure with the step; the signal's reason where that ended it. The hypervisor is gone either way
    */
   async make(request: SnapshotRequest): Promise<{ memoryBytes: number; diskBytes: number }> {
-    const runDir = `${this.#parts.layout.runtimeFolder}/${request.snapshotId}`;
+    const runDir = this.#parts.layout.buildRunDir(request.snapshotId);
     try {
       const { secret, vmcoreinfo } = await this.#bootAndSave(request, runDir);
       const sizes = await request.step('seal', () => this.#seal(request, secret, vmcoreinfo));
@@ -94,6 +95,19 @@ export class SnapshotMaker {
     } finally {
       await this.#parts.files.removeTree(runDir);
     }
+  }
+
+  /** Every version of which a process may be left. */
+  left(): Promise<readonly string[]> {
+    return this.#parts.layout.buildSocketFolders();
+  }
+
+  /** Ends what an interrupted build left running. */
+  async discard(snapshotId: string): Promise<void> {
+    const { layout, driver, files } = this.#parts;
+    const runDir = layout.buildRunDir(snapshotId);
+    for (const identity of await driver.processesBelow(runDir)) await endProcess(identity, files.effects);
+    await files.removeTree(runDir);
   }
 
   async #bootAndSave(request: SnapshotRequest, runDir: string): Promise<{ secret: string; vmcoreinfo: string }> {

@@ -43,7 +43,7 @@ export async function validateSnapshot(parts: ValidationParts, validation: Valid
   const { signal } = validation;
   const files = parts.layout.snapshot(validation.snapshotId);
   const dir = `${files.dir}/validate`;
-  const runDir = `${parts.layout.runtimeFolder}/${validation.snapshotId}`;
+  const runDir = parts.layout.buildRunDir(validation.snapshotId);
   try {
     for (const folder of [dir, runDir]) await parts.files.makeFolder(folder);
     await copySparse(files.scratch, `${dir}/scratch.ext4`, parts.files.effects);

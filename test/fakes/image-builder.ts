@@ -72,6 +72,14 @@ export class FakeImageBuilder implements ImageBuilder {
     if (this.files.has(snapshotId)) yield { atMs: 1, type: 'line', step: 'build', text: `hello from ${snapshotId}` };
   }
 
+  async present(): Promise<readonly string[]> {
+    return [...this.files];
+  }
+
+  async tidy(): Promise<readonly string[]> {
+    return [];
+  }
+
   async remove(snapshotId: string): Promise<void> {
     if (this.removeError !== undefined) throw this.removeError;
     this.files.delete(snapshotId);

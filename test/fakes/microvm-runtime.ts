@@ -5,7 +5,7 @@ import type { HookOutcome } from '../../src/domain/hooks.ts';
 import type { ProcessIdentity } from '../../src/domain/microvm.ts';
 import type { MicrovmRuntime, ShellSession, StepTimes, SuspendReport } from '../../src/domain/ports.ts';
 
-export type RuntimeStep = Exclude<keyof MicrovmRuntime, 'logs' | 'detach'>;
+export type RuntimeStep = Exclude<keyof MicrovmRuntime, 'logs' | 'detach' | 'holds' | 'present'>;
 
 export class FakeMicrovmRuntime implements MicrovmRuntime {
   /** Every step, in order: `step id`. */
@@ -14,6 +14,8 @@ export class FakeMicrovmRuntime implements MicrovmRuntime {
   readonly failing = new Set<RuntimeStep>();
   /** What adopt, verifyGeneration and untouchedSince answer. */
   answers = { alive: true, complete: true, untouched: true, hook: 200 as HookOutcome };
+  /** What {@link present} answers. */
+  readonly found = new Set<string>();
   /** Every call of a hook, in order. */
   readonly hooks: { readonly path: string; readonly timeoutMs: number; readonly body?: string }[] = [];
   /** The terminal of every shell. */
@@ -119,6 +121,19 @@ export class FakeMicrovmRuntime implements MicrovmRuntime {
 
   async sweep(): Promise<readonly string[]> {
     await this.#take('sweep', '');
+    return [];
+  }
+
+  holds(): boolean {
+    return this.answers.alive;
+  }
+
+  async present(): Promise<readonly string[]> {
+    return [...this.found];
+  }
+
+  async tidy(microvmId: string): Promise<readonly string[]> {
+    await this.#take('tidy', microvmId);
     return [];
   }
 

@@ -51,6 +51,11 @@ export class BuildQueue {
     this.#startNext();
   }
 
+  /** True while the build waits or runs. */
+  has(snapshotId: string): boolean {
+    return [...this.#waiting, ...this.#running.keys()].some((build) => build.snapshotId === snapshotId);
+  }
+
   /** Ends a build that is no longer wanted: one that waits never begins, one that runs is aborted. Resolves when it has ended. */
   async cancel(snapshotId: string): Promise<void> {
     const place = this.#waiting.findIndex((build) => build.snapshotId === snapshotId);

@@ -8,6 +8,8 @@ import {
   type ImageVersion,
   type SnapshotSizes,
 } from '../../domain/image.ts';
+import type { ImageChange } from '../../domain/ports.ts';
+import { commitOutcome } from '../commit-outcome.ts';
 import type { BuildTask } from './build-queue.ts';
 import type { ImageContext } from './context.ts';
 import { parseS3Uri } from './image-config.ts';
@@ -19,6 +21,9 @@ const ARTIFACT_TRIES = 5;
 
 /** What a build says that the end of the server cut off. */
 export const INTERRUPTED = `${BUILD_FAILURES.INTERNAL_PLATFORM_ERROR} Lull stopped while it ran: update the image to build it again.`;
+
+/** What a build says whose outcome the store did not take. */
+export const NOT_STORED = `${BUILD_FAILURES.INTERNAL_PLATFORM_ERROR} Its outcome could not be stored: update the image to build it again.`;
 
 /** The work of building `version`. It never rejects for a build that fails; that is an outcome. */
 export function buildTask(context: ImageContext, { imageName, version }: Pick<ImageVersion, 'imageName' | 'version'>): BuildTask {
@@ -63,9 +68,10 @@ interface BuildOutcome {
 }
 
 /** Writes the failure of a build at all three levels. @returns false where its version is being deleted */
-export async function failVersion({ store, clock }: ImageContext, { imageName, version }: ImageVersion, { stateReason, codeBytes }: BuildOutcome): Promise<boolean> {
+export async function failVersion(context: ImageContext, { imageName, version }: ImageVersion, { stateReason, codeBytes }: BuildOutcome): Promise<boolean> {
+  const { store, clock } = context;
   const image = await store.images.get(imageName);
-  return store.images.update(imageName, version, {
+  return commit(context, { imageName, version }, {
     from: BUILDING_VERSION_STATES,
     atMs: clock.nowMs(),
     image: stateAfter(image, 'failed'),
@@ -74,15 +80,24 @@ export async function failVersion({ store, clock }: ImageContext, { imageName, v
   });
 }
 
-async function succeed({ store, clock }: ImageContext, { imageName, version }: ImageVersion, sizes: SnapshotSizes): Promise<boolean> {
+async function succeed(context: ImageContext, { imageName, version }: ImageVersion, sizes: SnapshotSizes): Promise<boolean> {
+  const { store, clock } = context;
   const image = await store.images.get(imageName);
-  return store.images.update(imageName, version, {
+  return commit(context, { imageName, version }, {
     from: BUILDING_VERSION_STATES,
     atMs: clock.nowMs(),
     image: stateAfter(image, 'succeeded'),
     version: { state: 'SUCCESSFUL', status: 'ACTIVE' },
     build: { state: 'SUCCESSFUL', sizes },
   });
+}
+
+/** What was built, or failed, has happened: a store that cannot write for a while must not undo it. */
+function commit({ store, log }: ImageContext, { imageName, version }: Pick<ImageVersion, 'imageName' | 'version'>, change: ImageChange): Promise<boolean> {
+  return commitOutcome(
+    () => store.images.update(imageName, version, change),
+    (err) => log.warn({ image: imageName, version, err }, 'the outcome of a build could not be committed yet'),
+  );
 }
 
 function stateAfter(image: Image | undefined, outcome: 'succeeded' | 'failed') {

@@ -8,7 +8,7 @@ import { BuildQueue } from './build-queue.ts';
 import { findVersion, nameImage, requireImage, type ImageContext, type ImagePorts } from './context.ts';
 import { Deletions } from './deletions.ts';
 import { createImage, updateImage } from './make-version.ts';
-import { recoverImages } from './recover.ts';
+import { reconcileImages, recoverImages } from './recover.ts';
 import { setVersionStatus } from './version-status.ts';
 
 /** A build ends its child processes and removes its files when it is aborted; longer than this it hangs. */
@@ -18,6 +18,8 @@ const STOP_LIMIT_MS = 30_000;
 export interface ImageControl extends ImageUseCases, AsyncDisposable {
   /** Finishes what an earlier server left: call once, before the first request. Resolves when the store is consistent. */
   recover(): Promise<void>;
+  /** For the {@link Reconciler}. */
+  reconcile(): Promise<ReadonlyMap<string, readonly string[]>>;
   /** A microVM with these files has ended: if it was the last of a deleted version, they go. */
   microvmEnded(snapshotId: string): void;
   /** Resolves when no build and no deletion runs or waits. */
@@ -56,6 +58,7 @@ export function createImageUseCases(ports: ImagePorts): ImageControl {
       return options.follow ? eventsOnceBuilding(builds, found.version, { ...options, events }) : events();
     },
     recover: () => recoverImages(context, builds, deletions),
+    reconcile: () => reconcileImages(context, builds, deletions),
     microvmEnded: (snapshotId) => {
       if (!isStopping) deletions.collect(snapshotId);
     },

@@ -245,16 +245,57 @@ export class Lifecycle {
     });
   }
 
+  /**
+   * Compares what is committed with what is on this host, where nothing is under way: steps that could not be
+   * brought to an end are finished or undone, what nobody owns is removed. Never throws.
+   * @returns what was done, in a word each
+   */
+  async reconcile(microvmId: string): Promise<readonly string[]> {
+    if (this.#queue.isBusy(microvmId)) return [];
+    return this.#queue.run(microvmId, async () => {
+      try {
+        return await this.#reconcile(microvmId);
+      } catch (error) {
+        this.#log.error({ microvmId, err: error }, 'a microVM could not be brought into order yet');
+        return [];
+      }
+    });
+  }
+
+  async #reconcile(microvmId: string): Promise<readonly string[]> {
+    const before = await this.#microvms.get(microvmId);
+    if (before === undefined || before.state === 'TERMINATED') {
+      await this.#runtime.destroy(microvmId);
+      return ['remains'];
+    }
+    const alive = this.#runtime.holds(microvmId);
+    const isAsItShouldBe = (before.state === 'RUNNING' && alive) || (before.state === 'SUSPENDED' && !alive);
+    if (!isAsItShouldBe) await this.#settle(before, alive, 'the MicroVM was running');
+    if (before.state === 'PENDING') this.startLaunch(microvmId);
+    const { state, generation } = await this.get(microvmId);
+    const removed = state === 'RUNNING' || state === 'SUSPENDED' ? await this.#runtime.tidy(microvmId, generation) : [];
+    return isAsItShouldBe ? removed : [before.state, ...removed];
+  }
+
   async #recover(microvm: Microvm): Promise<void> {
     const { microvmId, snapshotId, process } = microvm;
     const alive = process !== null && (await this.#runtime.adopt({ microvmId, snapshotId, process }));
+    await this.#settle(microvm, alive, 'no server was there');
+    if (alive && microvm.state === 'RUNNING') await this.#reconnect(microvm);
+  }
+
+  /**
+   * Brings a state that nobody works on to one that lasts.
+   * @param doing what was going on when a process ended that is gone
+   */
+  async #settle(microvm: Microvm, alive: boolean, doing: string): Promise<void> {
+    const { microvmId } = microvm;
     switch (microvm.state) {
       case 'PENDING':
         // Nobody has been promised more than a launch: it starts over, once the rest is in order.
         return this.#runtime.destroy(microvmId);
       case 'RUNNING':
-        if (!alive) return this.#lost(microvmId, STATE_REASONS.vmmDied('no server was there'));
-        return this.#reconnect(microvm);
+        return alive ? undefined : this.#lost(microvmId, STATE_REASONS.vmmDied(doing));
       case 'SUSPENDING':
         return this.#recoverSuspending(microvm, alive);
       case 'SUSPENDED':

@@ -124,6 +124,24 @@ export class Microvms implements AsyncDisposable {
     if (swept.length > 0) this.#log.warn({ microvmIds: swept }, 'removed what belonged to no microVM');
   }
 
+  /** For the {@link Reconciler}; those with which something is under way are passed over. */
+  async reconcile(): Promise<ReadonlyMap<string, readonly string[]>> {
+    // Looked for first: what is there and has no row by then never gets one.
+    const present = await this.#runtime.present();
+    const living = await this.#store.microvms.inStates(MICROVM_STATES.filter((state) => state !== 'TERMINATED'));
+    const done = new Map<string, readonly string[]>();
+    await atMost(RECOVERIES_AT_ONCE, new Set([...living.map(({ microvmId }) => microvmId), ...present]), async (microvmId) => {
+      const what = await this.#lifecycle.reconcile(microvmId);
+      if (what.length > 0) done.set(microvmId, what);
+    });
+    return done;
+  }
+
+  /** Resolves when nothing is under way with any microVM. */
+  idle(): Promise<void> {
+    return this.#lifecycle.idle();
+  }
+
   /** Puts every microVM to sleep and wakes none any more; one that cannot sleep, or whose hook fails, runs on. @returns how many were put to sleep */
   async suspendAll(): Promise<number> {
     this.#lifecycle.drain();
