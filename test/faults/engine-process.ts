@@ -1,0 +1,259 @@
+/**
+ * The engine of a server as a process of its own, on fake VMMs, led by messages of its parent. It imports everything first and
+ * says `standby`, so that a start on the folders of one that was killed costs what a start costs.
+ */
+import { appendFileSync, mkdirSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { DEFAULT_REALM } from '../../src/domain/ids.ts';
+import type { Clock } from '../../src/domain/ports.ts';
+import { quotasOf } from '../../src/domain/quotas.ts';
+import { Files } from '../../src/lib/files.ts';
+import type { Log } from '../../src/lib/log.ts';
+import { openEngine, type Engine } from '../../src/main/engine.ts';
+import { parseServerOptions } from '../../src/main/options.ts';
+import { systemClock } from '../../src/main/system-ports.ts';
+import { fakeDriver } from './fake-driver.ts';
+import { FaultPort, type Done, type Fault } from './fault-port.ts';
+
+/** Folders of one engine. */
+export interface EngineFolders {
+  readonly data: string;
+  readonly runtime: string;
+  /** Fake platform and unpacked artifacts. */
+  readonly work: string;
+}
+
+/** What the parent may ask, and what it gets. */
+export interface EngineCalls {
+  open(folders: EngineFolders, fault: Fault | null): { done: Done[] };
+  begin(fault: Fault | null): void;
+  /** Steps since the last `begin`, and whether the fault was met. */
+  traced(): { done: Done[]; wasHit: boolean };
+  putArtifact(base64: string): void;
+  build(name: string): void;
+  update(name: string): void;
+  removeImage(name: string): void;
+  removeVersion(name: string, version: string): void;
+  run(image: string): string;
+  /** Resolves when nothing is under way. */
+  idle(): void;
+  suspend(microvmId: string): void;
+  resume(microvmId: string): void;
+  terminate(microvmId: string): void;
+  ask(microvmId: string, path: string): string;
+  /** Moves the clock on by a minute, and waits for what that does. */
+  aMinute(): void;
+  rows(): Rows;
+  stop(): void;
+}
+
+/** What the store says. */
+export interface Rows {
+  readonly microvms: readonly { readonly id: string; readonly state: string; readonly reason: string | null; readonly generation: number; readonly pid: number | null }[];
+  readonly versions: readonly { readonly snapshotId: string; readonly state: string; readonly version: string; readonly reason: string | null }[];
+  readonly images: readonly { readonly name: string; readonly state: string }[];
+  readonly blobs: readonly string[];
+}
+
+const REPLY_LIMIT_MS = 10_000;
+const PORT = 8080;
+const BUCKET = 'artifacts';
+
+class Server {
+  readonly #stack = new AsyncDisposableStack();
+  readonly #done: Done[] = [];
+  #port!: FaultPort;
+  #engine!: Engine;
+  #skewMs = 0;
+  readonly #due = new Set<() => void>();
+
+  async open(folders: EngineFolders, fault: Fault | null) {
+    const { data, runtime, work } = folders;
+    mkdirSync(join(work, 'platform'), { recursive: true });
+    const tool = join(work, 'platform/lull-host');
+    await writeFile(tool, '#!/bin/sh\necho "0 1048576"\n', { mode: 0o755 });
+    const options = parseServerOptions({ data, runtime, platform: join(work, 'platform'), config: 'none' }, { env: {}, uid: process.getuid!() });
+    this.#port = new FaultPort({ folders: [data, runtime, work], runtimeFolder: runtime, onDone: (done) => this.#done.push(done) });
+    this.#port.begin(fault ?? undefined);
+    const files = new Files(this.#port);
+    const contextsDir = join(work, 'contexts');
+    mkdirSync(contextsDir, { recursive: true });
+    const file = { id: 'fake', path: tool };
+    this.#engine = await openEngine(
+      this.#stack,
+      {
+        options,
+        realm: DEFAULT_REALM,
+        quotas: quotasOf(options.quotas, 100_000),
+        hookTimeoutScale: 1,
+        platform: { arch: 'x86_64', createdAtMs: 0, kernel: { ...file, release: 'none' }, initramfs: file, agent: file, qemu: { id: 'fake', version: '9.0', path: '/', argv: [] }, baseImages: [] },
+        driver: fakeDriver,
+        containers: { contextsDir, build: async () => container },
+        files,
+        clock: this.#clock,
+        log: logTo(join(work, 'engine.log')),
+      },
+      {
+        attend: () => ({
+          tokens: { issue: async () => 'token', open: async () => undefined },
+          microvmEnded: () => undefined,
+          operationEnded: () => undefined,
+          counted: (builder) => builder,
+        }),
+        forgetConnections: () => undefined,
+        guestConnected: (_id, _service, connection) => connection.destroy(),
+      },
+    );
+    await this.#engine.recover();
+    await this.#idle();
+    return { done: this.#done.splice(0) };
+  }
+
+  begin(fault: Fault | null): void {
+    this.#done.length = 0;
+    this.#port.begin(fault ?? undefined);
+  }
+
+  traced = () => ({ done: [...this.#done], wasHit: this.#port.wasHit });
+
+  async putArtifact(base64: string): Promise<void> {
+    const { store, blobs } = this.#engine;
+    const { blobId, size, md5 } = await blobs.write(Readable.from([Buffer.from(base64, 'base64')]));
+    await store.objects.createBucket(BUCKET, 1);
+    const described = { contentType: 'application/zip', systemMetadata: {}, metadata: {} };
+    await store.objects.put({ ...described, bucket: BUCKET, key: 'app.zip', blobId, size, etag: md5, checksums: {}, checksumType: 'FULL_OBJECT', modifiedAtMs: 1, multipart: null });
+  }
+
+  async build(name: string): Promise<void> {
+    await this.#engine.images.create({ name, config, tags: {}, clientToken: null });
+    await this.#engine.images.idle();
+  }
+
+  async update(name: string): Promise<void> {
+    await this.#engine.images.update({ imageIdentifier: name, config, clientToken: null });
+    await this.#engine.images.idle();
+  }
+
+  async removeImage(name: string): Promise<void> {
+    await this.#engine.images.delete(name);
+    await this.#engine.images.idle();
+  }
+
+  async removeVersion(name: string, version: string): Promise<void> {
+    await this.#engine.images.deleteVersion(name, version);
+    await this.#engine.images.idle();
+  }
+
+  async run(imageIdentifier: string): Promise<string> {
+    const idlePolicy = { maxIdleDurationSeconds: 28_000, suspendedDurationSeconds: 28_000, autoResumeEnabled: true };
+    const given = { executionRoleArn: null, runHookPayload: null, ingressConnectors: null, egressConnectors: null, logging: null, clientToken: null };
+    const { microvmId } = await this.#engine.microvms.useCases.run({ ...given, imageIdentifier, imageVersion: null, idlePolicy, maximumDurationSeconds: 28_800 });
+    return microvmId;
+  }
+
+  idle = () => this.#idle();
+  suspend = (microvmId: string) => this.#engine.microvms.useCases.suspend(microvmId);
+  resume = (microvmId: string) => this.#engine.microvms.useCases.resume(microvmId);
+  terminate = (microvmId: string) => this.#engine.microvms.useCases.terminate(microvmId);
+
+  async ask(microvmId: string, path: string): Promise<string> {
+    const stream = await this.#engine.microvms.traffic.connect(microvmId, PORT, AbortSignal.timeout(REPLY_LIMIT_MS));
+    stream.end(`GET ${path} HTTP/1.1\r\nhost: app\r\n\r\n`);
+    const answer = Buffer.concat(await stream.toArray()).toString();
+    return answer.slice(answer.indexOf('\r\n\r\n') + 4);
+  }
+
+  async aMinute(): Promise<void> {
+    this.#skewMs += 60_000;
+    for (const look of this.#due) look();
+    await this.#idle();
+  }
+
+  async rows(): Promise<Rows> {
+    const { store } = this.#engine;
+    const page = { limit: 1000 };
+    const images = (await store.images.list({}, page)).items;
+    const versions = await store.images.versionsInStates(['PENDING', 'IN_PROGRESS', 'SUCCESSFUL', 'FAILED', 'DELETING', 'DELETE_FAILED', 'DELETED']);
+    const microvms = (await store.microvms.list({}, page)).items;
+    return {
+      microvms: microvms.map(({ microvmId, state, stateReason, generation, process }) => ({ id: microvmId, state, reason: stateReason, generation, pid: process?.pid ?? null })),
+      versions: versions.map(({ snapshotId, state, version, build }) => ({ snapshotId, state, version, reason: build.stateReason })),
+      images: images.map(({ name, state }) => ({ name, state })),
+      blobs: await store.objects.blobIds(),
+    };
+  }
+
+  stop = () => this.#stack.disposeAsync();
+
+  readonly #clock: Clock = {
+    nowMs: () => systemClock.nowMs() + this.#skewMs,
+    at: (atMs, callback) => {
+      const look = () => {
+        if (this.#clock.nowMs() < atMs || !this.#due.delete(look)) return;
+        timer[Symbol.dispose]();
+        callback();
+      };
+      this.#due.add(look);
+      const timer = systemClock.at(atMs - this.#skewMs, look);
+      return {
+        [Symbol.dispose]: () => {
+          this.#due.delete(look);
+          timer[Symbol.dispose]();
+        },
+      };
+    },
+  };
+
+  /** Nothing is under way when this resolves. */
+  async #idle(): Promise<void> {
+    await this.#engine.reconciler.idle();
+    await this.#engine.microvms.idle();
+    await this.#engine.images.idle();
+  }
+}
+
+const config: Parameters<Engine['images']['create']>[0]['config'] = {
+  codeArtifactUri: `s3://${BUCKET}/app.zip`,
+  baseImageArn: 'arn:aws:lambda:us-east-1:aws:microvm-image:al2023-1',
+  baseImageVersion: null,
+  buildRoleArn: 'arn:aws:iam::000000000000:role/build',
+  description: null,
+  egressConnectors: null,
+  logging: null,
+  minimumMemoryMib: 128,
+  cpuArchitectures: null,
+  additionalOsCapabilities: null,
+  hooks: null,
+  environmentVariables: null,
+};
+
+const container = {
+  config: { entrypoint: [], cmd: ['app'], env: [], workingDir: '/', user: '', exposedTcpPorts: [PORT] },
+  writeRootDisk: async (path: string) => {
+    await writeFile(path, 'a root disk', { flag: 'wx', mode: 0o600 });
+    return 11;
+  },
+  [Symbol.asyncDispose]: async () => undefined,
+};
+
+function logTo(path: string): Log {
+  const write = (level: string) => (fields: object, message: string) => {
+    const told = Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, value instanceof Error ? value.stack : value]));
+    appendFileSync(path, `${process.pid} ${level} ${message} ${JSON.stringify(told)}\n`);
+  };
+  return { debug: () => undefined, info: write('info'), warn: write('warn'), error: write('error') };
+}
+
+const server = new Server();
+process.on('disconnect', () => process.exit());
+process.on('message', ({ id, call, given }: { id: number; call: keyof EngineCalls; given: never[] }) => {
+  Promise.resolve()
+    .then((): unknown => Reflect.apply(server[call], server, given))
+    .then(
+      (result) => process.send!({ id, result }),
+      (error: unknown) => process.send!({ id, error: error instanceof Error ? error.message : String(error) }),
+    );
+});
+process.send!('standby');
