@@ -93,7 +93,7 @@ export class SnapshotMaker {
       request.signal.throwIfAborted();
       throw error;
     } finally {
-      await this.#parts.files.removeTree(runDir);
+      await this.discard(request.snapshotId);
     }
   }
 
@@ -102,7 +102,7 @@ export class SnapshotMaker {
     return this.#parts.layout.buildSocketFolders();
   }
 
-  /** Ends what an interrupted build left running. */
+  /** Ends what a build has left running, also where the end of its process had failed. */
   async discard(snapshotId: string): Promise<void> {
     const { layout, driver, files } = this.#parts;
     const runDir = layout.buildRunDir(snapshotId);
@@ -142,7 +142,7 @@ export class SnapshotMaker {
   async #bootOnce(request: SnapshotRequest, runDir: string): Promise<Booted> {
     const { driver, layout, kernelPath, initramfsPath, clock, random } = this.#parts;
     const files = layout.snapshot(request.snapshotId);
-    await this.#parts.files.removeTree(runDir);
+    await this.discard(request.snapshotId);
     await this.#parts.files.makeFolder(runDir);
     await this.#parts.files.remove(files.memory);
     const machine = await driver.boot({

@@ -55,7 +55,7 @@ export async function validateSnapshot(parts: ValidationParts, validation: Valid
     signal.throwIfAborted();
     throw error instanceof BuildFailure ? error : new BuildFailure('INTERNAL_PLATFORM_ERROR', STEP, { cause: error });
   } finally {
-    for (const folder of [dir, runDir]) await parts.files.removeTree(folder);
+    await parts.files.removeTree(dir);
   }
 }
 

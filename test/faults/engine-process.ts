@@ -2,7 +2,7 @@
  * The engine of a server as a process of its own, on fake VMMs, led by messages of its parent. It imports everything first and
  * says `standby`, so that a start on the folders of one that was killed costs what a start costs.
  */
-import { appendFileSync, mkdirSync } from 'node:fs';
+import { appendFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -15,7 +15,7 @@ import { openEngine, type Engine } from '../../src/main/engine.ts';
 import { parseServerOptions } from '../../src/main/options.ts';
 import { systemClock } from '../../src/main/system-ports.ts';
 import { fakeDriver } from './fake-driver.ts';
-import { FaultPort, type Done, type Fault } from './fault-port.ts';
+import { DONE_NAME, FaultPort, type Done, type Fault } from './fault-port.ts';
 
 /** Folders of one engine. */
 export interface EngineFolders {
@@ -67,15 +67,17 @@ class Server {
   #port!: FaultPort;
   #engine!: Engine;
   #skewMs = 0;
+  #donePath = '';
   readonly #due = new Set<() => void>();
 
   async open(folders: EngineFolders, fault: Fault | null) {
     const { data, runtime, work } = folders;
     mkdirSync(join(work, 'platform'), { recursive: true });
+    this.#donePath = join(work, DONE_NAME);
     const tool = join(work, 'platform/lull-host');
     await writeFile(tool, '#!/bin/sh\necho "0 1048576"\n', { mode: 0o755 });
     const options = parseServerOptions({ data, runtime, platform: join(work, 'platform'), config: 'none' }, { env: {}, uid: process.getuid!() });
-    this.#port = new FaultPort({ folders: [data, runtime, work], runtimeFolder: runtime, onDone: (done) => this.#done.push(done) });
+    this.#port = new FaultPort({ folders: [data, runtime, work], runtimeFolder: runtime, onDone: (done) => this.#noteDone(done) });
     this.#port.begin(fault ?? undefined);
     const files = new Files(this.#port);
     const contextsDir = join(work, 'contexts');
@@ -111,8 +113,15 @@ class Server {
     return { done: this.#done.splice(0) };
   }
 
+  /** Also in a file, for whoever looks at what a killed one had done. */
+  #noteDone(done: Done): void {
+    this.#done.push(done);
+    appendFileSync(this.#donePath, `${JSON.stringify(done)}\n`);
+  }
+
   begin(fault: Fault | null): void {
     this.#done.length = 0;
+    writeFileSync(this.#donePath, '');
     this.#port.begin(fault ?? undefined);
   }
 

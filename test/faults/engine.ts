@@ -146,8 +146,13 @@ async function straysOfMicrovms({ data, runtime }: EngineFolders, { microvms }: 
 }
 
 async function straysOfImages({ data, work }: EngineFolders, { versions, blobs }: Rows): Promise<string[]> {
-  const found = difference('image', await namesIn(join(data, 'images')), versions.map(({ snapshotId }) => snapshotId));
+  // The log of a build that a crash cut off goes with its files; of another that failed it stays.
+  const folders = await namesIn(join(data, 'images'));
+  const owned = versions.filter(({ snapshotId, state }) => state === 'SUCCESSFUL' || folders.includes(snapshotId));
+  const found = difference('image', folders, owned.map(({ snapshotId }) => snapshotId));
   for (const { snapshotId, state } of versions) {
+    // Its row says what is left to do, and it can be asked for again.
+    if (state === 'DELETING' || state === 'DELETE_FAILED') continue;
     const files = (await namesIn(join(data, 'images', snapshotId))).filter((name) => name !== 'build.ndjson' && name !== 'console.log');
     const wanted = state === 'SUCCESSFUL' ? ['memory', 'device-state', 'root.erofs', 'scratch.ext4', 'manifest.json'] : [];
     found.push(...difference(`files of a version that is ${state}`, files, wanted));

@@ -25,6 +25,9 @@ export interface Fault {
 /** A step as it was done: for the test of power cuts, with its paths. */
 export interface Done extends Effect, Point {}
 
+/** Below the work folder of an engine: the steps since it began to count, a line of JSON each. */
+export const DONE_NAME = 'done.ndjson';
+
 /** Steps whose mark a crash can leave half made. */
 export const isHalvable = ({ kind }: Pick<Effect, 'kind'>) => kind === 'write' || kind === 'remove tree' || kind === 'unpack';
 

@@ -2,9 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { atMost } from '../../src/lib/at-most.ts';
-import { zipOf } from '../unit/image/zip-bytes.ts';
-import { Engine } from './engine.ts';
-import { bringToGrief, faultsOf, OPERATIONS, Subject, trace, type Kind } from './walk.ts';
+import { bringToGrief, faultsOf, OPERATIONS, subjects, trace, type Kind, type Subject } from './walk.ts';
 
 /** Engines at once: as many as the smallest machine has processors. */
 const LANES = 2;
@@ -12,23 +10,16 @@ const LANES = 2;
 const HEALTHY_LIMIT_MS = 5000;
 
 describe('every step brought to grief', () => {
-  let template: Engine;
-  const lanes: Subject[] = [];
+  let lanes: readonly Subject[] = [];
   before(async () => {
-    template = await Engine.make();
-    await template.start();
-    await template.call('putArtifact', zipOf([{ name: 'Dockerfile', data: 'FROM scratch' }]).toString('base64'));
-    await template.call('build', 'app');
-    await template.stop();
-    while (lanes.length < LANES) lanes.push(new Subject(await Engine.make(template)));
-    for (const { engine } of lanes) await engine.start();
+    lanes = await subjects(LANES);
   });
   after(async () => {
-    for (const engine of [template, ...lanes.map((lane) => lane.engine)]) await engine?.[Symbol.asyncDispose]();
+    for (const { engine } of lanes) await engine[Symbol.asyncDispose]();
   });
 
   for (const operation of OPERATIONS) {
-    for (const kind of ['server', 'vmm', 'power', 'errno'] as const satisfies readonly Kind[]) {
+    for (const kind of ['server', 'vmm', 'errno'] as const satisfies readonly Kind[]) {
       it(`${operation.name}: ${kind}`, async (test) => {
         const steps = await trace(lanes[0]!, operation);
         const faults = faultsOf(kind, steps);

@@ -1,6 +1,7 @@
 /** The walk: one operation after the other is brought to grief at each of its steps, and what is left is looked at. */
 import assert from 'node:assert/strict';
-import { assertNoStrays, Killed, type Engine } from './engine.ts';
+import { zipOf } from '../unit/image/zip-bytes.ts';
+import { assertNoStrays, Engine, Killed } from './engine.ts';
 import { ERRNOS, isHalvable, type Done, type Fault, type Point } from './fault-port.ts';
 
 /** Who is brought to grief: the server, the VMM, both, or a single call. */
@@ -151,6 +152,19 @@ interface Count {
   readonly ballast: number;
   readonly disk: number;
   readonly broken: boolean;
+}
+
+/** So many engines on folders of their own, each with the image `app`. */
+export async function subjects(count: number): Promise<readonly Subject[]> {
+  await using template = await Engine.make();
+  await template.start();
+  await template.call('putArtifact', zipOf([{ name: 'Dockerfile', data: 'FROM scratch' }]).toString('base64'));
+  await template.call('build', 'app');
+  await template.stop();
+  const made: Subject[] = [];
+  while (made.length < count) made.push(new Subject(await Engine.make(template)));
+  for (const { engine } of made) await engine.start();
+  return made;
 }
 
 export const pointName = ({ name, nth }: Point) => (nth === 1 ? name : `${name} (${nth})`);
