@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { run } from '../../src/host/process.ts';
@@ -11,6 +12,10 @@ import { machinesBelow, type Done, type Fault } from './fault-port.ts';
 
 const PROGRAM = join(import.meta.dirname, 'engine-process.ts');
 const CALL_LIMIT_MS = 60_000;
+
+/** Engines start by the hundred: what Node makes of the sources is made once. */
+const compiled = mkdtempSync('/var/tmp/lull-c-');
+process.once('exit', () => rmSync(compiled, { recursive: true, force: true }));
 
 type Result<C extends keyof EngineCalls> = ReturnType<EngineCalls[C]>;
 
@@ -27,7 +32,8 @@ export class EngineProcess {
 
   /** Starts one that imports what it needs and then waits. */
   constructor() {
-    this.#child = fork(PROGRAM, { execArgv: ['--disable-warning=ExperimentalWarning'], stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+    const env = { ...process.env, NODE_COMPILE_CACHE: compiled };
+    this.#child = fork(PROGRAM, { env, execArgv: ['--disable-warning=ExperimentalWarning'], stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
     this.#ready = once(this.#child, 'message');
     this.ended = once(this.#child, 'exit').then(() => {
       for (const { reject } of this.#waiting.values()) reject(new Killed('the engine was killed'));
