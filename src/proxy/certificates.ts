@@ -74,8 +74,9 @@ const caName = (domain: string) => `Lull local CA ${createHash('sha256').update(
 
 const daysLeft = (certificate: X509Certificate, clock: Clock) => (certificate.validToDate.getTime() - clock.nowMs()) / DAY_MS;
 
+/** One with an address in it is of an earlier Lull: see {@link makeLeaf}. */
 const covers = (leaf: X509Certificate, domain: string) =>
-  leaf.checkHost(`any.${domain}`) !== undefined && leaf.checkHost(domain) !== undefined && leaf.checkIP('127.0.0.1') !== undefined;
+  leaf.checkHost(`any.${domain}`) !== undefined && leaf.checkHost(domain) !== undefined && leaf.checkIP('127.0.0.1') === undefined;
 
 /** A certificate whose key is there and belongs to it; a crash between the two files leaves none. */
 async function readPair(certPath: string, keyPath: string): Promise<X509Certificate | undefined> {
@@ -131,6 +132,7 @@ interface LeafOptions {
   readonly keyPath: string;
 }
 
+/** It has no addresses: endpoints are asked by name, and BoringSSL (grpcio) refuses them under a CA whose constraints speak of addresses. */
 async function makeLeaf(options: LeafOptions): Promise<void> {
   const { work, domain } = options;
   const config = join(work, 'endpoint.cnf');
@@ -155,8 +157,6 @@ async function makeLeaf(options: LeafOptions): Promise<void> {
       `DNS.0 = *.${domain}`,
       `DNS.1 = ${domain}`,
       'DNS.2 = localhost',
-      'IP.0 = 127.0.0.1',
-      'IP.1 = ::1',
       '',
     ].join('\n'),
     { mode: 0o600 },

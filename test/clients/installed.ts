@@ -11,8 +11,8 @@ const clients = await findTestClients(ROOT);
 /** The Python that has boto3 and version 1 of the AWS CLI (`-m awscli`). */
 export const PYTHON = clients.python;
 
-/** Why boto3 and the AWS CLI cannot be used here, or false. */
-export const noPythonClients: string | false = clients.installed ? false : 'boto3 and the AWS CLI are not installed: `./lull test` installs them, where there is a network';
+/** Why boto3, the AWS CLI, grpcio and websockets cannot be used here, or false. */
+export const noPythonClients: string | false = clients.installed ? false : 'the clients in Python are not installed: `./lull test` installs them, where there is a network';
 
 /** Why version 2 of the AWS CLI cannot be used here, or false. */
 export async function noAwsCli2(): Promise<string | false> {

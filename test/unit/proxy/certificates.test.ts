@@ -54,8 +54,8 @@ suite('clients accept the certificate', { timeout: 30_000 }, () => {
     assert.equal(stdout, 'TLSv1.3\n');
   });
 
-  test('openssl, for the wildcard, localhost and the loopback address', async () => {
-    for (const name of [['-verify_hostname', HOST], ['-verify_hostname', 'localhost'], ['-verify_ip', '127.0.0.1'], ['-verify_ip', '::1']]) {
+  test('openssl, for the wildcard and localhost', async () => {
+    for (const name of [['-verify_hostname', HOST], ['-verify_hostname', 'localhost']]) {
       const args = ['verify', '-x509_strict', '-purpose', 'sslserver', ...name, '-CAfile', bed.certificates.caPath, bed.certificates.certPath];
       assert.match((await run('openssl', args)).stdout, /: OK\n$/);
     }
@@ -80,7 +80,7 @@ suite('the local CA', { timeout: 30_000 }, () => {
     assert.equal(ca.publicKey.asymmetricKeyDetails?.namedCurve, 'prime256v1');
     assert.equal(Math.round((ca.validToDate.getTime() - Date.now()) / DAY_MS), 3650);
     assert.equal(Math.round((leaf.validToDate.getTime() - Date.now()) / DAY_MS), 397);
-    assert.equal(leaf.subjectAltName, `DNS:*.${DOMAIN}, DNS:${DOMAIN}, DNS:localhost, IP Address:127.0.0.1, IP Address:0:0:0:0:0:0:0:1`);
+    assert.equal(leaf.subjectAltName, `DNS:*.${DOMAIN}, DNS:${DOMAIN}, DNS:localhost`);
     assert.ok(BigInt(`0x${ca.serialNumber}`) > 2n ** 64n && BigInt(`0x${leaf.serialNumber}`) > 2n ** 64n);
   });
 
