@@ -58,6 +58,7 @@ async function serveProxy(): Promise<Ready> {
       await once(socket, 'connect');
       return socket;
     },
+    openShell: () => Promise.reject(new Error('no shells are measured')),
     isAsleep: () => false,
     touched: () => undefined,
   };

@@ -212,6 +212,7 @@ function makeProxy({ options, certificates, log }: Ground, { tokens, metrics, tr
       lookup: (endpointId) => traffic().lookup(endpointId),
       connect: (microvmId, port, signal) => traffic().connect(microvmId, port, signal),
       isAsleep: (microvmId) => traffic().isAsleep(microvmId),
+      openShell: (microvmId, signal) => traffic().openShell(microvmId, signal),
       touched: (microvmId) => traffic().touched(microvmId),
     },
     tokens,

@@ -8,8 +8,11 @@ const DEFAULT_PORT = 8080;
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 const PORT = /^[1-9][0-9]{0,4}$/;
 const MAX_PORT = 65_535;
-/** Section 5.7: the connectors that let plain HTTP in. */
-const HTTP_CONNECTORS: readonly ManagedConnector[] = ['HTTP_INGRESS', 'ALL_INGRESS'];
+/** Section 5.7: the connectors that let in what a token is for. */
+const CONNECTORS: Readonly<Record<EndpointClaims['purpose'], readonly ManagedConnector[]>> = {
+  http: ['HTTP_INGRESS', 'ALL_INGRESS'],
+  shell: ['SHELL_INGRESS', 'ALL_INGRESS'],
+};
 
 /** Who asks for what, whatever the protocol. */
 export interface Ask {
@@ -18,12 +21,15 @@ export interface Ask {
   readonly token: string | undefined;
   /** The wanted port as the client wrote it. */
   readonly port: string | undefined;
+  /** The client offers to change to a WebSocket. */
+  readonly isWebSocket: boolean;
 }
 
 /** What was admitted. */
 export interface Admitted {
   readonly microvmId: string;
-  readonly port: number;
+  /** Where to; undefined for a shell, which has none (section 6.2). */
+  readonly port: number | undefined;
   readonly baselineMib: number;
 }
 
@@ -37,7 +43,7 @@ export function endpointIdOf(authority: string | undefined, domain: string): str
 
 /**
  * Decides whether a request or stream may pass, at its start and once (section 5.5): the token opens, it is for the microVM
- * of this host name, it has not expired, and it covers the port.
+ * of this host name, it has not expired, a connector lets it in, and it covers the port.
  * @throws RefusedError with the answer of section 5.5
  */
 export async function admit(
@@ -54,13 +60,16 @@ export async function admit(
   if (claims.expiresAtMs <= gate.clock.nowMs()) throw new RefusedError(REFUSALS.notYours, 'the token has expired');
   const port = portOf(ask.port);
   if (port === undefined) throw new RefusedError(REFUSALS.malformed, 'the port is not one');
+  const { purpose } = claims;
+  const { microvmId, baselineMib, ingress } = destination;
   // Section 6.2: recorded for a shell token on plain HTTPS.
-  if (claims.purpose === 'shell') throw new RefusedError(REFUSALS.unreachable, 'a shell token opens no port');
-  if (!destination.ingress.some((connector) => HTTP_CONNECTORS.includes(connector))) {
-    throw new RefusedError(REFUSALS.portDenied, 'no ingress connector lets HTTP in');
+  if (purpose === 'shell' && !ask.isWebSocket) throw new RefusedError(REFUSALS.unreachable, 'a shell token opens no port');
+  if (!ingress.some((connector) => CONNECTORS[purpose].includes(connector))) {
+    throw new RefusedError(REFUSALS.portDenied, `no ingress connector lets ${purpose} in`);
   }
+  if (purpose === 'shell') return { microvmId, baselineMib, port: undefined };
   if (!covers(claims, port)) throw new RefusedError(REFUSALS.portDenied, 'the token does not cover the port');
-  return { microvmId: destination.microvmId, port, baselineMib: destination.baselineMib };
+  return { microvmId, baselineMib, port };
 }
 
 const covers = (claims: EndpointClaims, port: number) => claims.ports.some(({ from, to }) => from <= port && port <= to);

@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream';
 import type { ManagedConnector } from '../domain/ids.ts';
+import type { ShellSession } from '../domain/ports.ts';
 
 /** The microVM behind an endpoint. */
 export interface Destination {
@@ -24,6 +25,11 @@ export interface Destinations {
   connect(microvmId: string, port: number, signal: AbortSignal): Promise<Duplex>;
   /** True while a request has to wait for a wake: the microVM is SUSPENDED, or on its way there or back. */
   isAsleep(microvmId: string): boolean;
+  /**
+   * A terminal in the application's environment (section 6.2). Holds and wakes as {@link connect} does.
+   * @throws LullError as {@link connect}
+   */
+  openShell(microvmId: string, signal: AbortSignal): Promise<ShellSession>;
   /** Bytes crossed the endpoint, in either direction (section 3.3). Called at most four times a second for a microVM. */
   touched(microvmId: string): void;
 }

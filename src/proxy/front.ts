@@ -9,11 +9,11 @@ import { Exchange, UNOBSERVED, type ExchangeObserver } from './exchange.ts';
 import { valueOf } from './headers.ts';
 import type { Inbound, RequestHead } from './inbound.ts';
 import type { ProxyLimits } from './limits.ts';
-import type { UpstreamConnection } from './outbound.ts';
 import { REFUSALS, RefusedError, sendRefusal } from './refusal.ts';
 import { relay, type Meter } from './relay.ts';
+import { checkHandshake, Shells, type ShellVisit } from './shell.ts';
 import type { HttpVersion } from './tls-detection.ts';
-import { UpstreamPool, type UpstreamTarget } from './upstream-pool.ts';
+import { UpstreamPool } from './upstream-pool.ts';
 import { ourSubprotocols } from './websocket.ts';
 
 export interface FrontOptions {
@@ -33,12 +33,14 @@ export interface FrontOptions {
 export class Front {
   readonly #options: FrontOptions;
   readonly #pool: UpstreamPool;
+  readonly #shells: Shells;
   readonly #activity: Activity;
   readonly #allowances: Allowances;
 
   constructor(options: FrontOptions) {
     this.#options = options;
     this.#pool = new UpstreamPool(options);
+    this.#shells = new Shells(options.random);
     this.#activity = new Activity(options.destinations, options.clock);
     this.#allowances = new Allowances(options.allowanceOf ?? (() => undefined), options.clock);
   }
@@ -55,9 +57,15 @@ export class Front {
       const target = await admit(askOf(head), this.#options);
       exchange.target = target;
       this.#allowances.enter(target, inbound.connection);
-      const connection = await this.#connect({ ...target, versions: versionsOf(inbound, head) }, { inbound, exchange });
-      if (connection === undefined) return;
-      relay({ inbound, head: addressed(head), exchange, connection, meter: this.#meter(target, exchange) });
+      const visit = { inbound, exchange, meter: this.#meter(target, exchange) };
+      const { microvmId, port } = target;
+      if (port === undefined) return await this.#serveShell(microvmId, head, visit);
+      const way = { microvmId, port, versions: versionsOf(inbound, head) };
+      const connection = await this.#held(microvmId, visit, {
+        open: async (signal) => this.#pool.takeIdle(way) ?? this.#pool.connect(way, signal),
+        drop: (unused) => unused.destroy(),
+      });
+      if (connection !== undefined) relay({ ...visit, head: addressed(head), connection });
     } catch (error) {
       const refused = error instanceof RefusedError ? error : new RefusedError(REFUSALS.fault, 'the proxy failed', error);
       if (refused.refusal === REFUSALS.fault) log.error({ err: error, requestId: exchange.requestId }, 'the proxy failed');
@@ -74,9 +82,10 @@ export class Front {
     this.#allowances.forget(microvmId);
   }
 
-  /** Ends the connections that wait for a next request. */
+  /** Ends the connections that wait for a next request, and the shells. */
   close(): void {
     this.#pool.close();
+    this.#shells.close();
   }
 
   #meter({ microvmId }: Admitted, exchange: Exchange): Meter {
@@ -96,21 +105,29 @@ export class Front {
     };
   }
 
-  /** Connects while the request's body is left unread; undefined where the client went away meanwhile. */
-  async #connect(target: UpstreamTarget, parts: { inbound: Inbound; exchange: Exchange }): Promise<UpstreamConnection | undefined> {
-    const { inbound, exchange } = parts;
+  async #serveShell(microvmId: string, head: RequestHead, visit: ShellVisit): Promise<void> {
+    checkHandshake(head);
+    const shell = await this.#held(microvmId, visit, {
+      open: (signal) => this.#options.destinations.openShell(microvmId, signal),
+      drop: ({ stream }) => void stream.destroy(),
+    });
+    if (shell !== undefined) this.#shells.join(shell, visit);
+  }
+
+  /** Opens a way to the microVM while the request's body is left unread; undefined where the client went away meanwhile. */
+  async #held<T>(microvmId: string, { inbound, exchange }: Omit<ShellVisit, 'meter'>, way: Way<T>): Promise<T | undefined> {
     const { clock, destinations } = this.#options;
-    const wasAsleep = destinations.isAsleep(target.microvmId);
+    const wasAsleep = destinations.isAsleep(microvmId);
     const startedAtMs = clock.nowMs();
     const left = new AbortController();
     let isHeld = true;
     // An abort is dear: not for every request that ends well.
     inbound.onClose(() => isHeld && left.abort());
     try {
-      const connection = this.#pool.takeIdle(target) ?? (await this.#pool.connect(target, left.signal));
+      const opened = await way.open(left.signal);
       exchange.woke = wasAsleep;
-      if (!inbound.isGone) return connection;
-      connection.destroy();
+      if (!inbound.isGone) return opened;
+      way.drop(opened);
     } catch (error) {
       if (!left.signal.aborted) throw unreachable(error);
     } finally {
@@ -122,15 +139,22 @@ export class Front {
   }
 }
 
+/** How a way into a microVM is opened, and given up where nobody wants it any more. */
+interface Way<T> {
+  open(signal: AbortSignal): Promise<T>;
+  drop(opened: T): void;
+}
+
 /** Headers go before subprotocols (section 5.2), which count in the handshake of a WebSocket alone. */
 function askOf({ authority, fields, upgrade }: RequestHead): Ask {
-  const offered = upgrade?.toLowerCase() === 'websocket' ? ourSubprotocols(fields) : undefined;
+  const isWebSocket = upgrade?.toLowerCase() === 'websocket';
+  const offered = isWebSocket ? ourSubprotocols(fields) : undefined;
   if (offered?.isMarked === false && (offered.token ?? offered.port) !== undefined) {
     throw new RefusedError(REFUSALS.malformed, 'subprotocols without their marker');
   }
   const token = valueOf(fields, 'x-aws-proxy-auth') ?? offered?.token;
   const port = valueOf(fields, 'x-aws-proxy-port') ?? offered?.port;
-  return { authority, token, port };
+  return { authority, token, port, isWebSocket };
 }
 
 /** What may be spoken to the application (sections 5.2 and 5.4); HTTP/2 has no Upgrade. */

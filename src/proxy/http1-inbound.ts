@@ -1,19 +1,12 @@
 import { STATUS_CODES, type ClientRequest, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { Duplex, Readable, Writable } from 'node:stream';
 import { framingOf, isPlainTarget, trailerPairs, valuesOf, without, type Fields } from './headers.ts';
-import type { AnswerHead, ClientConnection, Inbound, RequestHead } from './inbound.ts';
+import type { AnswerHead, ClientConnection, Inbound, RequestHead, Upgrading } from './inbound.ts';
 import type { ProxyLimits } from './limits.ts';
 import { REFUSALS, RefusedError } from './refusal.ts';
 
 const NOTHING = Buffer.alloc(0);
 const VERSIONS = new Set(['1.0', '1.1']);
-
-/** The client's connection, of a request that asks for an Upgrade. */
-export interface Upgrading {
-  readonly client: Duplex;
-  /** Bytes that came with the request. */
-  readonly early: Buffer;
-}
 
 /** A request of HTTP/1.1 (or 1.0). */
 export class Http1Inbound implements Inbound {
@@ -21,16 +14,23 @@ export class Http1Inbound implements Inbound {
   readonly #request: IncomingMessage;
   readonly #response: ServerResponse;
   readonly #limits: ProxyLimits;
-  readonly #upgrading: Upgrading | undefined;
+  /** Of a request that asks for an Upgrade. */
+  readonly #upgrading: Omit<Upgrading, 'request'> | undefined;
   /** Node no longer tells an answer of its connection. */
   readonly #onDrain = () => this.#response.emit('drain');
+  /** Nor of a client that leaves while it is held: the end of what it sends is seen only by who reads. */
+  readonly #onReadable = () => {
+    const client = this.#upgrading!.client;
+    if (client.readableLength === 0 && client.read() === null && client.readableEnded) client.destroy();
+  };
 
-  constructor(parts: { request: IncomingMessage; response: ServerResponse; limits: ProxyLimits; upgrading?: Upgrading }) {
+  constructor(parts: { request: IncomingMessage; response: ServerResponse; limits: ProxyLimits; upgrading?: Omit<Upgrading, 'request'> }) {
     this.#request = parts.request;
     this.#response = parts.response;
     this.#limits = parts.limits;
     this.#upgrading = parts.upgrading;
     this.#upgrading?.client.on('drain', this.#onDrain);
+    this.#upgrading?.client.on('readable', this.#onReadable);
     // Ends and failures are seen at 'close'; an 'error' that nobody hears would end the process.
     for (const stream of [this.#request, this.#response, this.#upgrading?.client]) stream?.on('error', () => undefined);
   }
@@ -133,15 +133,27 @@ export class Http1Inbound implements Inbound {
 
   switchProtocols({ message, fields, upgrade }: AnswerHead): Duplex {
     const { client, early } = this.#upgrading!;
-    this.#response.detachSocket(this.#request.socket);
-    // What the client's connection no longer refers to is free while the new protocol goes on, perhaps for days.
-    client.off('drain', this.#onDrain);
+    this.#letGo(client);
     const lines = [`HTTP/1.1 101 ${message || STATUS_CODES[101]}`];
     const all = withUpgrade(fields, upgrade);
     for (let at = 0; at + 1 < all.length; at += 2) lines.push(`${all[at]}: ${all[at + 1]}`);
     client.write(`${lines.join('\r\n')}\r\n\r\n`, 'latin1');
     if (early.length > 0) client.unshift(early);
     return client;
+  }
+
+  handOver<T>(take: (upgrading: Upgrading) => T | undefined): T | undefined {
+    if (this.#upgrading === undefined) return undefined;
+    const taken = take({ request: this.#request, ...this.#upgrading });
+    if (taken !== undefined) this.#letGo(this.#upgrading.client);
+    return taken;
+  }
+
+  /** What the client's connection no longer refers to is free while the new protocol goes on, perhaps for days. */
+  #letGo(client: Duplex): void {
+    this.#response.detachSocket(this.#request.socket);
+    client.off('drain', this.#onDrain);
+    client.off('readable', this.#onReadable);
   }
 
   breakOff(): void {

@@ -109,6 +109,10 @@ export class Http2Inbound implements Inbound {
     throw new Error('HTTP/2 has no Upgrade (RFC 9113, 8.6)');
   }
 
+  handOver(): undefined {
+    return undefined;
+  }
+
   breakOff(): void {
     // Not `close()`: it would end the stream first, as if the answer were complete.
     this.#stream.destroy(new Error('the answer is broken off'));

@@ -1,4 +1,5 @@
 /** The client's half of an exchange, whatever version of HTTP it speaks. */
+import type { IncomingMessage } from 'node:http';
 import type { Duplex, Readable, Writable } from 'node:stream';
 import type { Fields, Framing } from './headers.ts';
 import type { HttpVersion } from './tls-detection.ts';
@@ -34,6 +35,14 @@ export interface AnswerHead {
   readonly isEmpty: boolean;
 }
 
+/** A request for an Upgrade and the connection that it came on, as Node's server gives them. */
+export interface Upgrading {
+  readonly request: IncomingMessage;
+  readonly client: Duplex;
+  /** Bytes that came with the request. */
+  readonly early: Buffer;
+}
+
 /** A client's request and the way back. Its streams may fail at any time; whoever holds it sees that by {@link onClose}. */
 export interface Inbound {
   /** What it came on, and others may too. */
@@ -63,6 +72,8 @@ export interface Inbound {
   end(trailers: Fields): void;
   /** Agrees to an Upgrade. @returns the bytes of the new protocol, both ways */
   switchProtocols(head: AnswerHead): Duplex;
+  /** Lets another agree to an Upgrade and keep the connection. @returns what it made of it; undefined where it did not agree */
+  handOver<T>(take: (upgrading: Upgrading) => T | undefined): T | undefined;
   /** The answer cannot be completed, and the client is to notice. */
   breakOff(): void;
   /** The answer is one of our own: a client that does not take it soon is cut off. */

@@ -51,8 +51,8 @@ export function createProxy(options: ProxyOptions): Proxy {
   const listeners = new Set<Listener>();
   let { tls } = options;
   const close = async () => {
-    await Promise.all([...listeners].map((listener) => closeListener(listener, limits.closeMs)));
     front.close();
+    await Promise.all([...listeners].map((listener) => closeListener(listener, limits.closeMs)));
     listeners.clear();
   };
   return {

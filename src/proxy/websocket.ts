@@ -2,7 +2,8 @@
 import { valueOf, valuesOf, without, type Fields } from './headers.ts';
 
 const SUBPROTOCOLS = 'sec-websocket-protocol';
-const MARKER = 'lambda-microvms';
+/** Who offers it knows us, and is answered with it where nobody selects another. */
+export const MARKER = 'lambda-microvms';
 const AUTHENTICATION = `${MARKER}.authentication.`;
 const PORT = `${MARKER}.port.`;
 
