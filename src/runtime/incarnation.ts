@@ -77,6 +77,8 @@ export class Incarnation {
    * @throws LullError internal where one of these steps failed in the guest
    */
   async continue(): Promise<StepTimer['steps']> {
+    // It goes on already: only the commit of that had failed.
+    if (this.#session !== undefined) return [];
     const timer = new StepTimer();
     // The greeting waits in the channel, so the agent reads it in its first moment.
     const channel = await timer.time('dial', () => this.machine.dial());

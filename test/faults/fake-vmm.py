@@ -90,6 +90,8 @@ class Machine:
             with open(order["path"], "w") as file:
                 json.dump({"counter": remembered()["counter"], "registers": "0" * 16384}, file)
         elif op == "channel":
+            if self.channel and not self.running:
+                self.channel.notice_hang_up()
             return {"connected": self.channel is not None}
         return {}
 
@@ -102,6 +104,16 @@ class Channel:
         self.watched = False
         if machine.running:
             self.watch()
+
+    def notice_hang_up(self):
+        """A paused guest reads nothing, but its VMM sees the end of the connection."""
+        try:
+            if self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b"":
+                self.close()
+        except BlockingIOError:
+            pass
+        except ConnectionError:
+            self.close()
 
     def watch(self):
         if not self.watched:
@@ -128,6 +140,7 @@ class Channel:
         self.unwatch()
         self.connection.close()
         machine.channel = None
+        selector.register(agent, selectors.EVENT_READ, lambda: channel(agent.accept()[0]))
 
     def step(self):
         if self.bytes.startswith(PREAMBLE):
@@ -216,6 +229,7 @@ def listening(path, accepted):
     server.bind(path)
     server.listen()
     selector.register(server, selectors.EVENT_READ, lambda: accepted(server.accept()[0]))
+    return server
 
 
 def control(connection):
@@ -245,12 +259,14 @@ def control(connection):
 
 
 def channel(connection):
+    # One at a time, as QEMU takes them: the next waits until this one has hung up.
+    selector.unregister(agent)
     machine.channel = Channel(connection)
 
 
 machine = Machine()
 listening(control_path, control)
-listening(agent_path, channel)
+agent = listening(agent_path, channel)
 print("ready", flush=True)
 while True:
     for key, _ in selector.select():

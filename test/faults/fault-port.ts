@@ -17,9 +17,10 @@ export interface Fault {
   readonly point: Point;
   /**
    * `server`: it is killed once the step is done; `server half-way`: in the middle of it, half of a file or folder is there;
-   * `vmm`: its process is killed once the step is done; `power`: both. An errno: the step fails with it.
+   * `vmm`: its process is killed once the step is done; `power`: both; `full`: from the step on nothing can be written, until the
+   * next `begin`. An errno: the step fails with it.
    */
-  readonly what: 'server' | 'server half-way' | 'vmm' | 'power' | Errno;
+  readonly what: 'server' | 'server half-way' | 'vmm' | 'power' | 'full' | Errno;
 }
 
 /** A step as it was done: for the test of power cuts, with its paths. */
@@ -27,6 +28,9 @@ export interface Done extends Effect, Point {}
 
 /** Below the work folder of an engine: the steps since it began to count, a line of JSON each. */
 export const DONE_NAME = 'done.ndjson';
+
+/** Steps that a full disk does not take. */
+export const takesRoom = ({ kind }: Pick<Effect, 'kind'>) => ['commit', 'make folder', 'write', 'rename', 'link', 'unpack'].includes(kind);
 
 /** Steps whose mark a crash can leave half made. */
 export const isHalvable = ({ kind }: Pick<Effect, 'kind'>) => kind === 'write' || kind === 'remove tree' || kind === 'unpack';
@@ -67,6 +71,7 @@ export class FaultPort implements Effects {
     const nth = (this.#counts.get(name) ?? 0) + 1;
     this.#counts.set(name, nth);
     const fault = this.#fault;
+    if (fault?.what === 'full' && this.wasHit && takesRoom(effect)) throw failure('ENOSPC', name);
     if (fault === undefined || this.wasHit || fault.point.name !== name || fault.point.nth !== nth) return;
     switch (fault.what) {
       case 'server':
@@ -80,7 +85,10 @@ export class FaultPort implements Effects {
       case 'EMFILE':
       case 'ENOMEM':
         this.wasHit = true;
-        throw Object.assign(new Error(`${fault.what}: injected, ${name}`), { code: fault.what, errno: -1, syscall: effect.kind });
+        throw failure(fault.what, name);
+      case 'full':
+        this.wasHit = true;
+        throw failure('ENOSPC', name);
     }
     fault.what satisfies never;
   }
@@ -122,6 +130,8 @@ export class FaultPort implements Effects {
     }
   }
 }
+
+const failure = (code: Errno, name: string) => Object.assign(new Error(`${code}: injected, ${name}`), { code, errno: -1 });
 
 /** Half of the bytes of a file, or of the entries of a folder. */
 function leaveHalf({ subject }: Effect): void {

@@ -19,7 +19,7 @@ describe('every step brought to grief', () => {
   });
 
   for (const operation of OPERATIONS) {
-    for (const kind of ['server', 'vmm', 'errno'] as const satisfies readonly Kind[]) {
+    for (const kind of ['server', 'vmm', 'errno', 'full'] as const satisfies readonly Kind[]) {
       it(`${operation.name}: ${kind}`, async (test) => {
         const steps = await trace(lanes[0]!, operation);
         const faults = faultsOf(kind, steps);

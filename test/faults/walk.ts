@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict';
 import { zipOf } from '../unit/image/zip-bytes.ts';
 import { assertNoStrays, Engine, Killed } from './engine.ts';
-import { ERRNOS, isHalvable, type Done, type Fault, type Point } from './fault-port.ts';
+import { ERRNOS, isHalvable, takesRoom, type Done, type Fault, type Point } from './fault-port.ts';
 
-/** Who is brought to grief: the server, the VMM, both, or a single call. */
-export type Kind = 'server' | 'vmm' | 'power' | 'errno';
+/** What comes to grief: the server, the VMM, both, a single call, or every write from one on. */
+export type Kind = 'server' | 'vmm' | 'power' | 'errno' | 'full';
 
 /** States that an operation may end in, with what `stateReason` then says. */
 type Outcomes = Readonly<Record<string, RegExp | null>>;
@@ -19,7 +19,7 @@ export interface Operation {
   /** The state that it starts from; none for a launch. */
   readonly from: 'RUNNING' | 'SUSPENDED' | 'none';
   readonly act: (subject: Subject) => Promise<unknown>;
-  readonly outcomes: Readonly<Record<Kind, Outcomes>>;
+  readonly outcomes: Readonly<Record<Exclude<Kind, 'full'>, Outcomes>>;
 }
 
 /** What is done to a microVM, and what may come of it. */
@@ -182,6 +182,7 @@ export async function trace(subject: Subject, { from, act }: Pick<Operation, 'fr
 export function faultsOf(kind: Kind, points: readonly Done[]): readonly Fault[] {
   return points.flatMap((done): readonly Fault[] => {
     const point = { name: done.name, nth: done.nth };
+    if (kind === 'full') return takesRoom(done) ? [{ point, what: kind }] : [];
     if (kind === 'errno') return ERRNOS.map((what) => ({ point, what }));
     if (kind === 'server' && isHalvable(done)) return [{ point, what: 'server' }, { point, what: 'server half-way' }];
     return [{ point, what: kind }];
@@ -198,7 +199,7 @@ export async function bringToGrief(subject: Subject, operation: Operation, { kin
     await operation.act(subject).catch(() => undefined);
     if (kind === 'server' || kind === 'power') await startAgain(engine, because);
     else await mended(engine, because);
-    await subject.check(operation.outcomes[kind], because);
+    await subject.check(operation.outcomes[kind === 'full' ? 'errno' : kind], because);
   } catch (error) {
     throw new Error(`${because}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
   }
