@@ -61,6 +61,8 @@ export const healthAnswer = z.object({
   version: z.string(),
   driver: z.string(),
   accelerator: z.string(),
+  /** What was found not as it should be since the start, and brought into order. */
+  reconciler: z.object({ runs: z.number(), mended: z.number(), lastRunAtMs: z.number().nullable() }),
 });
 export type HealthAnswer = z.output<typeof healthAnswer>;
 

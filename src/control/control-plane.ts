@@ -9,6 +9,7 @@ import type { AccessKey, BuildEvent, EndpointClaims, Page, PageRequest, StepTime
 import type { LogUseCases } from './logs/log-use-cases.ts';
 import type { QuotaUseCases } from './quota-use-cases.ts';
 import type { RoleCredentials } from './microvms/execution-role.ts';
+import type { ReconcilerFigures } from './reconciler.ts';
 import type { RoleUseCases } from './roles/role-use-cases.ts';
 
 /** The configuration as the caller gave it; what it left out (`null`) gets its default from the use-case. */
@@ -167,6 +168,7 @@ export interface ServerHealth {
   readonly version: string;
   readonly driver: string;
   readonly accelerator: string;
+  readonly reconciler: ReconcilerFigures;
 }
 
 export interface ServerUseCases {

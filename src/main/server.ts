@@ -15,6 +15,7 @@ import { createLogUseCases } from '../control/logs/log-use-cases.ts';
 import type { Traffic } from '../control/microvms/traffic.ts';
 import type { Microvms } from '../control/microvms/use-cases.ts';
 import { createQuotaUseCases } from '../control/quota-use-cases.ts';
+import type { Reconciler } from '../control/reconciler.ts';
 import { createRoleUseCases } from '../control/roles/role-use-cases.ts';
 import { createTagUseCases } from '../control/tags.ts';
 import { defaultHookTimeoutScale } from '../domain/hooks.ts';
@@ -117,7 +118,7 @@ async function openParts(stack: AsyncDisposableStack, ground: Ground) {
   const { options, driver, files, log } = ground;
   const front: Front = {};
   const engine = await openEngine(stack, ground, outwardOf(ground, front));
-  const { store, blobs, layout, applicationLogs, tokens, microvms, images, recover } = engine;
+  const { store, blobs, layout, applicationLogs, tokens, microvms, images, reconciler, recover } = engine;
   const metrics = front.metrics!;
   const proxy = (front.proxy = makeProxy(ground, { tokens, metrics, traffic: () => microvms.traffic }));
   const ports = { store, realm: ground.realm, clock: systemClock, random: systemRandom };
@@ -130,6 +131,7 @@ async function openParts(stack: AsyncDisposableStack, ground: Ground) {
     microvms,
     driver,
     metrics,
+    reconciler,
     connectors: createConnectorUseCases(ports),
     tags: createTagUseCases(ports),
     keys: createKeyUseCases({ ...ports, ownKeyId }),
@@ -164,15 +166,15 @@ function logRetentionOf({ options, log }: Ground, catalogue: LogCatalogue): LogR
   return new LogRetention({ catalogue, log, clock: systemClock, daysKept, maxBytes: maxMib * MIB });
 }
 
-type ControlParts = Omit<ControlPlane, 'microvms' | 'server'> & { readonly microvms: Microvms; readonly driver: Driver; readonly metrics: ServerMetrics };
+type ControlParts = Omit<ControlPlane, 'microvms' | 'server'> & { readonly microvms: Microvms; readonly driver: Driver; readonly metrics: ServerMetrics; readonly reconciler: Reconciler };
 
-function controlPlane({ microvms, driver, metrics, ...rest }: ControlParts) {
+function controlPlane({ microvms, driver, metrics, reconciler, ...rest }: ControlParts) {
   const stop = Promise.withResolvers<void>();
   const control: ControlPlane = {
     ...rest,
     microvms: microvms.useCases,
     server: {
-      health: () => ({ status: 'ok', version: VERSION, driver: driver.name, accelerator: driver.accelerator }),
+      health: () => ({ status: 'ok', version: VERSION, driver: driver.name, accelerator: driver.accelerator, reconciler: reconciler.figures }),
       metrics: () => metrics.text(),
       suspendAllAndStop: async () => {
         const suspended = await microvms.suspendAll();

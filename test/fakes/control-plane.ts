@@ -52,7 +52,7 @@ export function fakeControlPlane(real: Pick<ControlPlane, 'roles' | 'logs' | 'co
     keys: recorded('keys', real.keys),
     quotas: real.quotas,
     server: recorded('server', {
-      health: () => ({ status: 'ok' as const, version: '0.1.0', driver: 'qemu', accelerator: 'tcg' }),
+      health: () => ({ status: 'ok' as const, version: '0.1.0', driver: 'qemu', accelerator: 'tcg', reconciler: { runs: 3, mended: 1, lastRunAtMs: 1000 } }),
       metrics: async () => '# TYPE lull_build_info gauge\nlull_build_info 1\n',
       suspendAllAndStop: async () => ({ suspended: 2 }),
     }),

@@ -24,7 +24,8 @@ describe('extensions under /lull/v1', () => {
 
   test('health needs no signature; the rest does', async () => {
     const answer = await fetch(`${bed.origin}/lull/v1/health`);
-    assert.equal(healthAnswer.parse(await answer.json()).driver, 'qemu');
+    const { driver, reconciler } = healthAnswer.parse(await answer.json());
+    assert.deepEqual([driver, reconciler], ['qemu', { runs: 3, mended: 1, lastRunAtMs: 1000 }]);
     for (const path of ['/lull/v1/microvms/m/logs', '/lull/v1/microvms/m/report', '/lull/v1/images/a/versions/1.0/events', '/lull/v1/health/']) {
       assert.equal((await fetch(bed.origin + path)).status, 403, path);
     }
