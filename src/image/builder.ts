@@ -17,6 +17,7 @@ import { makeScratchDisk } from './root-disk.ts';
 /** Every microVM of an image has it, as on AWS (contract reference, section 8.1). */
 const HOSTNAME = 'microvm';
 export const LOG_NAME = 'build.ndjson';
+const SNAPSHOT_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 /** What stays of every version, also of one that failed. */
 const LOGS = [LOG_NAME];
 /** The files of a snapshot (`src/runtime/data-layout.ts`), and the console of its boot. */
@@ -90,7 +91,8 @@ export function createImageBuilder(parts: ImageBuilderParts): ImageBuilder {
     },
     present: async () => {
       const found = await Promise.all([namesIn(parts.imagesDir), namesIn(parts.contextsDir), parts.snapshotter.left()]);
-      return [...new Set(found.flat())];
+      // Anything else in these folders is not ours to remove.
+      return [...new Set(found.flat())].filter((name) => SNAPSHOT_ID.test(name));
     },
     tidy: async (snapshotId, kept) => {
       const workings = await removeWorkings(parts, snapshotId);
