@@ -1,6 +1,6 @@
 /** What is measured: a server in a process of its own, on a core of its own. */
 
-/** What the process serves: the data plane, or what anybody would write in its place for a WebSocket. */
+/** What the process serves: the data plane, or the least that anybody could write in its place. */
 export type MeasuredKind = 'proxy' | 'bare';
 
 /** The one argument of the process. */

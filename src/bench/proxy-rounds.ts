@@ -55,8 +55,8 @@ export async function runNativeRounds(order: NativeOrder): Promise<NativeResult>
 async function measureLoads({ bed, extent, signal, onRound }: NativeOrder): Promise<ReadonlyMap<SideName, SideFigures>> {
   await using stack = new AsyncDisposableStack();
   const sides = new Map<SideName, Side | undefined>([['direct', undefined]]);
-  for (const name of ['nginx', 'proxy'] as const) {
-    if (name === 'proxy' || bed.hasNginx) sides.set(name, stack.use(await bed.start(name)));
+  for (const name of ['nginx', 'bare', 'proxy'] as const) {
+    if (name !== 'nginx' || bed.hasNginx) sides.set(name, stack.use(await bed.start(name)));
   }
   const figures = new Map<SideName, SideFigures>([...sides.keys()].map((name) => [name, emptyFigures()]));
   const names = [...sides.keys()];

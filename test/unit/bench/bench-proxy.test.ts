@@ -35,7 +35,7 @@ suite('the endpoints beside others', { skip: availableParallelism() < 2 ? 'one c
     assert.equal(status, 0);
     const { native, targets } = JSON.parse(printed) as Figures;
     const hasNginx = !said.some((line) => line.includes('apt-get install'));
-    assert.deepEqual(Object.keys(native.sides), ['direct', ...(hasNginx ? ['nginx'] : []), 'proxy']);
+    assert.deepEqual(Object.keys(native.sides), ['direct', ...(hasNginx ? ['nginx'] : []), 'bare', 'proxy']);
     for (const [side, { perSecond }] of Object.entries(native.sides)) {
       assert.deepEqual(Object.keys(perSecond), Object.keys(LOADS), side);
       for (const [load, values] of Object.entries(perSecond)) assert.ok(values.length === 1 && values[0]! > 0, `${side}: ${load}`);
