@@ -1,5 +1,17 @@
 /** What every command is given: the terminal, the environment, and the machine behind ports. */
+import type { Readable } from 'node:stream';
 import type { Command } from 'commander';
+
+/** What is typed or piped in. */
+export interface Keyboard {
+  /** A person's, and the output is too. */
+  readonly isTerminal: boolean;
+  readonly input: Readable;
+  /** Every key is given as it is, until this is disposed of. */
+  raw(): Disposable;
+  /** Tells the size of the screen, now and whenever it changes. */
+  onResize(listener: (size: { readonly cols: number; readonly rows: number }) => void): Disposable;
+}
 
 /** The terminal and what surrounds it. */
 export interface Terminal {
@@ -11,6 +23,8 @@ export interface Terminal {
   readonly out: (text: string | Buffer) => void;
   /** Writes one line to standard error. */
   readonly say: (line: string) => void;
+  /** Standard input; none where left out. */
+  readonly keyboard?: Keyboard;
   /** Aborts at SIGINT or SIGTERM. */
   readonly signal: AbortSignal;
 }

@@ -13,6 +13,7 @@ import { addListings } from './listings.ts';
 import { addLogs } from './logs.ts';
 import { addMachineCommands } from './machine-commands.ts';
 import { addRun } from './run.ts';
+import { addShell } from './shell.ts';
 import { addTrust } from './trust.ts';
 import { addUp } from './up.ts';
 
@@ -58,6 +59,7 @@ export async function runCommandLine(argv: readonly string[], { terminal, machin
   addListings(context);
   addLogs(context);
   addCurl(context);
+  addShell(context);
   addLife(context);
   addKeys(context);
   addDemo(context);

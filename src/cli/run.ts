@@ -14,6 +14,7 @@ interface RunChoice extends ServerChoice {
   readonly autoResume: boolean;
   readonly life: number;
   readonly payload?: string;
+  readonly shell?: boolean;
 }
 
 /** So that what is started by hand costs nothing when it is forgotten, and wakes when it is remembered. */
@@ -21,6 +22,8 @@ const DEFAULT_IDLE_SECONDS = 900;
 /** Sections 3.2 and 3.3: these are refused here, in the options' words, before the API refuses them in its members'. */
 const MIN_IDLE_SECONDS = 60;
 const MAX_LIFE_SECONDS = 28_800;
+/** Section 5.7. */
+const WITH_SHELL = ['HTTP_INGRESS', 'SHELL_INGRESS'] as const;
 
 export function addRun({ program, terminal, action }: CommandContext): void {
   const command = program
@@ -44,6 +47,7 @@ export function addRun({ program, terminal, action }: CommandContext): void {
       MAX_LIFE_SECONDS,
     )
     .option('--payload <text>', "given to the image's run hook")
+    .option('--shell', 'let `lull shell` in too: whoever may make tokens for it is root beside the application')
     .action(
       action(async (image: string, choice: RunChoice) => {
         const { client, credentials } = await findInstallation(terminal, choice);
@@ -60,6 +64,7 @@ export function addRun({ program, terminal, action }: CommandContext): void {
             idlePolicy,
             maximumDurationInSeconds: choice.life,
             runHookPayload: choice.payload,
+            ingressNetworkConnectors: choice.shell === true ? WITH_SHELL.map((name) => connectorArn(credentials, name)) : undefined,
           },
           terminal.signal,
         ).catch((error: unknown) => {
@@ -70,6 +75,8 @@ export function addRun({ program, terminal, action }: CommandContext): void {
       }),
     );
 }
+
+const connectorArn = ({ region }: { region: string }, name: string) => `arn:aws:lambda:${region}:aws:network-connector:aws-network-connector:${name}`;
 
 /** Takes whole seconds within limits. */
 function seconds({ min, max }: { min: number; max: number }): (text: string) => number {

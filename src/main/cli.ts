@@ -1,5 +1,5 @@
 /** Front door of the command line. */
-import type { Terminal } from '../cli/command-line.ts';
+import type { Keyboard, Terminal } from '../cli/command-line.ts';
 import { runCommandLine } from '../cli/program.ts';
 import { createMachine } from './machine.ts';
 import { gatherSetting } from './settings.ts';
@@ -18,6 +18,23 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
 // The reader of a pipe may leave first (`lull logs | head`).
 process.stdout.on('error', () => process.exit(0));
 
+const keyboard: Keyboard = {
+  isTerminal: process.stdin.isTTY && process.stdout.isTTY,
+  get input() {
+    return process.stdin;
+  },
+  raw: () => {
+    process.stdin.setRawMode(true);
+    return { [Symbol.dispose]: () => process.stdin.setRawMode(false) };
+  },
+  onResize: (listener) => {
+    const tell = () => listener({ cols: process.stdout.columns, rows: process.stdout.rows });
+    process.stdout.on('resize', tell);
+    tell();
+    return { [Symbol.dispose]: () => process.stdout.off('resize', tell) };
+  },
+};
+
 const surroundings = { env: process.env, uid: process.getuid!() };
 const terminal: Terminal = {
   ...surroundings,
@@ -28,6 +45,7 @@ const terminal: Terminal = {
   say: (line) => {
     process.stderr.write(`lull: ${line}\n`);
   },
+  keyboard,
   signal: interruption.signal,
 };
 

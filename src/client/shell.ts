@@ -1,0 +1,81 @@
+/** A terminal in a microVM, over the WebSocket of its endpoint: contract reference, section 6.2. */
+import { once } from 'node:events';
+import type { IncomingMessage } from 'node:http';
+import type { Writable } from 'node:stream';
+import type { SecureContext } from 'node:tls';
+import { createWebSocketStream, WebSocket } from 'ws';
+import { AUTH_TOKEN_KEY } from '../contract/microvms.ts';
+import { ServerUnreachable } from './transport.ts';
+
+export interface ShellRequest {
+  /** As in GetMicrovm: `<uuid>.microvm.localhost:8443`. */
+  readonly endpoint: string;
+  /** Where the server listens: the endpoint's name is not looked up. */
+  readonly connect: { readonly host: string; readonly port: number };
+  /** Whose certificates are taken: `endpointTrust`. */
+  readonly trust: SecureContext;
+  /** Of CreateMicrovmShellAuthToken. */
+  readonly token: string;
+  /** Told what the terminal shows, in order; may hold the shell back as a stream does. */
+  readonly screen: (bytes: Buffer) => void;
+  readonly signal: AbortSignal;
+}
+
+/** Why a session is over: as the server closed it (RFC 6455, 7.4; 1006 where it said nothing). */
+export interface ShellEnd {
+  readonly code: number;
+  readonly reason: string;
+}
+
+/** An open session. */
+export interface OpenShell {
+  /** What is typed. Never ended: that would hang up before the shell has answered. */
+  readonly keyboard: Writable;
+  readonly ended: Promise<ShellEnd>;
+  resize(size: { readonly cols: number; readonly rows: number }): void;
+  hangUp(): void;
+}
+
+/** The endpoint did not let a shell in. */
+export class ShellRefusal extends Error {
+  override readonly name = 'ShellRefusal';
+  readonly status: number;
+
+  constructor(status: number, text: string) {
+    super(`${status}${text === '' ? '' : `: ${text}`}`);
+    this.status = status;
+  }
+}
+
+/**
+ * Opens a shell; waits as long as the microVM needs to wake.
+ * @throws ShellRefusal where the endpoint refuses; ServerUnreachable where nobody answers
+ */
+export async function openShell(request: ShellRequest): Promise<OpenShell> {
+  const { endpoint, connect, trust, token, screen, signal } = request;
+  const options = { servername: endpoint.replace(/:\d+$/, ''), secureContext: trust, perMessageDeflate: false };
+  const socket = new WebSocket(`wss://${connect.host}:${connect.port}/shell`, { ...options, headers: { host: endpoint, [AUTH_TOKEN_KEY]: token } });
+  const hangUp = () => socket.terminate();
+  signal.addEventListener('abort', hangUp, { once: true });
+  const ended = once(socket, 'close').then(([code, reason]) => ({ code: Number(code), reason: String(reason) }));
+  ended.finally(() => signal.removeEventListener('abort', hangUp)).catch(() => undefined);
+  // Frames that come with the answer are not to be missed.
+  socket.on('message', (message: Buffer, isBinary) => isBinary && screen(message));
+  await opened(socket, request);
+  const keyboard = createWebSocketStream(socket, { readableObjectMode: true });
+  keyboard.on('error', () => undefined).resume();
+  return { keyboard, ended, hangUp, resize: (size) => socket.send(JSON.stringify({ type: 'resize', ...size })) };
+}
+
+function opened(socket: WebSocket, { endpoint, signal }: ShellRequest): Promise<void> {
+  return new Promise((resolve, reject) => {
+    socket.once('open', resolve);
+    socket.once('unexpected-response', (_request, answer: IncomingMessage) => {
+      const status = answer.statusCode ?? 0;
+      answer.toArray().then((body) => reject(new ShellRefusal(status, Buffer.concat(body as Buffer[]).toString())), reject);
+    });
+    socket.on('error', (cause) => {
+      reject(signal.aborted ? cause : new ServerUnreachable(`https://${endpoint} does not answer: ${cause.message}`, { cause }));
+    });
+  });
+}
