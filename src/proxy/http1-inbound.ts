@@ -18,11 +18,12 @@ export class Http1Inbound implements Inbound {
   readonly #upgrading: Omit<Upgrading, 'request'> | undefined;
   /** Node no longer tells an answer of its connection. */
   readonly #onDrain = () => this.#response.emit('drain');
-  /** Nor of a client that leaves while it is held: the end of what it sends is seen only by who reads. */
+  /** Nor of a client that leaves while it is held: the end of what it sends comes only to who reads, a turn later. */
   readonly #onReadable = () => {
     const client = this.#upgrading!.client;
-    if (client.readableLength === 0 && client.read() === null && client.readableEnded) client.destroy();
+    if (client.readableLength === 0) client.read();
   };
+  readonly #onEnd = () => this.#upgrading!.client.destroy();
 
   constructor(parts: { request: IncomingMessage; response: ServerResponse; limits: ProxyLimits; upgrading?: Omit<Upgrading, 'request'> }) {
     this.#request = parts.request;
@@ -31,6 +32,7 @@ export class Http1Inbound implements Inbound {
     this.#upgrading = parts.upgrading;
     this.#upgrading?.client.on('drain', this.#onDrain);
     this.#upgrading?.client.on('readable', this.#onReadable);
+    this.#upgrading?.client.on('end', this.#onEnd);
     // Ends and failures are seen at 'close'; an 'error' that nobody hears would end the process.
     for (const stream of [this.#request, this.#response, this.#upgrading?.client]) stream?.on('error', () => undefined);
   }
@@ -154,6 +156,7 @@ export class Http1Inbound implements Inbound {
     this.#response.detachSocket(this.#request.socket);
     client.off('drain', this.#onDrain);
     client.off('readable', this.#onReadable);
+    client.off('end', this.#onEnd);
   }
 
   breakOff(): void {
