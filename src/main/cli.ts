@@ -25,7 +25,17 @@ const keyboard: Keyboard = {
   },
   raw: () => {
     process.stdin.setRawMode(true);
-    return { [Symbol.dispose]: () => process.stdin.setRawMode(false) };
+    const restore = () => {
+      process.stdin.setRawMode(false);
+      process.off('SIGHUP', hungUp);
+    };
+    // Node restores a terminal at every end but this one.
+    const hungUp = () => {
+      restore();
+      process.kill(process.pid, 'SIGHUP');
+    };
+    process.on('SIGHUP', hungUp);
+    return { [Symbol.dispose]: restore };
   },
   onResize: (listener) => {
     const tell = () => listener({ cols: process.stdout.columns, rows: process.stdout.rows });

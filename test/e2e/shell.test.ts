@@ -131,6 +131,8 @@ describe('a shell in a microVM, through its endpoint', { skip: await cannotServe
       await tmux('send-keys', '-t', 'shell', 'echo asleep; sleep 1000', 'Enter');
       await screen(/^asleep$/m);
       await tmux('send-keys', '-t', 'shell', 'C-c');
+      // What is typed before the shell asks again, the interrupt takes along.
+      await screen(/\^C\s+λ \$/);
       await tmux('send-keys', '-t', 'shell', 'echo interrupted-$?', 'Enter');
       await screen(/^interrupted-130$/m);
       await tmux('send-keys', '-t', 'shell', 'exit', 'Enter');
