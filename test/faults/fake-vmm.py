@@ -168,7 +168,7 @@ class Channel:
     def hello(self, hello):
         state = remembered()
         if hello["secret"] != state["secret"]:
-            self.connection.sendall(ANSWER)
+            self.write(ANSWER)
             return self.send(FAULT, 0, {"code": "secret", "message": "wrong", "nonce": hello["nonce"]})
         state["secret"] = hello.get("nextSecret") or state["secret"]
         if hello.get("thaw") and state["frozen"]:
@@ -182,7 +182,7 @@ class Channel:
             remember(state)
             os.pwrite(disk, struct.pack("<Q", state["wakes"]), 8)
         application = {"state": "running" if state["started"] else "none", "pid": 7 if state["started"] else None, "exitCode": None, "signal": None}
-        self.connection.sendall(ANSWER)
+        self.write(ANSWER)
         now = str(time.time_ns())
         self.send(WELCOME, 0, {"protocol": 1, "nonce": hello["nonce"], "agent": "fake", "realtimeNs": now, "bootId": "b", "application": application, "warnings": []})
 
@@ -218,9 +218,13 @@ class Channel:
 
     def send(self, kind, stream, payload=None):
         body = b"" if payload is None else payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+        self.write(struct.pack("<III", kind, stream, len(body)) + body)
+
+    def write(self, data):
         try:
-            self.connection.sendall(struct.pack("<III", kind, stream, len(body)) + body)
+            self.connection.sendall(data)
         except OSError:
+            # Its server was killed: the next read says so.
             pass
 
 
