@@ -1,5 +1,6 @@
 /** What a process used of the machine: proc(5). */
 import { readFileSync } from 'node:fs';
+import { statField } from '../host/process.ts';
 
 /** Linux tells user space ticks of a hundredth of a second, whatever its own. */
 const TICK_MS = 10;
@@ -8,9 +9,8 @@ const KIB = 1024;
 /** Milliseconds of a processor that all threads of a process have used. */
 export function cpuMsOf(pid: number): number {
   const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-  // The second field is the command in parentheses and may hold anything: count from its end; utime and stime are 14 and 15.
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return (Number(fields[11]) + Number(fields[12])) * TICK_MS;
+  // In user space and in the kernel.
+  return (Number(statField(stat, 14)) + Number(statField(stat, 15))) * TICK_MS;
 }
 
 /** Memory of a process that is in RAM, in bytes. */

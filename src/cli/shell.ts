@@ -1,19 +1,14 @@
 /** `lull shell`: a terminal in a microVM. */
-import { readFile } from 'node:fs/promises';
-import { caFiles } from '../client/data-folder.ts';
 import { openShell, ShellRefusal, type OpenShell, type ShellEnd } from '../client/shell.ts';
 import { ApiRefusal } from '../client/transport.ts';
-import { endpointTrust } from '../client/trust.ts';
-import { AUTH_TOKEN_KEY } from '../contract/microvms.ts';
 import type { CommandContext, Keyboard, Terminal } from './command-line.ts';
 import { CommandFailure } from './command-line.ts';
+import { tokenOf, wayTo } from './endpoint-access.ts';
 import { EscapeKeys } from './escape-keys.ts';
 import { findInstallation, withData, type Installation, type ServerChoice } from './installation.ts';
-import { endOf } from './microvm-end.ts';
 
 /** The shortest there is: it is used at once. */
 const TOKEN_MINUTES = 1;
-const LOOPBACK = '127.0.0.1';
 /** RFC 6455, 7.4.1: the shell has exited. */
 const NORMAL = 1000;
 const BAD_GATEWAY = 502;
@@ -37,19 +32,13 @@ export function addShell({ program, terminal, action }: CommandContext): void {
   );
 }
 
-async function dial({ client, folder, server }: Installation, microvmIdentifier: string, { out, signal }: Terminal): Promise<OpenShell> {
-  const microvm = await client.call('GetMicrovm', { microvmIdentifier });
-  const end = endOf(microvm);
-  if (end !== undefined) throw new CommandFailure(end);
+async function dial(installation: Installation, microvmIdentifier: string, { out, signal }: Terminal): Promise<OpenShell> {
+  const way = await wayTo(installation, microvmIdentifier);
   const request = { microvmIdentifier, expirationInMinutes: TOKEN_MINUTES };
-  const { authToken } = await client.call('CreateMicrovmShellAuthToken', request).catch((error: unknown) => {
+  const made = await installation.client.call('CreateMicrovmShellAuthToken', request).catch((error: unknown) => {
     throw isWithoutShells(error) ? new CommandFailure(`${error.message} Launch one with \`lull run --shell IMAGE\`.`, { cause: error }) : error;
   });
-  const token = authToken[AUTH_TOKEN_KEY];
-  if (token === undefined) throw new CommandFailure('The server gave no token.');
-  const trust = endpointTrust(await readFile(caFiles(folder).bundle, 'utf8').catch(() => undefined));
-  const connect = { host: LOOPBACK, port: server.endpointPort };
-  return openShell({ endpoint: microvm.endpoint, connect, trust, token, screen: out, signal }).catch((error: unknown) => {
+  return openShell({ ...way, token: tokenOf(made), screen: out, signal }).catch((error: unknown) => {
     throw error instanceof ShellRefusal ? new CommandFailure(`${microvmIdentifier} took no shell (${error.message})${hint(error)}.`, { cause: error }) : error;
   });
 }

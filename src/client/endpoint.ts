@@ -5,13 +5,17 @@ import type { ConnectionOptions, SecureContext } from 'node:tls';
 import { AUTH_TOKEN_KEY } from '../contract/microvms.ts';
 import { ServerUnreachable } from './transport.ts';
 
-export interface EndpointRequest {
+/** An endpoint as its owner reaches it. */
+export interface EndpointWay {
   /** As in GetMicrovm: `<uuid>.microvm.localhost:8443`. */
   readonly endpoint: string;
-  /** Where the server listens. */
+  /** Where the server listens: the endpoint's name is not looked up. */
   readonly connect: { readonly host: string; readonly port: number };
   /** Whose certificates are taken: `endpointTrust`. */
   readonly trust: SecureContext;
+}
+
+export interface EndpointRequest extends EndpointWay {
   readonly token: string;
   /** Port of the application; the endpoint's default where undefined. */
   readonly port: number | undefined;

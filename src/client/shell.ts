@@ -1,22 +1,16 @@
 /** A terminal in a microVM, over the WebSocket of its endpoint: contract reference, section 6.2. */
 import { once } from 'node:events';
 import type { IncomingMessage } from 'node:http';
-import type { Writable } from 'node:stream';
-import type { SecureContext } from 'node:tls';
-import { createWebSocketStream, WebSocket } from 'ws';
+import { Writable } from 'node:stream';
+import { WebSocket } from 'ws';
 import { AUTH_TOKEN_KEY } from '../contract/microvms.ts';
+import type { EndpointWay } from './endpoint.ts';
 import { ServerUnreachable } from './transport.ts';
 
-export interface ShellRequest {
-  /** As in GetMicrovm: `<uuid>.microvm.localhost:8443`. */
-  readonly endpoint: string;
-  /** Where the server listens: the endpoint's name is not looked up. */
-  readonly connect: { readonly host: string; readonly port: number };
-  /** Whose certificates are taken: `endpointTrust`. */
-  readonly trust: SecureContext;
+export interface ShellRequest extends EndpointWay {
   /** Of CreateMicrovmShellAuthToken. */
   readonly token: string;
-  /** Told what the terminal shows, in order; may hold the shell back as a stream does. */
+  /** Told what the terminal shows, in order. */
   readonly screen: (bytes: Buffer) => void;
   readonly signal: AbortSignal;
 }
@@ -62,8 +56,9 @@ export async function openShell(request: ShellRequest): Promise<OpenShell> {
   // Frames that come with the answer are not to be missed.
   socket.on('message', (message: Buffer, isBinary) => isBinary && screen(message));
   await opened(socket, request);
-  const keyboard = createWebSocketStream(socket, { readableObjectMode: true });
-  keyboard.on('error', () => undefined).resume();
+  const keyboard = new Writable({ write: (bytes: Buffer, _encoding, done) => socket.send(bytes, done) });
+  // Why nothing can be typed any more is told by the end of the session.
+  keyboard.on('error', () => undefined);
   return { keyboard, ended, hangUp, resize: (size) => socket.send(JSON.stringify({ type: 'resize', ...size })) };
 }
 

@@ -143,9 +143,16 @@ export function hostBootId(): string {
 async function processStat(pid: number): Promise<{ startTicks: number; state: string } | undefined> {
   const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined);
   if (stat === undefined) return undefined;
+  return { state: statField(stat, 3), startTicks: Number(statField(stat, 22)) };
+}
+
+/**
+ * One field of /proc/PID/stat.
+ * @param number from the third on, as proc(5) counts
+ */
+export function statField(stat: string, number: number): string {
   // The second field is the command in parentheses and may hold anything: count from its end.
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return { state: fields[0]!, startTicks: Number(fields[19]) };
+  return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[number - 3]!;
 }
 
 /** The identity of a running process; undefined where it is gone. */

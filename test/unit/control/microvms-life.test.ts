@@ -1,8 +1,9 @@
 /** Every way a step of a microVM's life can fail, and what a start makes of what a crash left. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { MICROVM_REQUESTS, MICROVM_STATES, type MicrovmRequest, type MicrovmState } from '../../../src/domain/microvm.ts';
+import { MICROVM_REQUESTS, MICROVM_STATES, type MicrovmRequest } from '../../../src/domain/microvm.ts';
 import type { RuntimeStep } from '../../fakes/microvm-runtime.ts';
+import { answersOf, factsOf, LEFT_BEHIND, type LeftBehind } from './left-behind.ts';
 import { microvmsBed, runInput, type MicrovmsBed } from './microvms-bed.ts';
 
 const never = new AbortController().signal;
@@ -358,28 +359,13 @@ describe('a start after a crash', () => {
     assert.deepEqual(bed.runtime.steps.slice(0, 4), ['adopt', 'undoSuspend', 'saveGeneration', 'release'].map((step) => `${step} ${id}`));
   });
 
-  const cases: readonly { left: MicrovmState; alive: boolean; complete?: boolean; untouched?: boolean; becomes: MicrovmState }[] = [
-    { left: 'PENDING', alive: true, becomes: 'RUNNING' },
-    { left: 'PENDING', alive: false, becomes: 'RUNNING' },
-    { left: 'RUNNING', alive: true, becomes: 'RUNNING' },
-    { left: 'RUNNING', alive: false, becomes: 'TERMINATED' },
-    { left: 'SUSPENDING', alive: true, becomes: 'RUNNING' },
-    { left: 'SUSPENDING', alive: false, complete: true, becomes: 'SUSPENDED' },
-    { left: 'SUSPENDING', alive: false, complete: false, becomes: 'TERMINATED' },
-    { left: 'SUSPENDED', alive: true, becomes: 'SUSPENDED' },
-    { left: 'SUSPENDED', alive: false, becomes: 'SUSPENDED' },
-    { left: 'WAKING', alive: true, becomes: 'RUNNING' },
-    { left: 'WAKING', alive: false, untouched: true, becomes: 'SUSPENDED' },
-    { left: 'WAKING', alive: false, untouched: false, becomes: 'TERMINATED' },
-    { left: 'TERMINATING', alive: true, becomes: 'TERMINATED' },
-    { left: 'TERMINATING', alive: false, becomes: 'TERMINATED' },
-  ];
-  for (const { left, alive, complete = true, untouched = true, becomes } of cases) {
-    const facts = `process ${alive ? 'there' : 'gone'}, generation ${complete ? 'complete' : 'not'}, disk ${untouched ? 'untouched' : 'moved on'}`;
-    test(`makes ${becomes} of ${left} (${facts})`, async () => {
+  const cases: readonly LeftBehind[] = [...LEFT_BEHIND, { left: 'PENDING', alive: true, becomes: 'RUNNING' }, { left: 'TERMINATING', alive: false, becomes: 'TERMINATED' }];
+  for (const found of cases) {
+    const { left, becomes } = found;
+    test(`makes ${becomes} of ${left} (${factsOf(found)})`, async () => {
       await using bed = await microvmsBed();
       const id = await bed.left(left);
-      Object.assign(bed.runtime.answers, { alive, complete, untouched });
+      Object.assign(bed.runtime.answers, answersOf(found));
       await bed.microvms.recover();
       // A launch that starts over goes on behind the start.
       if (left === 'PENDING') await bed.microvms.traffic.connect(id, 8080, never);

@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { Reconciler } from '../../../src/control/reconciler.ts';
-import type { MicrovmState } from '../../../src/domain/microvm.ts';
 import { SILENT, type Log } from '../../../src/lib/log.ts';
 import { SteeredClock } from '../../fakes/steered-clock.ts';
+import { answersOf, factsOf, LEFT_BEHIND } from './left-behind.ts';
 import { microvmsBed } from './microvms-bed.ts';
 
 const MINUTE_MS = 60_000;
@@ -35,26 +35,12 @@ suite('the reconciler', () => {
 });
 
 suite('reconciling microVMs', () => {
-  const cases: readonly { left: MicrovmState; alive: boolean; complete?: boolean; untouched?: boolean; becomes: MicrovmState }[] = [
-    { left: 'RUNNING', alive: true, becomes: 'RUNNING' },
-    { left: 'RUNNING', alive: false, becomes: 'TERMINATED' },
-    { left: 'SUSPENDING', alive: true, becomes: 'RUNNING' },
-    { left: 'SUSPENDING', alive: false, complete: true, becomes: 'SUSPENDED' },
-    { left: 'SUSPENDING', alive: false, complete: false, becomes: 'TERMINATED' },
-    { left: 'SUSPENDED', alive: true, becomes: 'SUSPENDED' },
-    { left: 'SUSPENDED', alive: false, becomes: 'SUSPENDED' },
-    { left: 'WAKING', alive: true, becomes: 'RUNNING' },
-    { left: 'WAKING', alive: false, untouched: true, becomes: 'SUSPENDED' },
-    { left: 'WAKING', alive: false, untouched: false, becomes: 'TERMINATED' },
-    { left: 'TERMINATING', alive: true, becomes: 'TERMINATED' },
-    { left: 'PENDING', alive: false, becomes: 'RUNNING' },
-  ];
-  for (const { left, alive, complete = true, untouched = true, becomes } of cases) {
-    const facts = `process ${alive ? 'there' : 'gone'}, generation ${complete ? 'complete' : 'not'}, disk ${untouched ? 'untouched' : 'moved on'}`;
-    test(`nobody works on ${left}: ${becomes} (${facts})`, async () => {
+  for (const found of LEFT_BEHIND) {
+    const { left, becomes } = found;
+    test(`nobody works on ${left}: ${becomes} (${factsOf(found)})`, async () => {
       await using bed = await microvmsBed();
       const id = await bed.left(left);
-      Object.assign(bed.runtime.answers, { alive, complete, untouched });
+      Object.assign(bed.runtime.answers, answersOf(found));
       await bed.microvms.reconcile();
       await bed.microvms.idle();
       assert.equal(await bed.state(id), becomes);
