@@ -2,7 +2,7 @@
 //!
 //! [`session`] is the protocol and knows neither PID 1 nor the serial port: it sees a [`system::System`] that acts and a
 //! [`transport::Transport`] that carries bytes. [`agent`] turns them in one epoll loop. [`guest`] is the system of a real
-//! microVM, [`boot`] makes the machine ready for it.
+//! microVM, [`boot`] makes the machine ready for it. [`jail`] alone is for the host's side.
 
 pub mod agent;
 pub mod boot;
@@ -13,6 +13,7 @@ pub mod event_loop;
 pub mod failure;
 pub mod frame;
 pub mod guest;
+pub mod jail;
 pub mod json;
 pub mod listening;
 pub mod message;

@@ -54,6 +54,17 @@ pub mod ffi {
         pub hard: u64,
     }
 
+    /// `struct statvfs` of glibc on 64 bits (man 3 statvfs).
+    #[repr(C)]
+    #[derive(Default)]
+    pub struct FileSystem {
+        pub sizes: [u64; 8],
+        pub id: u64,
+        pub flags: u64,
+        pub name_max: u64,
+        pub spare: [u32; 6],
+    }
+
     extern "C" {
         pub fn epoll_create1(flags: c_int) -> c_int;
         pub fn epoll_ctl(epoll: c_int, operation: c_int, fd: c_int, event: *mut EpollEvent) -> c_int;
@@ -79,6 +90,9 @@ pub mod ffi {
         pub fn if_nametoindex(name: *const c_char) -> c_uint;
         pub fn sethostname(name: *const c_char, length: usize) -> c_int;
         pub fn setsid() -> c_int;
+        pub fn geteuid() -> c_uint;
+        pub fn getegid() -> c_uint;
+        pub fn statvfs(path: *const c_char, found: *mut FileSystem) -> c_int;
         pub fn setgroups(count: usize, groups: *const c_uint) -> c_int;
         pub fn setgid(gid: c_uint) -> c_int;
         pub fn setuid(uid: c_uint) -> c_int;
@@ -125,6 +139,11 @@ pub const SIGPIPE: i32 = 13;
 pub const SIGTERM: i32 = 15;
 pub const SIGCHLD: i32 = 17;
 pub const WNOHANG: i32 = 1;
+/// pivot_root(2), which the C library does not wrap.
+#[cfg(target_arch = "x86_64")]
+pub const PIVOT_ROOT: std::os::raw::c_long = 155;
+#[cfg(target_arch = "aarch64")]
+pub const PIVOT_ROOT: std::os::raw::c_long = 41;
 
 /// The error of a call that answers -1.
 pub fn check(result: i32) -> io::Result<i32> {

@@ -5,7 +5,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { closeSync, openSync } from 'node:fs';
 import { mkdir, open, rm, stat, watch } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { basename, dirname, join } from 'node:path';
@@ -17,6 +16,7 @@ import type { SnapshotFiles } from '../runtime/data-layout.ts';
 import type { SnapshotManifest } from '../runtime/manifests.ts';
 import type { MachineSpec } from '../vmm/driver.ts';
 import { agentSocketPath, CONTROL_FD, restoreArguments, STATE_FD } from '../vmm/qemu/command-line.ts';
+import { openDisks } from '../vmm/qemu/disk-files.ts';
 import { QmpClient, type QmpEvent } from '../vmm/qemu/qmp.ts';
 import { get } from './endpoint-call.ts';
 
@@ -71,7 +71,7 @@ export class RawMachine implements AsyncDisposable {
     };
     const startMs = performance.now();
     await run(['cp', '--reflink=auto', '--sparse=always', '--no-preserve=mode', '--', files.scratch, spec.scratchPath]);
-    const child = start(recipe, spec, files.deviceState);
+    const child = await start(recipe, spec, files.deviceState);
     const said = tailOf(child.stderr!);
     try {
       const qmp = new QmpClient(child.stdio[CONTROL_FD] as Duplex);
@@ -122,17 +122,14 @@ export class RawMachine implements AsyncDisposable {
   }
 }
 
-function start({ command, accelerator }: RawRecipe, spec: MachineSpec, deviceState: string): ChildProcess {
+async function start({ command, accelerator }: RawRecipe, spec: MachineSpec, deviceState: string): Promise<ChildProcess> {
   // The TSC's frequency is told to a kernel that boots; here none does.
   const args = restoreArguments(spec, { accelerator, tscKhz: 0, opensMemoryReadOnly: false });
   // The program that the whole of memory is piped to.
-  const allowed = args.map((word) => (word === 'on,spawn=deny' ? 'on' : word));
-  const state = openSync(deviceState, 'r');
-  try {
-    return spawn(command[0], [...command.slice(1), ...allowed], { stdio: ['ignore', 'ignore', 'pipe', 'pipe', state], cwd: '/' });
-  } finally {
-    closeSync(state);
-  }
+  const allowed = args.map((word, index) => (args[index - 1] === '-sandbox' ? 'on' : word));
+  await using state = await open(deviceState, 'r');
+  await using disks = await openDisks(spec);
+  return spawn(command[0], [...command.slice(1), ...allowed], { stdio: ['ignore', 'ignore', 'pipe', 'pipe', state.fd, ...disks.fds], cwd: '/' });
 }
 
 /** From a process that has just been started to a guest whose agent has answered. */

@@ -59,3 +59,9 @@ export interface Platform {
   };
   readonly baseImages: readonly BaseImage[];
 }
+
+/**
+ * What keeps a VMM's process from the host, besides the hypervisor's own filter of system calls: a jail (a root with no file but its own, no
+ * network, no capability) and a user that nobody else is; the jail alone; or nothing, where the host allows no namespaces.
+ */
+export type Confinement = 'own-user' | 'same-user' | 'none';

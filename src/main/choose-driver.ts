@@ -1,16 +1,13 @@
 /** Which hypervisor and accelerator a server uses. */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
 import { LullError } from '../domain/errors.ts';
 import type { Platform } from '../domain/platform.ts';
 import { run } from '../host/process.ts';
+import { confinementOf, hostToolPath } from '../setup/confinement.ts';
 import type { Driver } from '../vmm/driver.ts';
 import { createQemuDriver } from '../vmm/qemu/qemu-driver.ts';
 import type { ServerOptions } from './options.ts';
-
-/** The host-side program that set-up built beside the agent. */
-export const hostToolPath = (platform: Platform) => join(dirname(platform.agent.path), 'lull-host');
 
 /**
  * @param kvmWorks found by trying (`src/setup/kvm-probe.ts`)
@@ -33,6 +30,7 @@ export async function chooseDriver(options: ServerOptions, platform: Platform, k
     vmmId: platform.qemu.id,
     version: platform.qemu.version,
     hostTool,
+    confinement: await confinementOf(platform),
     accelerator,
     tscKhz: accelerator === 'tcg' ? Number(await run([hostTool, 'tsc-khz'])) : 0,
     cpu: hostCpu(),

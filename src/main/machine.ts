@@ -11,6 +11,7 @@ import { probeKvm } from '../setup/kvm-probe.ts';
 import { hostArchitecture, loadPlatform } from '../setup/platform.ts';
 import { setUp } from '../setup/set-up.ts';
 import { carryOut, planTrust, SYSTEM_STORES } from '../setup/trust.ts';
+import type { Driver } from '../vmm/driver.ts';
 import { confirm } from './confirm.ts';
 import { asToml, effectiveSettings } from './config-listing.ts';
 import { DEFAULT_API_PORT, defaultText, isRepeatable, OPTION_ROWS } from './option-table.ts';
@@ -125,7 +126,7 @@ async function serve(values: OptionValues, surroundings: Surroundings): Promise<
     endpointPattern: `https://ID.${options.domain}${server.endpointPort === 443 ? '' : `:${server.endpointPort}`}`,
     driver: driver.name,
     accelerator: driver.accelerator,
-    warnings: warningsOf(options, driver.accelerator),
+    warnings: warningsOf(options, driver),
     ended: server.stopRequested.then(() => server.stop()),
     stop: async () => {
       const microvmsLeftRunning = await server.runningMicrovms();
@@ -151,9 +152,10 @@ async function rightly<T>(work: () => T | Promise<T>): Promise<T> {
   }
 }
 
-function warningsOf(options: ServerOptions, accelerator: string): string[] {
+function warningsOf(options: ServerOptions, { accelerator, confinement }: Pick<Driver, 'accelerator' | 'confinement'>): string[] {
   const warnings = [];
   if (accelerator === 'tcg') warnings.push('microVMs are emulated: slower, and no security boundary (`lull doctor` says why)');
+  if (confinement === 'none') warnings.push('hypervisors run without a jail, with the rights of this user (`lull doctor` says why)');
   if (options.insecureListen) warnings.push(`the API listens on ${options.listen.host}:${options.listen.port || DEFAULT_API_PORT} without TLS`);
   return warnings;
 }

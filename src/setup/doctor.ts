@@ -4,9 +4,10 @@ import { lookup } from 'node:dns/promises';
 import { userInfo } from 'node:os';
 import { LullError } from '../domain/errors.ts';
 import { defaultHookTimeoutScale } from '../domain/hooks.ts';
-import type { Platform } from '../domain/platform.ts';
+import type { Confinement, Platform } from '../domain/platform.ts';
 import { BUILD_USER, RANGE_SIZE, account, idRanges, subordinateIdsMend } from './build-user.ts';
 import { probeKvm, type KvmFinding } from './kvm-probe.ts';
+import { confinementOf } from './confinement.ts';
 import { packageNeeds } from './needs.ts';
 import { hostArchitecture, loadPlatform } from './platform.ts';
 
@@ -80,6 +81,7 @@ async function prepared(platform: Platform, options: DoctorOptions): Promise<rea
     { need: 'base images', state: 'ok', detail: images },
     { need: 'driver', state: 'ok', detail: `qemu ${platform.qemu.version}, a private copy` },
     ...accelerated(kvm, options),
+    await jailed(platform, options.uid),
     ...writableSnapshots(platform),
   ];
 }
@@ -97,6 +99,18 @@ function hookTimeouts({ value, source }: DoctorOptions['hookTimeoutScale'], acce
   const figures = scale === 1 ? "AWS's" : `${scale} times AWS's`;
   if (value !== undefined) return `${figures} (${source})`;
   return scale === 1 ? `${figures} (--hook-timeout-scale lengthens them)` : `${figures}, because of emulation (--hook-timeout-scale sets another factor)`;
+}
+
+const CONFINEMENTS: Readonly<Record<Confinement, Omit<MachineFinding, 'need'>>> = {
+  'own-user': { state: 'ok', detail: 'each has a user, a network and a root of its own, with no file but its own' },
+  'same-user': { state: 'degraded', detail: 'each has a network and a root of its own, with no file but its own; all are this user (as root, each is a user of its own)' },
+  none: { state: 'degraded', detail: 'none: hypervisors have the rights of this user, since it may not make namespaces here' },
+};
+
+async function jailed(platform: Platform, uid: number): Promise<MachineFinding> {
+  const confinement = await confinementOf(platform);
+  const isMended = confinement === 'none' && uid !== 0;
+  return { need: 'jail of hypervisors', ...CONFINEMENTS[confinement], ...(isMended ? { mend: 'sysctl -w user.max_user_namespaces=15000' } : {}) };
 }
 
 /** The first QEMU that can map guest memory from a file that it opens read-only. */

@@ -5,6 +5,7 @@
  */
 import type { Duplex } from 'node:stream';
 import type { ProcessIdentity } from '../domain/microvm.ts';
+import type { Confinement } from '../domain/platform.ts';
 import type { MemoryMapping } from '../host/memory.ts';
 
 /** How a guest's network card is connected. A snapshot fits every one of these (the card is saved without a backend). */
@@ -69,6 +70,7 @@ export interface Driver {
   readonly name: 'qemu' | 'firecracker';
   readonly accelerator: 'kvm' | 'tcg';
   readonly placement: PlacementKey;
+  readonly confinement: Confinement;
   /**
    * False where the hypervisor opens an image's memory for writing although it maps it copy-on-write: the file must then
    * stay writable for its owner, and a hypervisor that a guest has broken into could change it.

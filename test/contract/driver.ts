@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, watch } from 'node:fs';
-import { mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, readlink, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, afterEach, before, describe, it } from 'node:test';
@@ -216,6 +216,38 @@ export function driverContract(accelerator: 'kvm' | 'tcg', { makeDriver, skip }:
       const spec = await specFor(guest, 'no-disk');
       await assert.rejects(driver.prepare({ ...spec, rootDiskPath: join(folder, 'no-such-disk') }), { name: 'VmmError', message: /no-such-disk/ });
       assert.deepEqual(await driver.processesBelow(folder), []);
+    });
+
+    it('keeps its process in a jail: no file, network or capability but its own, and as root a user of its own', async (t) => {
+      if (driver.confinement === 'none') return t.skip('this host allows no namespaces');
+      await using one = await restored('jail-1');
+      await using two = await restored('jail-2');
+      const users: string[] = [];
+      for (const { machine } of [one, two]) {
+        const proc = `/proc/${machine.identity.pid}`;
+        const status = await readFile(`${proc}/status`, 'utf8');
+        const field = (name: string) => new RegExp(`^${name}:\\s*(.*)$`, 'm').exec(status)?.[1]?.trim();
+        assert.equal(field('CapEff'), '0000000000000000');
+        assert.equal(field('CapPrm'), '0000000000000000');
+        assert.equal(field('NoNewPrivs'), '1');
+        assert.equal(field('Seccomp'), '2');
+        users.push(field('Uid')!);
+        if (driver.confinement === 'own-user') assert.equal(field('Groups'), users.at(-1)!.split('\t')[0], 'no group of the server');
+        for (const kind of ['mnt', 'net', 'ipc', 'uts']) assert.notEqual(await readlink(`${proc}/ns/${kind}`), await readlink(`/proc/self/ns/${kind}`), kind);
+        const devices = (await readFile(`${proc}/net/dev`, 'utf8')).split('\n').slice(2).filter((line) => line !== '');
+        assert.deepEqual(devices.map((line) => line.split(':')[0]!.trim()), ['lo']);
+        const mounts = (await readFile(`${proc}/mountinfo`, 'utf8')).trim().split('\n').map((line) => line.split(' '));
+        const name = machine === one.machine ? 'jail-1' : 'jail-2';
+        const writable = mounts.filter(([, , , , , options]) => options!.split(',').includes('rw')).map((words) => words[4]);
+        assert.deepEqual(new Set(writable), new Set(['/dev/null', guest.memoryPath, join(folder, name)]));
+        const roots = await readdir(`${proc}/root`);
+        assert.deepEqual(roots.filter((entry) => ['etc', 'root', 'home', 'usr', 'run'].includes(entry)), [], 'nothing of the host');
+      }
+      const [first, second] = users;
+      const mine = `${process.getuid!()}`;
+      if (driver.confinement === 'same-user') return assert.deepEqual([first, second], [mine, mine].map((uid) => `${uid}\t${uid}\t${uid}\t${uid}`));
+      assert.notEqual(first, second);
+      for (const user of users) assert.ok(user.split('\t').every((uid) => Number(uid) >= 1_900_000_000), user);
     });
 
     describe('one snapshot with every network', () => {

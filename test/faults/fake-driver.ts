@@ -22,6 +22,7 @@ export const fakeDriver: Driver = {
   name: 'qemu',
   accelerator: 'tcg',
   placement: { architecture: 'x86_64', driver: 'fake', accelerator: 'tcg', cpu: 'none', vmm: 'fake', machine: 'fake-1', tscKhz: 1000 },
+  confinement: 'none',
   opensMemoryReadOnly: true,
   ramRegions: (guestMemoryMib) => [{ physical: 0, fileOffset: 0, length: guestMemoryMib * 1024 ** 2 }],
   boot: async (spec) => {

@@ -26,10 +26,6 @@ const MASKED: [&str; 17] = [
 ];
 const READ_ONLY: [&str; 4] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys"];
 const HARMLESS: u64 = MS_NOSUID | MS_NODEV | MS_NOEXEC;
-#[cfg(target_arch = "x86_64")]
-const PIVOT_ROOT: std::os::raw::c_long = 155;
-#[cfg(target_arch = "aarch64")]
-const PIVOT_ROOT: std::os::raw::c_long = 41;
 const OPEN_TREE: std::os::raw::c_long = 428;
 const MOVE_MOUNT: std::os::raw::c_long = 429;
 const OPEN_TREE_CLONE: i32 = 1;
@@ -81,7 +77,7 @@ fn clone_device(name: &str) -> std::io::Result<OwnedFd> {
 fn pivot() -> std::io::Result<()> {
     let here = sys::c_text(".")?;
     std::env::set_current_dir(place::CONTAINER)?;
-    sys::check_long(unsafe { ffi::syscall(PIVOT_ROOT, here.as_ptr(), here.as_ptr()) })?;
+    sys::check_long(unsafe { ffi::syscall(sys::PIVOT_ROOT, here.as_ptr(), here.as_ptr()) })?;
     sys::check(unsafe { ffi::umount2(here.as_ptr(), MNT_DETACH) })?;
     std::env::set_current_dir("/")
 }

@@ -1,5 +1,6 @@
 /** QEMU's command line. The recipes were tried by hand; why each option is there stands beside it. */
 import type { BootSpec, MachineSpec, NetworkAttachment } from '../driver.ts';
+import { ROOT_DISK_SET, SCRATCH_DISK_SET, diskArguments } from './disk-files.ts';
 
 /** Name of the virtio-serial port that the agent looks for (docs/agent-protocol.md). */
 const AGENT_PORT = 'lull.agent';
@@ -32,6 +33,8 @@ export interface QemuTarget {
   readonly tscKhz: number;
   /** See `Driver.opensMemoryReadOnly`. */
   readonly opensMemoryReadOnly: boolean;
+  /** The user and group that QEMU becomes when its files are open; absent where it stays who it is. */
+  readonly becomes?: { readonly uid: number; readonly option: 'runas' | 'run-with' };
 }
 
 /** Socket on which the agent's channel is dialled. */
@@ -94,7 +97,7 @@ function machineArguments(spec: MachineSpec, target: QemuTarget, share: 'on' | '
   const accelerator = target.accelerator === 'kvm' ? 'kvm' : 'tcg,thread=multi,tb-size=64';
   const readOnly = share === 'off' && target.opensMemoryReadOnly ? ',readonly=on,rom=off' : '';
   return [
-    ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot', '-sandbox', 'on,spawn=deny'],
+    ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot', ...containment(target)],
     ...['-M', 'microvm,memory-backend=mem,rtc=on,pit=on,pic=on,isa-serial=on'],
     ...['-accel', accelerator, '-cpu', target.accelerator === 'kvm' ? 'host' : EMULATED_CPU],
     ...['-m', `${spec.guestMemoryMib}M`, '-smp', `${spec.vcpus}`],
@@ -110,15 +113,24 @@ function machineArguments(spec: MachineSpec, target: QemuTarget, share: 'on' | '
     '-chardev',
     `${agentChardev(agentSocketPath(spec.runDir))},server=on,wait=off`,
     ...['-device', `virtserialport,chardev=agent,name=${AGENT_PORT}`],
+    ...diskArguments(),
     '-drive',
-    `if=none,id=root,format=raw,readonly=on,file.locking=off,file=${escaped(spec.rootDiskPath)}`,
+    `if=none,id=root,format=raw,readonly=on,file.locking=off,file=${ROOT_DISK_SET}`,
     ...['-device', 'virtio-blk-device,drive=root,serial=lull-root'],
     '-drive',
     // werror=stop would hide a full disk from the guest as a hang: let it see the error.
-    `if=none,id=scratch,format=raw,discard=unmap,detect-zeroes=unmap,file=${escaped(spec.scratchPath)}`,
+    `if=none,id=scratch,format=raw,discard=unmap,detect-zeroes=unmap,file.locking=off,file=${SCRATCH_DISK_SET}`,
     ...['-device', 'virtio-blk-device,drive=scratch,serial=lull-scratch'],
     ...networkArguments(spec.network),
   ];
+}
+
+/** All that QEMU's filter can forbid. One that has yet to become another user needs setuid(2); the jail sees to it that nothing is regained by it. */
+function containment({ becomes }: QemuTarget): string[] {
+  const filter = ['on', 'obsolete=deny', 'spawn=deny', 'resourcecontrol=deny', ...(becomes === undefined ? ['elevateprivileges=deny'] : [])];
+  const user = becomes && `${becomes.uid}:${becomes.uid}`;
+  const switched = user === undefined ? [] : becomes?.option === 'runas' ? ['-runas', user] : ['-run-with', `user=${user}`];
+  return ['-sandbox', filter.join(','), ...switched];
 }
 
 function networkArguments(network: NetworkAttachment): string[] {

@@ -1,11 +1,15 @@
 /** QEMU as a {@link Driver}, with software emulation or KVM. */
-import { open } from 'node:fs/promises';
+import { chmod, chown, open, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
+import { dirname } from 'node:path';
 import type { Duplex } from 'node:stream';
 import type { ProcessIdentity } from '../../domain/microvm.ts';
+import type { Confinement } from '../../domain/platform.ts';
 import { isRunning, processesWithArgument, startDetached } from '../../host/process.ts';
 import type { BootSpec, Driver, Machine, MachineSpec, PlacementKey, RamRegion, RestoreSpec } from '../driver.ts';
 import { agentChardev, bootArguments, CONTROL_FD, controlSocketPath, restoreArguments, type QemuTarget } from './command-line.ts';
+import { openDisks } from './disk-files.ts';
+import { handedOutPath, JailUsers, jailArguments, userOf } from './jail.ts';
 import { QemuMachine } from './qemu-machine.ts';
 import { QmpClient } from './qmp.ts';
 
@@ -18,6 +22,8 @@ export interface QemuOptions {
   readonly version: string;
   /** The host-side aid `lull-host`, which starts QEMU so that a later server may read its memory. */
   readonly hostTool: string;
+  /** `none` where the host tool cannot make a jail here. */
+  readonly confinement: Confinement;
   readonly accelerator: 'kvm' | 'tcg';
   readonly tscKhz: number;
   /** Model and feature flags of the host's CPU, hashed: matters to KVM guests. */
@@ -34,34 +40,73 @@ const MACHINE_REVISION = 'qemu-microvm-2';
 export function createQemuDriver(options: QemuOptions): Driver {
   const opensMemoryReadOnly = isAtLeast(options.version, FIRST_WITH_READ_ONLY_MEMORY);
   const target: QemuTarget = { accelerator: options.accelerator, tscKhz: options.tscKhz, opensMemoryReadOnly };
+  const users = new JailUsers();
   return {
     name: 'qemu',
     opensMemoryReadOnly,
     ramRegions,
     accelerator: options.accelerator,
+    confinement: options.confinement,
     placement: placementOf(options),
     boot: async (spec: BootSpec) => {
       await makeSparse(spec.memoryPath, spec.guestMemoryMib * 1024 * 1024);
-      return start({ options, spec, args: bootArguments(spec, target) });
+      await writeFile(spec.consolePath, '', { mode: 0o600 });
+      return await start({ options, users, spec, argumentsFor: (becomes) => bootArguments(spec, { ...target, ...becomes }) });
     },
     prepare: async (spec: RestoreSpec) => {
       await using deviceState = await open(spec.deviceStatePath, 'r');
-      return await start({ options, spec, args: restoreArguments(spec, target), stateFd: deviceState.fd });
+      const argumentsFor: Start['argumentsFor'] = (becomes) => restoreArguments(spec, { ...target, ...becomes });
+      return await start({ options, users, spec, argumentsFor, stateFd: deviceState.fd });
     },
-    adopt,
+    adopt: (spec, identity) => adopt(spec, identity, users),
     processesBelow: (runtimeFolder) => processesWithArgument(agentChardev(`${runtimeFolder}/`)),
   };
 }
 
-/** Starts QEMU through the host tool, with the control connection (and the device state) as open files. */
-async function start(what: { options: QemuOptions; spec: MachineSpec; args: string[]; stateFd?: number }): Promise<Machine> {
-  const { options, spec, args, stateFd } = what;
-  const shim = [options.hostTool, 'exec', '--oom-score-adj', `${OOM_SCORE_ADJUST}`, '--'] as const;
-  const stdio = ['ignore', 'ignore', 'pipe', 'pipe', ...(stateFd === undefined ? [] : [stateFd])] as const;
-  const child = await startDetached([...shim, ...options.command, ...args], [...stdio]);
-  return QemuMachine.started(child, child.stdio[CONTROL_FD] as Duplex, spec);
+interface Start {
+  readonly options: QemuOptions;
+  readonly users: JailUsers;
+  readonly spec: MachineSpec;
+  readonly argumentsFor: (becomes: Pick<QemuTarget, 'becomes'>) => string[];
+  readonly stateFd?: number;
 }
 
+/** Starts QEMU through the host tool, with the control connection (and the device state) as open files. */
+async function start({ options, users, spec, argumentsFor, stateFd }: Start): Promise<Machine> {
+  const uid = options.confinement === 'own-user' ? users.take(spec.runDir) : undefined;
+  const release = () => void (uid !== undefined && users.release(uid));
+  try {
+    await makeHandedOut(spec.runDir, uid);
+    const jail = options.confinement === 'none' ? [] : jailArguments(spec, programFolder(options), options.accelerator);
+    const shim = [options.hostTool, 'exec', '--oom-score-adj', `${OOM_SCORE_ADJUST}`, ...jail, '--'] as const;
+    await using disks = await openDisks(spec);
+    const stdio = ['ignore', 'ignore', 'pipe', 'pipe', stateFd ?? 'ignore', ...disks.fds] as const;
+    const option = isAtLeast(options.version, FIRST_WITH_RUN_WITH_USER) ? 'run-with' : 'runas';
+    const words = argumentsFor(uid === undefined ? {} : { becomes: { uid, option } });
+    const child = await startDetached([...shim, ...options.command, ...words], [...stdio]);
+    const machine = await QemuMachine.started(child, child.stdio[CONTROL_FD] as Duplex, spec);
+    void machine.exited.then(release);
+    return machine;
+  } catch (error) {
+    release();
+    throw error;
+  }
+}
+
+/** QEMU, its loader, libraries and firmware: `bin`, `lib` and `share` below it. */
+const programFolder = ({ command }: QemuOptions) => dirname(dirname(command[0]));
+
+/** Others pass through the folder, which is inside one that they cannot enter, to this file alone. */
+async function makeHandedOut(runDir: string, uid: number | undefined): Promise<void> {
+  const path = handedOutPath(runDir);
+  await writeFile(path, '', { mode: 0o600 });
+  if (uid === undefined) return;
+  await chown(path, uid, uid);
+  await chmod(runDir, 0o711);
+}
+
+/** Before it, `-runas`. */
+const FIRST_WITH_RUN_WITH_USER: readonly [number, number] = [9, 1];
 /** `rom=off` beside `readonly=on`: a file opened for reading under a mapping that the guest writes to. */
 const FIRST_WITH_READ_ONLY_MEMORY: readonly [number, number] = [8, 2];
 
@@ -94,7 +139,7 @@ function placementOf(options: QemuOptions): PlacementKey {
   };
 }
 
-async function adopt(spec: MachineSpec, identity: ProcessIdentity): Promise<Machine | undefined> {
+async function adopt(spec: MachineSpec, identity: ProcessIdentity, users: JailUsers): Promise<Machine | undefined> {
   if (!(await isRunning(identity))) return undefined;
   const stream = connect(controlSocketPath(spec.runDir));
   const qmp = new QmpClient(stream);
@@ -104,7 +149,13 @@ async function adopt(spec: MachineSpec, identity: ProcessIdentity): Promise<Mach
     qmp.close();
     return undefined;
   }
-  return QemuMachine.adopted(identity, qmp, spec);
+  const machine = QemuMachine.adopted(identity, qmp, spec);
+  const uid = await userOf(identity.pid);
+  if (uid !== undefined) {
+    users.claim(uid);
+    void machine.exited.then(() => users.release(uid));
+  }
+  return machine;
 }
 
 /** A file of that length that takes no room yet. @throws where it exists already */

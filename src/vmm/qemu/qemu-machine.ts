@@ -1,6 +1,7 @@
 /** One QEMU process. */
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { constants, copyFile, stat } from 'node:fs/promises';
 import { connect } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { z } from 'zod';
@@ -10,10 +11,13 @@ import { endProcess, identityOf, tailOf } from '../../host/process.ts';
 import { within } from '../../lib/deadline.ts';
 import { VmmError, type Machine, type MachineSpec } from '../driver.ts';
 import { agentSocketPath, STATE_FD } from './command-line.ts';
+import { handedOutPath } from './jail.ts';
 import { QmpClient, type QmpEvent } from './qmp.ts';
 
 const STATE_LIMIT_MS = 30_000;
 const DIAL_LIMIT_MS = 10_000;
+/** It is some 17 KB. */
+const MAX_STATE_BYTES = 16 * 1024 ** 2;
 
 const HANG_UP_QUESTIONS = 1000;
 
@@ -88,7 +92,11 @@ export class QemuMachine implements Machine {
   }
 
   async saveDeviceState(path: string): Promise<void> {
-    await this.#qmp.execute('xen-save-devices-state', { filename: path, live: true });
+    const handedOut = handedOutPath(this.#spec.runDir);
+    await this.#qmp.execute('xen-save-devices-state', { filename: handedOut, live: true });
+    const { size } = await stat(handedOut);
+    if (size > MAX_STATE_BYTES) throw new VmmError(`QEMU says ${size} bytes of device state, more than ${MAX_STATE_BYTES}`);
+    await copyFile(handedOut, path, constants.COPYFILE_EXCL);
   }
 
   async pause(): Promise<void> {
