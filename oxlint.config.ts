@@ -31,6 +31,7 @@ export const WALLS: Readonly<Record<string, Wall>> = {
   image: { folders: ['guest', 'host', 'domain', 'lib'], packages: ['yauzl', 'zod'] },
   vmm: { folders: ['host', 'domain', 'lib'], packages: ['zod'] },
   guest: { folders: ['host', 'domain', 'lib'], packages: ['zod'] },
+  network: { folders: ['host', 'domain', 'lib'], packages: [] },
   setup: { folders: ['host', 'domain', 'lib'], packages: ['zod'] },
   host: { folders: ['domain', 'lib'], packages: ['zod'] },
   domain: { folders: ['lib'], packages: [], node: 'types' },
@@ -38,7 +39,7 @@ export const WALLS: Readonly<Record<string, Wall>> = {
 };
 
 /** Folders that only these import, whatever the walls say. */
-const ONLY_FOR: Readonly<Record<string, readonly string[]>> = { setup: ['main'], bench: ['main'], metrics: ['main'], main: [] };
+const ONLY_FOR: Readonly<Record<string, readonly string[]>> = { setup: ['main'], network: ['main'], bench: ['main'], metrics: ['main'], main: [] };
 
 /** Folders beside `src`, of which the sources know nothing. */
 const OUTSIDE = ['test', 'build', 'examples', 'web', 'docs'];

@@ -17,9 +17,8 @@ const MNT_DETACH: i32 = 2;
 const PR_CAPBSET_READ: i32 = 23;
 const PR_CAPBSET_DROP: i32 = 24;
 const PR_SET_NO_NEW_PRIVS: i32 = 38;
-/// dac_override, setgid, setuid, net_admin: root's VMM opens its files and its tap, and then becomes the user that it was told to be,
-/// who has none.
-const KEPT_CAPABILITIES: u64 = 1 << 1 | 1 << 6 | 1 << 7 | 1 << 12;
+/// dac_override, setgid, setuid: root's VMM opens its files, and then becomes the user that it was told to be, who has none.
+const KEPT_CAPABILITIES: u64 = 1 << 1 | 1 << 6 | 1 << 7;
 const RLIMIT_CORE: i32 = 4;
 /// Where the new root is put together: a folder that every Linux has and no VMM is given anything of.
 const NEW_ROOT: &str = "/sys";
@@ -34,8 +33,6 @@ pub struct Jail {
     pub read_only: Vec<PathBuf>,
     /// Files, folders and devices to write, too.
     pub writable: Vec<PathBuf>,
-    /// Whether it keeps the caller's network, of which a tap is part.
-    pub keeps_network: bool,
 }
 
 /// Enters it for good. The process has one thread.
@@ -44,8 +41,7 @@ pub fn enter(jail: &Jail) -> io::Result<()> {
     if !is_root {
         own_user_namespace().map_err(named("a user namespace"))?;
     }
-    let network = if jail.keeps_network { 0 } else { CLONE_NEWNET };
-    sys::check(unsafe { ffi::unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | network) }).map_err(named("namespaces"))?;
+    sys::check(unsafe { ffi::unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS) }).map_err(named("namespaces"))?;
     mount("none", "/", "", MS_REC | MS_PRIVATE, "")?;
     let bare = MS_NOSUID | MS_NODEV | MS_NOEXEC;
     mount("tmpfs", NEW_ROOT, "tmpfs", bare, "mode=0755,size=1m")?;

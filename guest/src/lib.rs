@@ -2,7 +2,7 @@
 //!
 //! [`session`] is the protocol and knows neither PID 1 nor the serial port: it sees a [`system::System`] that acts and a
 //! [`transport::Transport`] that carries bytes. [`agent`] turns them in one epoll loop. [`guest`] is the system of a real
-//! microVM, [`boot`] makes the machine ready for it. [`jail`] alone is for the host's side.
+//! microVM, [`boot`] makes the machine ready for it. [`jail`] and [`tap`] are for the host's side.
 
 pub mod agent;
 pub mod boot;
@@ -22,6 +22,7 @@ pub mod output;
 pub mod port_waits;
 pub mod pty;
 pub mod queue;
+pub mod rtnetlink;
 pub mod serial;
 pub mod services;
 pub mod session;
@@ -29,5 +30,6 @@ pub mod stream;
 pub mod streams;
 pub mod sys;
 pub mod system;
+pub mod tap;
 pub mod terminal;
 pub mod transport;

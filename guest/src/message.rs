@@ -6,7 +6,7 @@ use crate::frame::{header_bytes, FrameType};
 use crate::json::{object, Json};
 use crate::pty::Size;
 use crate::queue::ByteQueue;
-use crate::system::{Application, ApplicationState, Capabilities, Restore, StartSpec};
+use crate::system::{Application, ApplicationState, Capabilities, NetworkAddress, Restore, StartSpec};
 
 /// The version of the protocol that this agent speaks.
 pub const PROTOCOL: u64 = 1;
@@ -87,7 +87,17 @@ fn parse_restore(restore: &Json) -> Result<Restore, &'static str> {
         realtime_ns: realtime_ns(restore)?,
         entropy: entropy.filter(|bytes| bytes.len() == ENTROPY_BYTES).ok_or("entropy is not base64 of 64 bytes")?,
         reset_connections: restore.get("resetConnections").map_or(Some(false), Json::as_bool).ok_or("resetConnections is not a boolean")?,
+        network: restore.get("network").map(parse_network).transpose()?,
     })
+}
+
+/// Without an address the card is to have none.
+fn parse_network(network: &Json) -> Result<Option<NetworkAddress>, &'static str> {
+    if network.as_object().ok_or("network is not an object")?.is_empty() {
+        return Ok(None);
+    }
+    let address = |name| network.get(name).and_then(Json::as_str).and_then(|text| text.parse().ok()).ok_or("network holds something that is not an address");
+    Ok(Some(NetworkAddress { address: address("address")?, gateway: address("gateway")? }))
 }
 
 /// The member `realtimeNs`: nanoseconds since the epoch as a decimal text, since they do not fit JSON's numbers.
@@ -194,13 +204,14 @@ mod tests {
         let full = bare.replace(
             "\"secret\"",
             &format!(
-                r#""thaw":true,"nextSecret":"{}","restore":{{"realtimeNs":"1790000000000000000","entropy":"{}==","resetConnections":true}},"secret""#,
+                r#""thaw":true,"nextSecret":"{}","restore":{{"realtimeNs":"1790000000000000000","entropy":"{}==","resetConnections":true,"network":{{"address":"198.19.0.1","gateway":"198.19.255.254"}}}},"secret""#,
                 "ab".repeat(32),
                 "A".repeat(86)
             ),
         );
         let parsed = hello(&full).unwrap();
-        assert_eq!(parsed.restore, Some(Restore { realtime_ns: 1_790_000_000_000_000_000, entropy: vec![0; 64], reset_connections: true }));
+        let network = Some(Some(NetworkAddress { address: "198.19.0.1".parse().unwrap(), gateway: "198.19.255.254".parse().unwrap() }));
+        assert_eq!(parsed.restore, Some(Restore { realtime_ns: 1_790_000_000_000_000_000, entropy: vec![0; 64], reset_connections: true, network }));
         assert_eq!(parsed.next_secret, Some([0xab; 32]));
         assert_eq!(parsed.services, Vec::<String>::new());
         let offering = |services: &str| hello(&full.replacen("\"thaw\"", &format!("\"services\":{},\"thaw\"", services), 1));

@@ -2,6 +2,7 @@
 
 use crate::failure::Failure;
 use crate::services::Service;
+use std::net::Ipv4Addr;
 use std::os::unix::io::OwnedFd;
 
 /// `restore` of a HELLO.
@@ -10,6 +11,15 @@ pub struct Restore {
     pub realtime_ns: u64,
     pub entropy: Vec<u8>,
     pub reset_connections: bool,
+    /// What the network card gets, or loses; left as it is where nothing is said.
+    pub network: Option<Option<NetworkAddress>>,
+}
+
+/// What the network card gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NetworkAddress {
+    pub address: Ipv4Addr,
+    pub gateway: Ipv4Addr,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +86,7 @@ pub struct Memory {
 
 /// The machine: a microVM, or what stands for one in a test.
 pub trait System {
-    /// Clock, entropy, connections, in this order. What fails is said in one line each; the rest is done all the same.
+    /// Clock, entropy, connections, network, in this order. What fails is said in one line each; the rest is done all the same.
     fn restore(&mut self, restore: &Restore) -> Vec<String>;
     fn realtime_ns(&self) -> u64;
     fn set_realtime_ns(&mut self, realtime_ns: u64) -> Result<(), Failure>;

@@ -1,5 +1,5 @@
 /** Network connectors that a customer makes: contract reference, section 1.12. */
-import type { Realm } from './ids.ts';
+import { managedConnectorOf, type Realm } from './ids.ts';
 import type { ClientRequest } from './image.ts';
 
 /** Section 1.12. Nothing has to be set up here, so one is ACTIVE as soon as it is made, and gone as soon as it is deleted. */
@@ -51,3 +51,9 @@ const CONNECTOR_ARN = /^arn:aws[a-z-]*:lambda:[a-z0-9-]+:[0-9]{12}:network-conne
 
 /** Id or name in the ARN of a customer's connector; undefined where it is the ARN of something else, or of a managed one. */
 export const customerConnectorOf = (arn: string): string | undefined => CONNECTOR_ARN.exec(arn)?.[1];
+
+/** What a microVM's own connections reach: the world outside, or nothing (section 5.8). */
+export type Egress = 'internet' | 'none';
+
+/** A customer's own connector leads nowhere yet. */
+export const egressOf = (connectors: readonly string[]): Egress => (connectors.some((arn) => managedConnectorOf(arn) === 'INTERNET_EGRESS') ? 'internet' : 'none');

@@ -6,7 +6,7 @@ import type { Duplex } from 'node:stream';
 import type { GuestService } from './guest-service.ts';
 import type { HookOutcome } from './hooks.ts';
 import type { Image, ImageBuild, ImageConfig, ImageState, ImageVersion, ImageVersionState, ImageVersionStatus, SnapshotSizes } from './image.ts';
-import type { NetworkConnector, ConnectorState } from './network-connector.ts';
+import type { Egress, NetworkConnector, ConnectorState } from './network-connector.ts';
 import type { LogExtent, LogGroup, LogLine, LogSource, LogStream } from './log-stream.ts';
 import type { Role } from './role.ts';
 import type { Microvm, MicrovmEvent, MicrovmState, ProcessIdentity } from './microvm.ts';
@@ -310,6 +310,7 @@ export type StepTimes = readonly { readonly step: string; readonly ms: number }[
 export interface LaunchRequest {
   readonly microvmId: string;
   readonly snapshotId: string;
+  readonly egress: Egress;
 }
 
 export interface SuspendReport {

@@ -3,14 +3,23 @@ import type { AgentEvent } from './messages.ts';
 import type { OutputConsumer } from './output-feed.ts';
 import type { OfferedServices } from './service-streams.ts';
 
+/** What a guest's network card gets, as dotted IPv4. */
+export interface CardAddress {
+  readonly address: string;
+  readonly gateway: string;
+}
+
 /** How a session with an agent begins, and who hears what it tells unasked. */
 export interface ConnectOptions {
   /** The agent's secret in hex; empty before the first session of its life. */
   readonly secret: string;
   /** 64 hex digits that replace the secret. */
   readonly nextSecret?: string;
-  /** After a restore: clock and entropy are set, and with `resetConnections` non-loopback TCP connections are ended. */
-  readonly restore?: { readonly resetConnections: boolean };
+  /**
+   * After a restore: clock and entropy are set, with `resetConnections` non-loopback TCP connections are ended, and the network card gets an
+   * address, or none, where `network` says so.
+   */
+  readonly restore?: { readonly resetConnections: boolean; readonly network?: CardAddress | 'none' | undefined };
   /** The application is thawed before the session begins. */
   readonly thaw?: boolean;
   readonly onOutput?: OutputConsumer;

@@ -19,6 +19,7 @@ function helloOf(nonce: string, options: ConnectOptions & { outputCredit: number
       realtimeNs: (BigInt(options.clock.nowMs()) * 1_000_000n).toString(),
       entropy: options.random.bytes(ENTROPY_BYTES).toString('base64'),
       resetConnections: options.restore.resetConnections,
+      network: options.restore.network === 'none' ? {} : options.restore.network,
     },
     thaw: options.thaw,
     services: options.services && [...options.services.keys()],

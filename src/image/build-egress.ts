@@ -8,6 +8,7 @@ import { once } from 'node:events';
 import { constants } from 'node:fs';
 import { access, readFile, readlink } from 'node:fs/promises';
 import { networkInterfaces } from 'node:os';
+import { DENIED_NETWORKS } from '../domain/networks.ts';
 import { run, tailOf } from '../host/process.ts';
 import { within } from '../lib/deadline.ts';
 import type { BuildUser } from './build-user.ts';
@@ -18,19 +19,6 @@ export interface EgressRules {
   /** CIDRs (IPv4) that are reached although {@link DENIED_NETWORKS} holds them: a registry or a proxy in a private network. */
   readonly allowedNetworks: readonly string[];
 }
-
-/** "This" network, private use, shared (CGNAT), loopback, link-local with its metadata services, multicast and reserved: RFC 6890. */
-export const DENIED_NETWORKS = [
-  '0.0.0.0/8',
-  '10.0.0.0/8',
-  '100.64.0.0/10',
-  '127.0.0.0/8',
-  '169.254.0.0/16',
-  '172.16.0.0/12',
-  '192.168.0.0/16',
-  '224.0.0.0/4',
-  '240.0.0.0/4',
-] as const;
 
 /** From the block for benchmarks (RFC 2544), so that it shadows nobody's network; slirp4netns derives gateway and DNS from it. */
 const SANDBOX_NETWORK = '198.18.0.0/24';

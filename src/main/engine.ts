@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { lstatSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { createImageUseCases, type ImageControl } from '../control/images/image-use-cases.ts';
 import type { ImageLimits } from '../control/images/context.ts';
@@ -24,6 +24,7 @@ import type { Log } from '../lib/log.ts';
 import { ApplicationLogs } from '../runtime/application-logs.ts';
 import { DataLayout } from '../runtime/data-layout.ts';
 import { HostRuntime } from '../runtime/host-runtime.ts';
+import { GuestNetworks } from '../network/guest-networks.ts';
 import { MemoryWorkers } from '../runtime/memory-workers.ts';
 import { SnapshotMaker } from '../runtime/snapshot-maker.ts';
 import { Snapshots } from '../runtime/snapshots.ts';
@@ -83,6 +84,8 @@ export async function openEngine(stack: AsyncDisposableStack, ground: EngineGrou
   const workers = stack.use(new MemoryWorkers({ effects: files.effects }));
   const driver = withEffects(ground.driver, files.effects);
   const snapshots = new Snapshots(layout, driver.placement);
+  const networks = await openNetworks(ground, layout);
+  stack.defer(() => networks.close());
   const applicationLogs = new ApplicationLogs(layout, clock);
   const runtime = new HostRuntime({
     layout,
@@ -94,7 +97,7 @@ export async function openEngine(stack: AsyncDisposableStack, ground: EngineGrou
     clock,
     random: systemRandom,
     observer: observerOf(() => microvms, outward),
-    network: () => ({ kind: 'none' }),
+    network: (egress) => networks.connect(egress),
   });
   stack.defer(() => runtime.detach());
   const attendants = outward.attend(store);
@@ -131,6 +134,14 @@ export async function openEngine(stack: AsyncDisposableStack, ground: EngineGrou
     await reconciler.idle();
   };
   return { layout, store, blobs, applicationLogs, tokens, microvms, images, reconciler, recover };
+}
+
+async function openNetworks({ options, files, log }: EngineGround, layout: DataLayout): Promise<GuestNetworks> {
+  const { egress, egressNetworks } = options;
+  const mark = basename(layout.runtimeFolder);
+  const networks = await GuestNetworks.open({ wanted: egress, mark, allowedNetworks: egressNetworks, uid: process.getuid?.() ?? -1, effects: files.effects });
+  if (networks.missing !== undefined) log.warn({ reason: networks.missing }, 'microVMs have no network of their own');
+  return networks;
 }
 
 /** @param microvms asked for only once there are some, when everything is wired */

@@ -47,6 +47,8 @@ export interface ServerOptions {
   readonly buildFiles: Readonly<Record<string, string>>;
   /** Private networks (CIDR) that `RUN` may reach. */
   readonly buildNetworks: readonly string[];
+  readonly egress: 'auto' | 'none';
+  readonly egressNetworks: readonly string[];
   /** What a name in `FROM` stands for instead: `public.ecr.aws/lambda/python:3.13` → `lull/python`. */
   readonly baseMap: Readonly<Record<string, string>>;
   /** Which roles must be there where they are named. */
@@ -95,6 +97,8 @@ export function serverOptions(settings: Settings): ServerOptions {
     buildEnvironment: settings.buildEnv.value,
     buildFiles: settings.buildFile.value,
     buildNetworks: settings.buildNetwork.value,
+    egress: settings.egress.value,
+    egressNetworks: settings.egressNetwork.value,
     baseMap: settings.baseMap.value,
     roleCheck: settings.roleCheck.value,
     logs: { retentionDays: settings.logRetentionDays.value, maxMib: settings.logMaxMib.value },

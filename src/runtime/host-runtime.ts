@@ -9,12 +9,13 @@ import type { Duplex } from 'node:stream';
 import { LullError } from '../domain/errors.ts';
 import type { HookOutcome } from '../domain/hooks.ts';
 import type { ProcessIdentity } from '../domain/microvm.ts';
+import type { Egress } from '../domain/network-connector.ts';
 import type { Clock, LaunchRequest, MicrovmRuntime, Random, RuntimeObserver, ShellSession, StepTimes, SuspendReport } from '../domain/ports.ts';
 import { copySparse } from '../host/disk.ts';
 import { endProcess, isRunning } from '../host/process.ts';
 import type { Files } from '../lib/files.ts';
 import { StepTimer } from '../lib/step-timer.ts';
-import type { Driver, Machine, NetworkAttachment, RestoreSpec } from '../vmm/driver.ts';
+import { AddressTakenError, type Driver, type Machine, type NetworkAttachment, type RestoreSpec } from '../vmm/driver.ts';
 import type { ApplicationLogs } from './application-logs.ts';
 import type { DataLayout } from './data-layout.ts';
 import { Generations } from './generations.ts';
@@ -35,7 +36,7 @@ export interface RuntimeParts {
   readonly clock: Pick<Clock, 'nowMs'>;
   readonly random: Pick<Random, 'bytes'>;
   /** How a microVM's network card is connected at each restore. */
-  readonly network: (microvmId: string) => NetworkAttachment;
+  readonly network: (egress: Egress) => NetworkAttachment;
 }
 
 export class HostRuntime implements MicrovmRuntime {
@@ -60,9 +61,9 @@ export class HostRuntime implements MicrovmRuntime {
     await this.#parts.files.makeFolder(files.dir);
     await timer.time('copy disk', () => copySparse(layout.snapshot(request.snapshotId).scratch, files.scratch, this.#parts.files.effects));
     const { deviceState } = layout.snapshot(request.snapshotId);
-    const machine = await timer.time('start process', () => this.#prepare(request, snapshot, deviceState));
+    const { machine, network } = await timer.time('start process', () => this.#prepare(request, snapshot, deviceState));
     await orEnd(machine, () => timer.time('device state', () => machine.loadDeviceState()));
-    this.#prepared.set(this.#hold(request, machine, [snapshot.agentSecret]), timer.steps);
+    this.#prepared.set(this.#hold(request, machine, { secrets: [snapshot.agentSecret], network }), timer.steps);
     return machine.identity;
   }
 
@@ -71,7 +72,7 @@ export class HostRuntime implements MicrovmRuntime {
     const files = layout.generation(request.microvmId, request.generation);
     const timer = new StepTimer();
     const [snapshot, manifest] = await Promise.all([snapshots.restorable(request.snapshotId), this.#generations.load(request)]);
-    const machine = await timer.time('start process', () => this.#prepare(request, snapshot, files.deviceState));
+    const { machine, network } = await timer.time('start process', () => this.#prepare(request, snapshot, files.deviceState));
     await orEnd(machine, async () => {
       // Pages first: loading device state already looks into the guest's memory.
       const { sha256 } = manifest.files.memoryDiff;
@@ -79,7 +80,7 @@ export class HostRuntime implements MicrovmRuntime {
       await timer.time('memory', () => workers.run('apply', job));
       await timer.time('device state', () => machine.loadDeviceState());
     });
-    this.#prepared.set(this.#hold(request, machine, [manifest.agentSecret]), timer.steps);
+    this.#prepared.set(this.#hold(request, machine, { secrets: [manifest.agentSecret], network }), timer.steps);
     return machine.identity;
   }
 
@@ -140,9 +141,9 @@ export class HostRuntime implements MicrovmRuntime {
     this.#snapshotIds.set(request.microvmId, request.snapshotId);
     try {
       const snapshot = await snapshots.load(request.snapshotId);
-      const machine = await adoptPatiently(() => driver.adopt(this.#spec(request, snapshot), request.process), request.process);
+      const machine = await adoptPatiently(() => driver.adopt(this.#spec(request, snapshot, NO_NETWORK), request.process), request.process);
       if (machine === undefined) return false;
-      this.#hold(request, machine, await Incarnation.keptSecrets(files.secret).catch(() => [snapshot.agentSecret]));
+      this.#hold(request, machine, { secrets: await Incarnation.keptSecrets(files.secret).catch(() => [snapshot.agentSecret]), network: NO_NETWORK });
       return true;
     } catch {
       return false;
@@ -224,16 +225,24 @@ export class HostRuntime implements MicrovmRuntime {
     }
   }
 
-  async #prepare(request: LaunchRequest, snapshot: SnapshotManifest, deviceStatePath: string): Promise<Machine> {
+  async #prepare(request: LaunchRequest, snapshot: SnapshotManifest, deviceStatePath: string): Promise<{ machine: Machine; network: NetworkAttachment }> {
     if (this.#live.has(request.microvmId)) throw new LullError('internal', `${request.microvmId} already has a process`);
-    const spec: RestoreSpec = { ...this.#spec(request, snapshot), deviceStatePath };
     const { files, driver } = this.#parts;
-    await files.removeTree(spec.runDir);
-    await files.makeFolder(spec.runDir);
-    return driver.prepare(spec);
+    for (let tries = 1; ; tries += 1) {
+      const network = this.#parts.network(request.egress);
+      const spec: RestoreSpec = { ...this.#spec(request, snapshot, network), deviceStatePath };
+      await files.removeTree(spec.runDir);
+      await files.makeFolder(spec.runDir);
+      try {
+        return { machine: await driver.prepare(spec), network };
+      } catch (error) {
+        // Another server of this host has it: the next one is asked for.
+        if (!(error instanceof AddressTakenError) || tries === ADDRESS_TRIES) throw error;
+      }
+    }
   }
 
-  #spec({ microvmId, snapshotId }: LaunchRequest, snapshot: SnapshotManifest) {
+  #spec({ microvmId, snapshotId }: LaunchRequest, snapshot: SnapshotManifest, network: NetworkAttachment) {
     const image = this.#parts.layout.snapshot(snapshotId);
     const files = this.#parts.layout.microvm(microvmId);
     return {
@@ -243,15 +252,16 @@ export class HostRuntime implements MicrovmRuntime {
       rootDiskPath: image.rootDisk,
       scratchPath: files.scratch,
       runDir: files.runDir,
-      network: this.#parts.network(microvmId),
+      network,
     };
   }
 
-  #hold({ microvmId, snapshotId }: LaunchRequest, machine: Machine, secrets: readonly string[]): Incarnation {
+  #hold({ microvmId, snapshotId }: LaunchRequest, machine: Machine, { secrets, network }: { secrets: readonly string[]; network: NetworkAttachment }): Incarnation {
     const incarnation = new Incarnation({
       machine,
       files: this.#parts.files,
       secrets,
+      network,
       secretPath: this.#parts.layout.microvm(microvmId).secret,
       log: this.#parts.logs.hold(microvmId),
       clock: this.#parts.clock,
@@ -300,6 +310,9 @@ async function orEnd(machine: Machine, work: () => Promise<void>): Promise<void>
   }
 }
 
+/** One that is taken over keeps what its guest was given. */
+const NO_NETWORK: NetworkAttachment = { kind: 'none' };
+const ADDRESS_TRIES = 8;
 const ADOPT_TRIES = 4;
 const ADOPT_DELAY_MS = 500;
 

@@ -6,12 +6,13 @@ import { LullError } from '../domain/errors.ts';
 import { GUEST_SERVICES, type GuestService } from '../domain/guest-service.ts';
 import type { Clock, Random, ShellSession } from '../domain/ports.ts';
 import { AgentSession } from '../guest/agent-session.ts';
+import type { CardAddress } from '../guest/connect-options.ts';
 import { GuestError } from '../guest/guest-error.ts';
 import { GuestShell } from '../guest/guest-shell.ts';
 import { effect } from '../lib/effects.ts';
 import type { Files } from '../lib/files.ts';
 import { StepTimer } from '../lib/step-timer.ts';
-import type { Machine } from '../vmm/driver.ts';
+import type { Machine, NetworkAttachment } from '../vmm/driver.ts';
 import type { ApplicationLog } from './application-log.ts';
 import { exitCodeOf } from './exit-code.ts';
 
@@ -31,6 +32,8 @@ export interface IncarnationParts {
   readonly files: Files;
   readonly log: ApplicationLog;
   readonly secretPath: string;
+  /** How its card is connected: told to the guest as it goes on. */
+  readonly network: NetworkAttachment;
   /** What the agent in memory knows, most likely first. */
   readonly secrets: readonly string[];
   readonly onExit: (exitCode: number) => void;
@@ -83,7 +86,7 @@ export class Incarnation {
     // The greeting waits in the channel, so the agent reads it in its first moment.
     const channel = await timer.time('dial', () => this.machine.dial());
     const nextSecret = await this.#keepNextSecret();
-    const greeted = this.#greet({ channel, resetConnections: true, nextSecret });
+    const greeted = this.#greet({ channel, resetConnections: true, nextSecret, network: cardOf(this.#parts.network) });
     greeted.catch(() => undefined);
     await timer.time('resume', () => this.machine.resume());
     await timer.time('agent', () => greeted);
@@ -177,12 +180,12 @@ export class Incarnation {
     throw new LullError('internal', 'The agent of the MicroVM knows none of the secrets that were kept.');
   }
 
-  async #greetWith(secret: string, { channel, resetConnections, nextSecret }: Greeting & { channel: Duplex }): Promise<void> {
+  async #greetWith(secret: string, { channel, resetConnections, nextSecret, network }: Greeting & { channel: Duplex }): Promise<void> {
     const { log, onExit, onConnection, clock, random } = this.#parts;
     const session = await AgentSession.connect(channel, {
       secret,
       ...(nextSecret === undefined ? {} : { nextSecret }),
-      ...(resetConnections === undefined ? {} : { restore: { resetConnections } }),
+      ...(resetConnections === undefined ? {} : { restore: { resetConnections, network } }),
       thaw: true,
       timeoutMs: HELLO_LIMIT_MS,
       clock,
@@ -216,9 +219,14 @@ export class Incarnation {
   }
 }
 
-/** How an agent is greeted: over which channel, whether it was restored (and ends connections), and what secret it gets. */
+/** How an agent is greeted: over which channel, whether it was restored (and ends connections), what secret and what address it gets. */
 interface Greeting {
   readonly channel?: Duplex | undefined;
   readonly resetConnections?: boolean;
   readonly nextSecret?: string;
+  /** Left as it is where nothing is said: one that runs on keeps its own. */
+  readonly network?: CardAddress | 'none';
 }
+
+const cardOf = (network: NetworkAttachment): CardAddress | 'none' =>
+  network.kind === 'routed' ? { address: network.guestAddress, gateway: network.gateway } : 'none';

@@ -13,8 +13,11 @@ export type NetworkAttachment =
   | { readonly kind: 'none' }
   /** QEMU's own user network, cut off from host and world: for tests of the snapshot only. */
   | { readonly kind: 'user-restricted' }
-  /** A tap device that exists already. */
-  | { readonly kind: 'tap'; readonly device: string }
+  /**
+   * A tap that is made with the machine, as root, and gone with it: the host routes the guest's address to it, and answers at `gateway`.
+   * {@link AddressTakenError} where that address is routed already.
+   */
+  | { readonly kind: 'routed'; readonly device: string; readonly guestAddress: string; readonly gateway: string }
   /** The Unix socket of a passt process. */
   | { readonly kind: 'passt'; readonly socketPath: string };
 
@@ -109,6 +112,11 @@ export interface Machine {
   kill(): Promise<void>;
   /** Lets go of the process without ending it. */
   detach(): void;
+}
+
+/** The address of a guest is another's. */
+export class AddressTakenError extends Error {
+  override readonly name = 'AddressTakenError';
 }
 
 /** A VMM that did not do what it was asked. */

@@ -10,7 +10,7 @@ import { createInterface } from 'node:readline';
 import { after, afterEach, before, describe, it } from 'node:test';
 import { endProcess, isRunning, run } from '../../src/host/process.ts';
 import { within } from '../../src/lib/deadline.ts';
-import { VmmError, type Driver, type Machine } from '../../src/vmm/driver.ts';
+import { AddressTakenError, VmmError, type Driver, type Machine } from '../../src/vmm/driver.ts';
 import { GUEST_MIB, greet, saveGuest, specFor, type SavedGuest } from './driver-guest.ts';
 import type { Report, Task } from './driver-process.ts';
 
@@ -264,10 +264,18 @@ export function driverContract(accelerator: 'kvm' | 'tcg', { makeDriver, skip }:
 
       it('user-restricted', () => comesUp({ kind: 'user-restricted' }));
 
-      it('tap', { skip: cannotMakeTaps() }, async () => {
-        const device = 'lulltest0';
-        const script = `ip tuntap add dev ${device} mode tap && ip link set ${device} up && exec "$@"`;
-        await comesUp({ kind: 'tap', device }, ['unshare', '--net', '--', 'sh', '-c', script, 'sh']);
+      it('routed', { skip: cannotMakeTaps() }, () =>
+        comesUp({ kind: 'routed', device: 'lulltest0', guestAddress: '198.19.0.1', gateway: '169.254.53.53' }, ['unshare', '--net']));
+
+      it('routed, but not to an address that is another\'s, and its tap goes with it', { skip: cannotMakeTaps() }, async () => {
+        const network = (device: string) => ({ kind: 'routed', device, guestAddress: '198.19.255.1', gateway: '169.254.53.53' }) as const;
+        const taps = async () => (await readdir('/sys/class/net')).filter((name) => name.startsWith('lulltest'));
+        const machine = await driver.prepare(await specFor(guest, 'tap-1', network('lulltest1')));
+        assert.deepEqual(await taps(), ['lulltest1']);
+        await assert.rejects(driver.prepare(await specFor(guest, 'tap-2', network('lulltest2'))), AddressTakenError);
+        assert.deepEqual(await taps(), ['lulltest1']);
+        await machine.kill();
+        assert.deepEqual(await taps(), []);
       });
 
       it('passt', { skip: withoutPasst }, async () => {

@@ -76,7 +76,7 @@ class Server {
     this.#donePath = join(work, DONE_NAME);
     const tool = join(work, 'platform/lull-host');
     await writeFile(tool, '#!/bin/sh\necho "0 1048576"\n', { mode: 0o755 });
-    const options = parseServerOptions({ data, runtime, platform: join(work, 'platform'), config: 'none' }, { env: {}, uid: process.getuid!() });
+    const options = parseServerOptions({ data, runtime, platform: join(work, 'platform'), config: 'none', egress: 'none' }, { env: {}, uid: process.getuid!() });
     this.#port = new FaultPort({ folders: [data, runtime, work], runtimeFolder: runtime, onDone: (done) => this.#noteDone(done) });
     this.#port.begin(fault ?? undefined);
     const files = new Files(this.#port);

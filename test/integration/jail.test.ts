@@ -34,7 +34,7 @@ describe('the jail of a hypervisor', { skip: platform instanceof Error ? platfor
   const isRoot = process.getuid!() === 0;
   const inside = (script: string, user?: number): string => {
     const read = [...PROGRAMS, '/proc', join(folder, 'read')].flatMap((path) => ['--read', path]);
-    const words = ['exec', '--jail', 'own-network', ...read, '--write', '/dev/null', '--write', join(folder, 'given'), '--', '/bin/sh', '-c', script];
+    const words = ['exec', '--jail', ...read, '--write', '/dev/null', '--write', join(folder, 'given'), '--', '/bin/sh', '-c', script];
     const as = user === undefined ? {} : { uid: user, gid: user };
     return execFileSync(tool, words, { encoding: 'utf8', env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' }, ...as });
   };
@@ -75,7 +75,7 @@ describe('the jail of a hypervisor', { skip: platform instanceof Error ? platfor
   }
 
   it('says what it could not be given, and starts nothing', () => {
-    const fail = () => execFileSync(tool, ['exec', '--jail', 'own-network', '--read', join(folder, 'none'), '--', '/bin/true'], { encoding: 'utf8', stdio: 'pipe' });
+    const fail = () => execFileSync(tool, ['exec', '--jail', '--read', join(folder, 'none'), '--', '/bin/true'], { encoding: 'utf8', stdio: 'pipe' });
     assert.throws(fail, { status: 1, stderr: /no jail: .*\/none: No such file/ });
   });
 });

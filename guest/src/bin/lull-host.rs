@@ -1,6 +1,7 @@
 //! What the host needs and Node cannot do: measure the TSC, map a sparse file, start a VMM in a jail that may be looked into.
 
 use lull_guest::jail::{self, Jail};
+use lull_guest::tap::{self, Tap};
 use lull_guest::sys::{self, clock_ns, ffi, CLOCK_MONOTONIC_RAW};
 use std::ffi::OsString;
 use std::fs;
@@ -10,7 +11,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{exit, Command};
 
-const USAGE: &str = "usage: lull-host tsc-khz | extents FILE | exec [--oom-score-adj N] [--cwd DIR] [--jail own-network|host-network [--read PATH]... [--write PATH]...] -- CMD [ARG]...";
+const USAGE: &str = "usage: lull-host tsc-khz | extents FILE | exec [--oom-score-adj N] [--cwd DIR] [--tap NAME,GUEST,GATEWAY] [--jail [--read PATH]... [--write PATH]...] -- CMD [ARG]...";
 /// The TSC is measured this often; the median counts.
 const TSC_ROUNDS: usize = 5;
 /// Each time for this long: 1 us of error is then 25 ppm.
@@ -92,11 +93,15 @@ fn extents(path: &Path) -> io::Result<()> {
 /// Becomes the command: same process id, own session, readable by its owner's other processes, no descriptors but 0 to 2.
 fn run(arguments: &[OsString]) -> io::Result<()> {
     let mut rest = arguments.iter();
-    let (mut oom_score_adj, mut cwd, mut jail, mut given) = (None, None, None, Jail::default());
+    let (mut oom_score_adj, mut cwd, mut tap, mut is_jailed, mut given) = (None, None, None, false, Jail::default());
     loop {
         let option = rest.next().and_then(|argument| argument.to_str()).unwrap_or_else(|| usage());
         if option == "--" {
             break;
+        }
+        if option == "--jail" {
+            is_jailed = true;
+            continue;
         }
         let value = rest.next().unwrap_or_else(|| usage());
         match option {
@@ -105,8 +110,7 @@ fn run(arguments: &[OsString]) -> io::Result<()> {
                 _ => usage(),
             },
             "--cwd" => cwd = Some(PathBuf::from(value)),
-            "--jail" if value == "own-network" => jail = Some(false),
-            "--jail" if value == "host-network" => jail = Some(true),
+            "--tap" => tap = Some(value.to_str().and_then(Tap::parse).unwrap_or_else(|| usage())),
             "--read" => given.read_only.push(PathBuf::from(value)),
             "--write" => given.writable.push(PathBuf::from(value)),
             _ => usage(),
@@ -125,8 +129,11 @@ fn run(arguments: &[OsString]) -> io::Result<()> {
     if let Some(folder) = cwd {
         std::env::set_current_dir(&folder).map_err(|error| io::Error::new(error.kind(), format!("{}: {}", folder.display(), error)))?;
     }
-    if let Some(keeps_network) = jail {
-        jail::enter(&Jail { keeps_network, ..given })?;
+    if let Some(tap) = tap {
+        tap::make(&tap).map_err(|failure| io::Error::new(io::ErrorKind::Other, failure.message))?;
+    }
+    if is_jailed {
+        jail::enter(&given)?;
     }
     // What else is open is meant for the command: its control connection, a file to load. Node opens its own close-on-exec.
     // Unlike a bare execve this also undoes what Rust did to SIGPIPE.

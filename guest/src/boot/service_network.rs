@@ -4,7 +4,8 @@
 
 use crate::boot::console;
 use crate::failure::{Failure, OrFailure};
-use crate::netlink::{attribute, Netlink};
+use crate::netlink::attribute;
+use crate::rtnetlink::{index_of, link, RouteNetlink};
 use crate::services::Service;
 use crate::sys::{self, ffi};
 use std::fs::{self, File};
@@ -20,22 +21,12 @@ const APPLICATION_END: &str = "lull0";
 const SERVICE_END: &str = "services";
 
 const CLONE_NEWNET: i32 = 0x4000_0000;
-const NETLINK_ROUTE: i32 = 0;
-const RTM_NEWLINK: u16 = 16;
-const RTM_NEWADDR: u16 = 20;
-const NLM_F_EXCL: u16 = 0x200;
-const NLM_F_CREATE: u16 = 0x400;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_NET_NS_FD: u16 = 28;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
 const VETH_INFO_PEER: u16 = 1;
-const IFA_ADDRESS: u16 = 1;
-const IFA_LOCAL: u16 = 2;
-const IFF_UP: u32 = 1;
-const AF_INET: u8 = 2;
-const RT_SCOPE_LINK: u8 = 253;
 
 /// Makes namespace, ends and listeners. The namespace lives as long as the listeners do; the caller stays in its own.
 /// A kernel that cannot do it has no services, and a line on the console; what fails is only the way back.
@@ -68,15 +59,14 @@ fn with_application_side(services: Vec<Service>) -> Result<Vec<Service>, Failure
 
 fn make_service_side(home: &File) -> Result<Vec<Service>, Failure> {
     let peer = [
-        link(0, 0),
+        link(0, 0, 0),
         attribute(IFLA_IFNAME, format!("{}\0", APPLICATION_END).as_bytes()),
         attribute(IFLA_NET_NS_FD, &home.as_raw_fd().to_ne_bytes()),
     ];
     let data = attribute(IFLA_INFO_DATA, &attribute(VETH_INFO_PEER, &peer.concat()));
     let info = [attribute(IFLA_INFO_KIND, b"veth"), data].concat();
-    let body = [link(0, 0), attribute(IFLA_IFNAME, format!("{}\0", SERVICE_END).as_bytes()), attribute(IFLA_LINKINFO, &info)].concat();
-    let netlink = Netlink::open(NETLINK_ROUTE).or_failure("open rtnetlink")?;
-    netlink.request(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &body).or_failure("make the virtual Ethernet ends")?;
+    let attributes = [attribute(IFLA_IFNAME, format!("{}\0", SERVICE_END).as_bytes()), attribute(IFLA_LINKINFO, &info)].concat();
+    RouteNetlink::open()?.make_link(&attributes).or_failure("make the virtual Ethernet ends")?;
     configure(SERVICE_END, &SERVICES.map(|(_, address)| (address, APPLICATION_ADDRESS)))?;
     let listen = |(name, address): (&'static str, Ipv4Addr)| {
         let listener = TcpListener::bind((address, PORT)).or_failure(&format!("listen for {}", name))?;
@@ -89,21 +79,12 @@ fn make_service_side(home: &File) -> Result<Vec<Service>, Failure> {
 fn configure(name: &str, addresses: &[(Ipv4Addr, Ipv4Addr)]) -> Result<(), Failure> {
     // Else the kernel gives it an IPv6 address and keeps announcing it.
     let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{}/disable_ipv6", name), "1");
-    let c_name = sys::c_text(name).or_failure(name)?;
-    let index = unsafe { ffi::if_nametoindex(c_name.as_ptr()) };
-    let netlink = Netlink::open(NETLINK_ROUTE).or_failure("open rtnetlink")?;
+    let index = index_of(name).or_failure(name)?.ok_or_else(|| Failure::new("ENODEV", format!("{} is not there", name)))?;
+    let netlink = RouteNetlink::open()?;
     for (local, peer) in addresses {
-        // `struct ifaddrmsg`: family, length of the prefix, flags, scope, index.
-        let head = [&[AF_INET, 32, 0, RT_SCOPE_LINK][..], &index.to_ne_bytes()].concat();
-        let body = [head, attribute(IFA_LOCAL, &local.octets()), attribute(IFA_ADDRESS, &peer.octets())].concat();
-        netlink.request(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, &body).or_failure("give an address to a virtual Ethernet end")?;
+        netlink.add_address(index, *local, *peer).or_failure("give an address to a virtual Ethernet end")?;
     }
-    netlink.request(RTM_NEWLINK, 0, &link(index, IFF_UP)).or_failure("bring up a virtual Ethernet end")
-}
-
-/// `struct ifinfomsg`: family, type, index, flags and which of them change.
-fn link(index: u32, flags: u32) -> Vec<u8> {
-    [[0; 4], index.to_ne_bytes(), flags.to_ne_bytes(), flags.to_ne_bytes()].concat()
+    netlink.set_up(index).or_failure("bring up a virtual Ethernet end")
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod clock;
 mod container;
 mod disk;
 mod entropy;
+mod network;
 pub mod oci_user;
 mod rootfs;
 mod shell;
@@ -16,6 +17,7 @@ use crate::services::Service;
 use crate::sys::{self, CLOCK_REALTIME};
 use crate::system::{Application, ApplicationState, Memory, Restore, Shell, StartSpec, Started, System};
 use cgroup::Cgroup;
+use network::Network;
 use std::fs;
 
 pub struct Microvm {
@@ -23,12 +25,13 @@ pub struct Microvm {
     /// What the application was started with.
     spec: Option<StartSpec>,
     cgroup: Cgroup,
+    network: Network,
     services: Vec<Service>,
 }
 
 impl Microvm {
     pub fn new(services: Vec<Service>) -> Result<Microvm, Failure> {
-        Ok(Microvm { application: Application::NONE, spec: None, cgroup: Cgroup::create()?, services })
+        Ok(Microvm { application: Application::NONE, spec: None, cgroup: Cgroup::create()?, network: Network::default(), services })
     }
 }
 
@@ -44,6 +47,9 @@ impl System for Microvm {
         step("entropy", entropy::add(&restore.entropy));
         if restore.reset_connections {
             step("connections", sockets::destroy_remote());
+        }
+        if let Some(wanted) = &restore.network {
+            step("network", self.network.set(wanted.as_ref()));
         }
         warnings
     }

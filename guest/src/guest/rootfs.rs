@@ -56,6 +56,7 @@ pub fn enter(capabilities: Capabilities, hostname: &str) -> Result<(), Failure> 
         mount(&Mount { source: "cgroup2", target: "/sys/fs/cgroup", kind: "cgroup2", flags: HARMLESS, data: "" })?;
     }
     write_hosts(hostname);
+    write_resolver();
     Ok(())
 }
 
@@ -135,6 +136,17 @@ fn hide() -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Where names are asked for: the gateway's own address, which passes questions on (the address of AWS's local resolver, section 5.8).
+const RESOLVER: &str = "nameserver 169.254.53.53\n";
+
+/// What an image has is of the machine that built it.
+fn write_resolver() {
+    let path = "/etc/resolv.conf";
+    let _ = fs::remove_file(path);
+    // A read-only or odd /etc is the image's business.
+    let _ = fs::write(path, RESOLVER);
 }
 
 /// An image has no hosts file of its own (container tools mount one), and nobody else would know `localhost`.

@@ -6,7 +6,8 @@ import { isDeepStrictEqual } from 'node:util';
 import { LullError } from '../../domain/errors.ts';
 import type { OnSuspendHookFailure } from '../../domain/hooks.ts';
 import { MICROVM_REQUESTS, STATE_REASONS, type Microvm, type MicrovmEvent, type MicrovmRequest, type MicrovmState, type ProcessIdentity } from '../../domain/microvm.ts';
-import type { Clock, MicrovmPatch, MicrovmRepository, MicrovmRuntime, StepTimes } from '../../domain/ports.ts';
+import { egressOf } from '../../domain/network-connector.ts';
+import type { Clock, LaunchRequest, MicrovmPatch, MicrovmRepository, MicrovmRuntime, StepTimes } from '../../domain/ports.ts';
 import { microvmNotFound, requireAllowed } from '../../domain/refusals.ts';
 import { Gate } from '../../lib/gate.ts';
 import { KeyedQueue } from '../../lib/keyed-queue.ts';
@@ -138,8 +139,7 @@ export class Lifecycle {
       if (microvm.state !== 'PENDING') return;
       try {
         this.#requireNotDraining();
-        const { snapshotId } = microvm;
-        const process = await this.#runtime.prepareLaunch({ microvmId, snapshotId });
+        const process = await this.#runtime.prepareLaunch(launchOf(microvm));
         await this.#microvms.patch(microvmId, { process });
         const launch = await this.#runtime.continue(microvmId);
         await this.#hooks.run(microvm);
@@ -278,8 +278,8 @@ export class Lifecycle {
   }
 
   async #recover(microvm: Microvm): Promise<void> {
-    const { microvmId, snapshotId, process } = microvm;
-    const alive = process !== null && (await this.#runtime.adopt({ microvmId, snapshotId, process }));
+    const { process } = microvm;
+    const alive = process !== null && (await this.#runtime.adopt({ ...launchOf(microvm), process }));
     await this.#settle(microvm, alive, 'no server was there');
     if (alive && microvm.state === 'RUNNING') await this.#reconnect(microvm);
   }
@@ -379,9 +379,9 @@ export class Lifecycle {
   }
 
   async #prepareWake(microvm: Microvm): Promise<void> {
-    const { microvmId, snapshotId, generation } = microvm;
+    const { microvmId, generation } = microvm;
     try {
-      const process = await this.#runtime.prepareWake({ microvmId, snapshotId, generation });
+      const process = await this.#runtime.prepareWake({ ...launchOf(microvm), generation });
       // Committed before anything of it runs: from here on the disk may move.
       this.#note(await this.#microvms.apply(microvmId, 'wake', { process }));
     } catch (error) {
@@ -500,3 +500,5 @@ function reasonOf(error: unknown, wrap: (detail: string) => string): string {
   if (error instanceof HookInterrupted) return error.ending.reason;
   return error instanceof HookFailure ? error.message : wrap(messageOf(error));
 }
+
+const launchOf = ({ microvmId, snapshotId, egressConnectors }: Microvm): LaunchRequest => ({ microvmId, snapshotId, egress: egressOf(egressConnectors) });

@@ -67,6 +67,9 @@ export function bootArguments(spec: BootSpec, target: QemuTarget): string[] {
 /** File descriptor of the device state that a prepared process loads. */
 export const STATE_FD = 4;
 
+/** File descriptor of the tap that the host tool made (guest/src/tap.rs). */
+const TAP_FD = 8;
+
 /** Arguments of a paused process that waits for device state, memory mapped copy-on-write. */
 export function restoreArguments(spec: MachineSpec, target: QemuTarget): string[] {
   return [
@@ -146,8 +149,8 @@ function networkBackend(network: NetworkAttachment): string | undefined {
       return undefined;
     case 'user-restricted':
       return 'user,id=net,restrict=on';
-    case 'tap':
-      return `tap,id=net,ifname=${network.device},script=no,downscript=no,vnet_hdr=off`;
+    case 'routed':
+      return `tap,id=net,fd=${TAP_FD}`;
     case 'passt':
       return `stream,id=net,server=off,addr.type=unix,addr.path=${escaped(network.socketPath)}`;
   }

@@ -60,9 +60,7 @@ export function jailArguments(spec: MachineSpec | BootSpec, program: string, acc
     spec.runDir,
     ...(boots ? [spec.consolePath] : []),
     ...(accelerator === 'kvm' ? ['/dev/kvm'] : []),
-    ...(network.kind === 'tap' ? ['/dev/net/tun'] : []),
     ...(network.kind === 'passt' ? [network.socketPath] : []),
   ];
-  // A tap belongs to the network that it was made in.
-  return ['--jail', network.kind === 'tap' ? 'host-network' : 'own-network', ...read.flatMap((path) => ['--read', path]), ...write.flatMap((path) => ['--write', path])];
+  return ['--jail', ...read.flatMap((path) => ['--read', path]), ...write.flatMap((path) => ['--write', path])];
 }

@@ -6,7 +6,7 @@ import type { Duplex } from 'node:stream';
 import type { ProcessIdentity } from '../../domain/microvm.ts';
 import type { Confinement } from '../../domain/platform.ts';
 import { isRunning, processesWithArgument, startDetached } from '../../host/process.ts';
-import type { BootSpec, Driver, Machine, MachineSpec, PlacementKey, RamRegion, RestoreSpec } from '../driver.ts';
+import { AddressTakenError, VmmError, type BootSpec, type Driver, type Machine, type MachineSpec, type PlacementKey, type RamRegion, type RestoreSpec } from '../driver.ts';
 import { agentChardev, bootArguments, CONTROL_FD, controlSocketPath, restoreArguments, type QemuTarget } from './command-line.ts';
 import { openDisks } from './disk-files.ts';
 import { handedOutPath, JailUsers, jailArguments, userOf } from './jail.ts';
@@ -78,7 +78,7 @@ async function start({ options, users, spec, argumentsFor, stateFd }: Start): Pr
   try {
     await makeHandedOut(spec.runDir, uid);
     const jail = options.confinement === 'none' ? [] : jailArguments(spec, programFolder(options), options.accelerator);
-    const shim = [options.hostTool, 'exec', '--oom-score-adj', `${OOM_SCORE_ADJUST}`, ...jail, '--'] as const;
+    const shim = [options.hostTool, 'exec', '--oom-score-adj', `${OOM_SCORE_ADJUST}`, ...tapArguments(spec), ...jail, '--'] as const;
     await using disks = await openDisks(spec);
     const stdio = ['ignore', 'ignore', 'pipe', 'pipe', stateFd ?? 'ignore', ...disks.fds] as const;
     const option = isAtLeast(options.version, FIRST_WITH_RUN_WITH_USER) ? 'run-with' : 'runas';
@@ -89,8 +89,16 @@ async function start({ options, users, spec, argumentsFor, stateFd }: Start): Pr
     return machine;
   } catch (error) {
     release();
+    if (error instanceof VmmError && TAKEN.test(error.message)) throw new AddressTakenError(error.message, { cause: error });
     throw error;
   }
+}
+
+/** What the host tool says of a tap whose guest has an address that is routed elsewhere. */
+const TAKEN = /the address \S+ is taken/;
+
+function tapArguments({ network }: MachineSpec): string[] {
+  return network.kind === 'routed' ? ['--tap', `${network.device},${network.guestAddress},${network.gateway}`] : [];
 }
 
 /** QEMU, its loader, libraries and firmware: `bin`, `lib` and `share` below it. */

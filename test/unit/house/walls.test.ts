@@ -23,7 +23,7 @@ interface Case {
 const FOLDERS = Object.keys(WALLS);
 const PACKAGES = Object.keys({ ...manifest.dependencies, ...manifest.devDependencies });
 /** Front doors and tools: no wall may open them to the others. */
-const MAIN_ONLY = ['setup', 'bench', 'metrics'];
+const MAIN_ONLY = ['setup', 'network', 'bench', 'metrics'];
 
 const slug = (text: string) => text.replaceAll(/[^a-z0-9]+/g, '-');
 

@@ -1,0 +1,102 @@
+/**
+ * The networks of microVMs, as root: a tap for each that reaches out, which its VMM holds open and which goes with it, and one table of
+ * rules for all. Without root there is none.
+ */
+import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { readdir, readFile } from 'node:fs/promises';
+import type { Egress } from '../domain/network-connector.ts';
+import { run } from '../host/process.ts';
+import { effect, type Effects } from '../lib/effects.ts';
+import { GATEWAY, rulesetText, type Rules } from './ruleset.ts';
+
+/** How a guest's card is connected: the runtime hands it to a driver. */
+export type GuestNetwork =
+  | { readonly kind: 'none' }
+  | { readonly kind: 'routed'; readonly device: string; readonly guestAddress: string; readonly gateway: string };
+
+export interface GuestNetworksOptions {
+  readonly wanted: 'auto' | 'none';
+  /** Tells this server's devices and rules from another's: at least five letters or digits. */
+  readonly mark: string;
+  /** CIDRs of private networks that microVMs may reach. */
+  readonly allowedNetworks: readonly string[];
+  readonly uid: number;
+  readonly effects: Effects;
+}
+
+const COMMAND_LIMIT_MS = 10_000;
+/** The last byte pair of the guests' network: neither its first address nor its last 256. */
+const SLOTS = 65_278;
+const DEVICES = '/sys/class/net';
+/** systemd-resolved's own list, where `/etc/resolv.conf` names its stub on loopback. */
+const RESOLVER_FILES = ['/etc/resolv.conf', '/run/systemd/resolve/resolv.conf'] as const;
+
+export class GuestNetworks {
+  /** Why there is none; undefined where there is. */
+  readonly missing: string | undefined;
+  readonly #rules: Rules;
+  readonly #effects: Effects;
+  #next: number;
+
+  private constructor(rules: Rules, effects: Effects, missing: string | undefined) {
+    this.#rules = rules;
+    this.#effects = effects;
+    this.missing = missing;
+    // Two servers of a host begin far from each other.
+    this.#next = createHash('sha256').update(rules.table).digest().readUInt32BE() % SLOTS;
+  }
+
+  /** Puts the rules in place. @throws CommandError where nftables refuses them */
+  static async open({ wanted, mark, allowedNetworks, uid, effects }: GuestNetworksOptions): Promise<GuestNetworks> {
+    const resolver = await hostResolver();
+    const rules: Rules = { table: `lull_net_${mark}`, devicePrefix: `lull${mark.slice(0, 5)}`, allowedNetworks, ...(resolver === undefined ? {} : { resolver }) };
+    const missing = wanted === 'none' ? 'configured' : await missingFor(uid);
+    if (missing === undefined) {
+      await effect(effects, { kind: 'network', subject: 'rules' }, () => run(['nft', '-f', '-'], { input: rulesetText(rules), timeoutMs: COMMAND_LIMIT_MS }));
+      await run(['sysctl', '--quiet', '--write', 'net.ipv4.ip_forward=1'], { timeoutMs: COMMAND_LIMIT_MS });
+    }
+    return new GuestNetworks(rules, effects, missing);
+  }
+
+  /** For one launch or wake. A device of that name is made by the driver, and may be taken by another server meanwhile. */
+  connect(egress: Egress): GuestNetwork {
+    if (egress === 'none' || this.missing !== undefined) return { kind: 'none' };
+    for (let tried = 0; tried < SLOTS; tried += 1) {
+      const slot = 1 + (this.#next++ % SLOTS);
+      const device = `${this.#rules.devicePrefix}${slot.toString(36)}`;
+      if (!existsSync(`${DEVICES}/${device}`)) return { kind: 'routed', device, guestAddress: `198.19.${slot >> 8}.${slot & 255}`, gateway: GATEWAY };
+    }
+    return { kind: 'none' };
+  }
+
+  /** Takes the rules away where no microVM of this server is left; else they stay, since microVMs run on without it. */
+  async close(): Promise<void> {
+    if (this.missing !== undefined) return;
+    const devices = await readdir(DEVICES);
+    if (devices.some((name) => name.startsWith(this.#rules.devicePrefix))) return;
+    const { table } = this.#rules;
+    await effect(this.#effects, { kind: 'network', subject: 'no rules' }, () => run(['nft', 'delete', 'table', 'inet', table], { timeoutMs: COMMAND_LIMIT_MS }));
+  }
+}
+
+/** What stands in the way of networks on this machine; undefined where nothing does. */
+export async function missingFor(uid: number): Promise<string | undefined> {
+  if (uid !== 0) return 'only root can make them';
+  if (!existsSync('/dev/net/tun')) return 'there is no /dev/net/tun';
+  return run(['nft', 'list', 'tables'], { timeoutMs: COMMAND_LIMIT_MS }).then(
+    () => undefined,
+    () => 'nftables cannot be used',
+  );
+}
+
+/** The first IPv4 resolver of the host that is not on its loopback. */
+async function hostResolver(): Promise<string | undefined> {
+  for (const path of RESOLVER_FILES) {
+    const text = await readFile(path, 'utf8').catch(() => '');
+    for (const [, address] of text.matchAll(/^nameserver\s+(\d+\.\d+\.\d+\.\d+)\s*$/gm)) {
+      if (!address!.startsWith('127.')) return address;
+    }
+  }
+  return undefined;
+}
