@@ -91,7 +91,9 @@ pub fn link(index: u32, flags: u32, change: u32) -> Vec<u8> {
 
 /// `struct ifaddrmsg` (family, length of the prefix, flags, scope, index) and both addresses.
 fn address(index: u32, local: Ipv4Addr, peer: Ipv4Addr) -> Vec<u8> {
-    let head = [&[AF_INET, 32, 0, RT_SCOPE_LINK][..], &index.to_ne_bytes()].concat();
+    // One that is only for its link is not taken for connections that lead further.
+    let scope = if local == peer { RT_SCOPE_UNIVERSE } else { RT_SCOPE_LINK };
+    let head = [&[AF_INET, 32, 0, scope][..], &index.to_ne_bytes()].concat();
     [head, attribute(IFA_LOCAL, &local.octets()), attribute(IFA_ADDRESS, &peer.octets())].concat()
 }
 

@@ -137,9 +137,9 @@ export async function openEngine(stack: AsyncDisposableStack, ground: EngineGrou
 }
 
 async function openNetworks({ options, files, log }: EngineGround, layout: DataLayout): Promise<GuestNetworks> {
-  const { egress, egressNetworks } = options;
+  const { egress, egressNetworks, egressResolver } = options;
   const mark = basename(layout.runtimeFolder);
-  const networks = await GuestNetworks.open({ wanted: egress, mark, allowedNetworks: egressNetworks, uid: process.getuid?.() ?? -1, effects: files.effects });
+  const networks = await GuestNetworks.open({ wanted: egress, mark, allowedNetworks: egressNetworks, resolver: egressResolver, uid: process.getuid?.() ?? -1, effects: files.effects });
   if (networks.missing !== undefined) log.warn({ reason: networks.missing }, 'microVMs have no network of their own');
   return networks;
 }

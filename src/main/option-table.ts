@@ -239,6 +239,15 @@ export const SERVER_OPTIONS = {
     description: 'let microVMs reach a private network by TCP; may be repeated',
     default: [],
   },
+  egressResolver: {
+    flag: '--egress-resolver <address>',
+    env: 'LULL_EGRESS_RESOLVER',
+    key: 'egress.resolver',
+    shape: 'text',
+    schema: z.ipv4(),
+    description: 'where microVMs ask for names',
+    shownDefault: "the host's first resolver that is not on its loopback",
+  },
   baseMap: {
     flag: '--base-map <from=image>',
     env: 'LULL_BASE_MAP',

@@ -49,6 +49,7 @@ export interface ServerOptions {
   readonly buildNetworks: readonly string[];
   readonly egress: 'auto' | 'none';
   readonly egressNetworks: readonly string[];
+  readonly egressResolver: string | undefined;
   /** What a name in `FROM` stands for instead: `public.ecr.aws/lambda/python:3.13` → `lull/python`. */
   readonly baseMap: Readonly<Record<string, string>>;
   /** Which roles must be there where they are named. */
@@ -99,6 +100,7 @@ export function serverOptions(settings: Settings): ServerOptions {
     buildNetworks: settings.buildNetwork.value,
     egress: settings.egress.value,
     egressNetworks: settings.egressNetwork.value,
+    egressResolver: settings.egressResolver.value,
     baseMap: settings.baseMap.value,
     roleCheck: settings.roleCheck.value,
     logs: { retentionDays: settings.logRetentionDays.value, maxMib: settings.logMaxMib.value },

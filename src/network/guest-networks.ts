@@ -21,6 +21,8 @@ export interface GuestNetworksOptions {
   readonly mark: string;
   /** CIDRs of private networks that microVMs may reach. */
   readonly allowedNetworks: readonly string[];
+  /** IPv4 address; the host's own resolver where undefined. */
+  readonly resolver: string | undefined;
   readonly uid: number;
   readonly effects: Effects;
 }
@@ -48,8 +50,8 @@ export class GuestNetworks {
   }
 
   /** Puts the rules in place. @throws CommandError where nftables refuses them */
-  static async open({ wanted, mark, allowedNetworks, uid, effects }: GuestNetworksOptions): Promise<GuestNetworks> {
-    const resolver = await hostResolver();
+  static async open({ wanted, mark, allowedNetworks, resolver: chosen, uid, effects }: GuestNetworksOptions): Promise<GuestNetworks> {
+    const resolver = chosen ?? (await hostResolver());
     const rules: Rules = { table: `lull_net_${mark}`, devicePrefix: `lull${mark.slice(0, 5)}`, allowedNetworks, ...(resolver === undefined ? {} : { resolver }) };
     const missing = wanted === 'none' ? 'configured' : await missingFor(uid);
     if (missing === undefined) {

@@ -32,7 +32,7 @@ export function rulesetText(rules: Rules): string {
     chain('names', 'type nat hook prerouting priority dstnat; policy accept;', namesOf(rules, ours)),
     chain('to_host', 'type filter hook input priority filter - 10; policy accept;', [
       `iifname ${ours} ct status dnat meta l4proto { tcp, udp } th dport 53 accept`,
-      `iifname ${ours} drop`,
+      `iifname ${ours} reject with icmpx type admin-prohibited`,
     ]),
     chain('through_host', 'type filter hook forward priority filter - 10; policy accept;', [
       `iifname ${ours} jump outwards`,
@@ -40,7 +40,7 @@ export function rulesetText(rules: Rules): string {
       `oifname ${ours} drop`,
     ]),
     chain('outwards', '', [
-      'oifname "lull*" drop',
+      'oifname "lull*" reject with icmpx type admin-prohibited',
       'ct state established,related accept',
       'ct status dnat meta l4proto { tcp, udp } th dport 53 accept',
       ...(rules.allowedNetworks.length > 0 ? [`ip daddr { ${rules.allowedNetworks.join(', ')} } meta l4proto tcp accept`] : []),
