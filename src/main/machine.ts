@@ -6,6 +6,7 @@ import { CommandFailure, UsageError } from '../cli/command-line.ts';
 import { isLullError } from '../domain/errors.ts';
 import type { Platform } from '../domain/platform.ts';
 import { SILENT } from '../lib/log.ts';
+import { missingFor } from '../network/guest-networks.ts';
 import { examine } from '../setup/doctor.ts';
 import { probeKvm } from '../setup/kvm-probe.ts';
 import { hostArchitecture, loadPlatform } from '../setup/platform.ts';
@@ -56,13 +57,14 @@ export function createMachine(surroundings: Surroundings): Machine {
       if (did) await importBaseImages(folder, platform, tell);
       return did;
     },
-    doctor: ({ signal }) =>
+    doctor: async ({ signal }) =>
       examine({
         folder: platformFolderOf(surroundings),
         dataFolder: gatherSetting('data', surroundings).value,
         packages: join(ROOT, 'setup/debian-packages'),
         accel: gatherSetting('accel', surroundings),
         hookTimeoutScale: gatherSetting('hookTimeoutScale', surroundings),
+        missingNetwork: await missingFor(uid),
         env,
         uid,
         signal,

@@ -34,6 +34,8 @@ export interface DoctorOptions {
   readonly accel: Chosen<'auto' | 'kvm' | 'tcg'>;
   /** The accelerator's own where the value is undefined. */
   readonly hookTimeoutScale: Chosen<number | undefined>;
+  /** Why microVMs have no network of their own; undefined where they have. */
+  readonly missingNetwork: string | undefined;
   readonly env: NodeJS.ProcessEnv;
   readonly uid: number;
   readonly signal: AbortSignal;
@@ -54,7 +56,7 @@ export async function examine(options: DoctorOptions): Promise<readonly MachineF
   } else {
     findings.push(...(await prepared(platform as Platform, options)));
   }
-  findings.push(await subordinateIds(options), await tunnels(options), await names(), await cgroups());
+  findings.push(await subordinateIds(options), await tunnels(options), egress(options), await names(), await cgroups());
   findings.push(await memory(), await disk(options));
   return findings;
 }
@@ -149,6 +151,12 @@ async function tunnels({ uid }: DoctorOptions): Promise<MachineFinding> {
   );
   if (open || uid === 0) return { need, state: 'ok', detail: 'by slirp4netns, never to this host' };
   return { need, state: 'degraded', detail: 'this user may not open /dev/net/tun: RUN has no network', mend: 'chmod 0666 /dev/net/tun' };
+}
+
+function egress({ missingNetwork }: DoctorOptions): MachineFinding {
+  const need = 'network of microVMs';
+  if (missingNetwork === undefined) return { need, state: 'ok', detail: 'to the internet, never to this host, other microVMs or private networks' };
+  return { need, state: 'degraded', detail: `none: ${missingNetwork}` };
 }
 
 async function names(): Promise<MachineFinding> {

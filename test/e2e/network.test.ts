@@ -117,16 +117,15 @@ describe('the network of microVMs', { skip }, () => {
 
   it('goes on over a crash of the server, and leaves no device when its microVM ends', async () => {
     await server.crash();
-    await server.up();
     assert.deepEqual(await attempt('tcp', World.address, 80), { reached: true, answer: World.hostAddress });
     await microvm.terminate();
     assert.equal(taps().length, had + 1);
   });
 
   it('is none where the server is told so, and says so at once', async () => {
-    await using closed = await LullServer.start(['--egress', 'none']);
-    const arn = await closed.image('hostile', HOSTILE);
-    const alone = await closed.run(arn, { idlePolicy: WAKES_BY_TRAFFIC });
+    await server.stop('SIGTERM');
+    await server.up(['--egress', 'none']);
+    const alone = await server.run(imageArn, { idlePolicy: WAKES_BY_TRAFFIC });
     const refused = await alone.json<{ reached: boolean; error: string; errno: number }>(`/tcp?with=${World.address}&with=80`);
     // ENETUNREACH
     assert.deepEqual(refused, { reached: false, error: 'OSError', errno: 101 });
