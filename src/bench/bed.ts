@@ -102,6 +102,6 @@ class ImageBuilder {
     if (snapshotId === undefined) throw new Error('the image left no files');
     this.#known.add(snapshotId);
     const files = this.#layout.snapshot(snapshotId);
-    return { arn: outcome.imageArn, files, manifest: await readSnapshotManifest(files.manifest) };
+    return { arn: outcome.imageArn, files, manifest: await readSnapshotManifest(files.manifest, snapshotId) };
   }
 }

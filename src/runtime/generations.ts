@@ -1,6 +1,5 @@
 /** A suspended microVM on disk: one complete generation, written beside the one before and committed by its manifest. */
-import { createHash } from 'node:crypto';
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LullError } from '../domain/errors.ts';
 import { hostBootId } from '../host/process.ts';
@@ -9,12 +8,15 @@ import { shortName } from './data-layout.ts';
 import { StepTimer } from '../lib/step-timer.ts';
 import type { Driver, Machine } from '../vmm/driver.ts';
 import type { DataLayout } from './data-layout.ts';
+import { digestOf, requireIntact, requireSize } from './kept-files.ts';
 import {
+  belongsElsewhere,
   checkPlacement,
   readGenerationManifest,
   scratchFingerprint,
   writeManifest,
   type GenerationManifest,
+  type NewGenerationManifest,
   type SnapshotManifest,
 } from './manifests.ts';
 import type { CaptureResult } from './memory-diff.ts';
@@ -71,10 +73,12 @@ export class Generations {
       }),
     );
     await flushed;
-    const deviceState = await digest(files.deviceState);
+    const deviceState = await digestOf(files.deviceState);
     await timer.time('commit', async () => {
       for (const path of [files.memoryDiff, files.deviceState, files.dir]) await this.#files.sync(path);
-      const manifest: Omit<GenerationManifest, 'version'> = {
+      const manifest: NewGenerationManifest = {
+        microvmId,
+        generation,
         snapshotId,
         placement: this.#driver.placement,
         agentSecret: request.agentSecret,
@@ -89,29 +93,27 @@ export class Generations {
   }
 
   /**
-   * The manifest of a complete generation whose device state is intact (the memory's checksum is checked while it is applied).
-   * @throws LullError internal where it is not there, damaged, or of another kind of machine
+   * The manifest of a complete generation whose device state is intact (the memory's checksum is compared while it is applied),
+   * and whose disk is still the one that its memory belongs to.
+   * @throws LullError internal that names what is missing, damaged, of another microVM, image or generation, or of another kind of machine
    */
   async load(id: GenerationId): Promise<GenerationManifest> {
-    const files = this.#layout.generation(id.microvmId, id.generation);
-    const manifest = await readGenerationManifest(files.manifest);
+    const manifest = await this.#intact(id.microvmId, id.generation);
     checkPlacement(manifest.placement, this.#driver.placement);
-    if (manifest.snapshotId !== id.snapshotId) throw new LullError('internal', `${shortName(files.manifest)} belongs to another image`);
-    const { sha256 } = await digest(files.deviceState).catch(() => ({ sha256: undefined }));
-    if (sha256 !== manifest.files.deviceState.sha256) throw new LullError('internal', `${shortName(files.deviceState)} is missing or damaged`);
-    const { size } = await stat(files.memoryDiff).catch(() => ({ size: undefined }));
-    if (size !== manifest.files.memoryDiff.sizeBytes) throw new LullError('internal', `${shortName(files.memoryDiff)} is missing or damaged`);
+    if (manifest.snapshotId !== id.snapshotId) throw belongsElsewhere(this.#layout.generation(id.microvmId, id.generation).manifest, 'image');
+    const { scratch } = this.#layout.microvm(id.microvmId);
+    if (!(await isUnchanged(scratch, manifest.scratch))) {
+      throw new LullError('internal', `${shortName(scratch)} is missing, or was written to after the MicroVM fell asleep`);
+    }
     return manifest;
   }
 
   /** True where every file of the generation is what its manifest says. */
   async verify(microvmId: string, generation: number): Promise<boolean> {
-    const files = this.#layout.generation(microvmId, generation);
     try {
-      const manifest = await readGenerationManifest(files.manifest);
-      const memory = await this.#workers.run('hash', { path: files.memoryDiff });
-      const { sha256 } = await digest(files.deviceState);
-      return memory === manifest.files.memoryDiff.sha256 && sha256 === manifest.files.deviceState.sha256;
+      const manifest = await this.#intact(microvmId, generation);
+      const path = this.#layout.generation(microvmId, generation).memoryDiff;
+      return (await this.#workers.run('hash', { path })) === manifest.files.memoryDiff.sha256;
     } catch {
       return false;
     }
@@ -120,10 +122,8 @@ export class Generations {
   /** True where the scratch disk is still the one that the generation's memory belongs to, on this boot of the host. */
   async untouchedSince(microvmId: string, generation: number): Promise<boolean> {
     try {
-      const manifest = await readGenerationManifest(this.#layout.generation(microvmId, generation).manifest);
-      const now = await scratchFingerprint(this.#layout.microvm(microvmId).scratch);
-      const { sizeBytes, modifiedNs } = manifest.scratch;
-      return manifest.hostBootId === hostBootId() && now.sizeBytes === sizeBytes && now.modifiedNs === modifiedNs;
+      const manifest = await readGenerationManifest(this.#layout.generation(microvmId, generation).manifest, { microvmId, generation });
+      return manifest.hostBootId === hostBootId() && (await isUnchanged(this.#layout.microvm(microvmId).scratch, manifest.scratch));
     } catch {
       return false;
     }
@@ -154,6 +154,15 @@ export class Generations {
     return [...others.map((other) => `gen-${other}`), ...temporary];
   }
 
+  /** A manifest that belongs here, its device state whole, its memory of the right length. */
+  async #intact(microvmId: string, generation: number): Promise<GenerationManifest> {
+    const files = this.#layout.generation(microvmId, generation);
+    const manifest = await readGenerationManifest(files.manifest, { microvmId, generation });
+    await requireIntact(files.deviceState, manifest.files.deviceState);
+    await requireSize(files.memoryDiff, manifest.files.memoryDiff);
+    return manifest;
+  }
+
   async #others(microvmId: string, generation: number): Promise<readonly number[]> {
     const numbers = (await namesIn(this.#layout.microvm(microvmId).dir)).map((name) => /^gen-(\d+)$/.exec(name)?.[1]);
     return numbers.filter((number) => number !== undefined).map(Number).filter((number) => number !== generation);
@@ -167,7 +176,7 @@ const namesIn = (dir: string) =>
     throw error;
   });
 
-async function digest(path: string): Promise<{ sizeBytes: number; sha256: string }> {
-  const bytes = await readFile(path);
-  return { sizeBytes: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') };
+async function isUnchanged(path: string, { sizeBytes, modifiedNs }: GenerationManifest['scratch']): Promise<boolean> {
+  const now = await scratchFingerprint(path).catch(() => undefined);
+  return now?.sizeBytes === sizeBytes && now.modifiedNs === modifiedNs;
 }

@@ -1,4 +1,5 @@
 /** The manifests of snapshots and generations: written last, so where one is there everything it names is on the disk. */
+import { createHash } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
 import { z } from 'zod';
 import { LullError } from '../domain/errors.ts';
@@ -7,7 +8,8 @@ import { shortName } from './data-layout.ts';
 import { pageStructsSchema } from './page-structs.ts';
 import type { PlacementKey } from '../vmm/driver.ts';
 
-const MANIFEST_VERSION = 1;
+/** What is written now. Version 1 did not say whose it was, and had no checksum of its own; it is still read. */
+const MANIFEST_VERSION = 2;
 
 /** The frequency is measured anew at each start; the guest's own clock is set after every restore. */
 const TSC_TOLERANCE = 0.01;
@@ -23,9 +25,12 @@ const placementKey = z.object({
 });
 
 const fileEntry = z.object({ sizeBytes: z.number(), sha256: z.string() });
+export type FileEntry = z.infer<typeof fileEntry>;
 
-const snapshotManifest = z.object({
-  version: z.literal(MANIFEST_VERSION),
+/** Bytes `[offset, offset + length)` of a sparse file that are not a hole. */
+const extents = z.array(z.tuple([z.number(), z.number()]));
+
+const snapshotFields = z.object({
   placement: placementKey,
   guestMemoryMib: z.number(),
   vcpus: z.number(),
@@ -33,15 +38,15 @@ const snapshotManifest = z.object({
   agentSecret: z.string(),
   /** How to tell which pages of a paused guest are free; absent where its kernel does not let us. */
   pageStructs: pageStructsSchema.optional(),
-  /** What of `memory` is not a hole. */
-  memoryExtents: z.array(z.tuple([z.number(), z.number()])),
+  memoryExtents: extents,
   files: z.object({ memory: fileEntry, deviceState: fileEntry, rootDisk: fileEntry, scratch: fileEntry }),
   createdAtMs: z.number(),
 });
+const newSnapshotManifest = snapshotFields.extend({ version: z.literal(MANIFEST_VERSION), snapshotId: z.string(), scratchExtents: extents });
+const snapshotManifest = z.discriminatedUnion('version', [snapshotFields.extend({ version: z.literal(1) }), newSnapshotManifest]);
 export type SnapshotManifest = z.infer<typeof snapshotManifest>;
 
-const generationManifest = z.object({
-  version: z.literal(MANIFEST_VERSION),
+const generationFields = z.object({
   snapshotId: z.string(),
   placement: placementKey,
   agentSecret: z.string(),
@@ -50,28 +55,53 @@ const generationManifest = z.object({
   scratch: z.object({ sizeBytes: z.number(), modifiedNs: z.string() }),
   hostBootId: z.string(),
 });
+const newGenerationManifest = generationFields.extend({ version: z.literal(MANIFEST_VERSION), microvmId: z.string(), generation: z.number() });
+const generationManifest = z.discriminatedUnion('version', [generationFields.extend({ version: z.literal(1) }), newGenerationManifest]);
 export type GenerationManifest = z.infer<typeof generationManifest>;
 
-type Unversioned = Omit<SnapshotManifest, 'version'> | Omit<GenerationManifest, 'version'>;
+/** What is in a manifest beside its version and its checksum. */
+export type NewSnapshotManifest = Omit<z.infer<typeof newSnapshotManifest>, 'version'>;
+export type NewGenerationManifest = Omit<z.infer<typeof newGenerationManifest>, 'version'>;
 
 /** Writes a manifest, durably: the last step of a snapshot or a generation. */
-export async function writeManifest(files: Files, path: string, manifest: Unversioned): Promise<void> {
-  await files.writeAtomic(path, `${JSON.stringify({ version: MANIFEST_VERSION, ...manifest }, null, 2)}\n`);
+export async function writeManifest(files: Files, path: string, manifest: NewSnapshotManifest | NewGenerationManifest): Promise<void> {
+  const body = { version: MANIFEST_VERSION, ...manifest };
+  await files.writeAtomic(path, `${JSON.stringify({ ...body, checksum: checksumOf(body) }, null, 2)}\n`);
 }
 
-/** @throws LullError internal where it is missing or not what Lull wrote */
-export const readSnapshotManifest = (path: string) => readManifest(path, snapshotManifest);
+/** @throws LullError internal where it is missing, not what Lull wrote, or of another snapshot */
+export async function readSnapshotManifest(path: string, snapshotId: string): Promise<SnapshotManifest> {
+  const manifest = await readManifest(path, snapshotManifest);
+  if (manifest.version !== 1 && manifest.snapshotId !== snapshotId) throw belongsElsewhere(path, 'image');
+  return manifest;
+}
 
-/** @throws LullError internal where it is missing or not what Lull wrote */
-export const readGenerationManifest = (path: string) => readManifest(path, generationManifest);
+/** @throws LullError internal where it is missing, not what Lull wrote, or of another microVM or generation */
+export async function readGenerationManifest(path: string, { microvmId, generation }: { microvmId: string; generation: number }): Promise<GenerationManifest> {
+  const manifest = await readManifest(path, generationManifest);
+  if (manifest.version === 1) return manifest;
+  if (manifest.microvmId !== microvmId) throw belongsElsewhere(path, 'microVM');
+  if (manifest.generation !== generation) throw belongsElsewhere(path, 'generation');
+  return manifest;
+}
+
+/** The refusal of files that are whole and in the wrong place. */
+export const belongsElsewhere = (manifestPath: string, of: 'image' | 'microVM' | 'generation') =>
+  new LullError('internal', `${shortName(manifestPath)} belongs to another ${of}`);
 
 async function readManifest<T>(path: string, schema: z.ZodType<T>): Promise<T> {
   try {
-    return schema.parse(JSON.parse(await readFile(path, 'utf8')));
+    const { checksum, ...body } = z.looseObject({ version: z.number(), checksum: z.string().optional() }).parse(JSON.parse(await readFile(path, 'utf8')));
+    const isIntact = checksum === undefined ? body.version === 1 : checksum === checksumOf(body);
+    if (!isIntact) throw new Error('its checksum is another');
+    return schema.parse(body);
   } catch (error) {
     throw new LullError('internal', `${shortName(path)} is missing or damaged`, { cause: error });
   }
 }
+
+/** Members keep their order from the writer to the reader. */
+const checksumOf = (body: object) => createHash('sha256').update(JSON.stringify(body)).digest('hex');
 
 /**
  * Refuses a snapshot that was made for another kind of machine.

@@ -7,6 +7,7 @@
  * u32 number of kept pages, 16 bytes zero). A page that is in no run is the image's.
  */
 import { createHash, type Hash } from 'node:crypto';
+import { shortName } from './data-layout.ts';
 import { FreePages } from './free-pages.ts';
 import type { PageStructs } from './page-structs.ts';
 import type { RamRegion } from '../vmm/driver.ts';
@@ -222,4 +223,4 @@ function readIndex(diff: number, job: ApplyJob): { runs: Run[]; keptPages: numbe
   return { runs, keptPages, tail };
 }
 
-const damaged = (path: string) => new Error(`${path} is damaged: its contents are not what was written`);
+const damaged = (path: string) => new Error(`${shortName(path)} is damaged: its contents are not what was written`);

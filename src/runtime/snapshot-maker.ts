@@ -226,11 +226,13 @@ export class SnapshotMaker {
     const { data: pageStructs } = pageStructsSchema.safeParse(found);
     for (const path of [...Object.values(paths), files.dir]) await this.#parts.files.sync(path);
     await writeManifest(this.#parts.files, files.manifest, {
+      snapshotId: request.snapshotId,
       placement: driver.placement,
       guestMemoryMib: request.guestMemoryMib,
       vcpus: request.vcpus,
       agentSecret,
       memoryExtents,
+      scratchExtents,
       ...(pageStructs === undefined ? {} : { pageStructs }),
       files: {
         memory: await entry(paths.memory, memoryExtents),

@@ -2,6 +2,7 @@
  * The engine of a server as a process of its own, on fake VMMs, led by messages of its parent. It imports everything first and
  * says `standby`, so that a start on the folders of one that was killed costs what a start costs.
  */
+import { randomUUID } from 'node:crypto';
 import { appendFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -241,8 +242,9 @@ const config: Parameters<Engine['images']['create']>[0]['config'] = {
 const container = {
   config: { entrypoint: [], cmd: ['app'], env: [], workingDir: '/', user: '', exposedTcpPorts: [PORT] },
   writeRootDisk: async (path: string) => {
-    await writeFile(path, 'a root disk', { flag: 'wx', mode: 0o600 });
-    return 11;
+    const bytes = `the root disk ${randomUUID()}`;
+    await writeFile(path, bytes, { flag: 'wx', mode: 0o600 });
+    return bytes.length;
   },
   [Symbol.asyncDispose]: async () => undefined,
 };

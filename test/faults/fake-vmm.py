@@ -88,7 +88,7 @@ class Machine:
                 self.device_counter = json.load(file)["counter"]
         elif op == "save":
             with open(order["path"], "w") as file:
-                json.dump({"counter": remembered()["counter"], "registers": "0" * 16384}, file)
+                json.dump({"counter": remembered()["counter"], "registers": os.urandom(8192).hex()}, file)
         elif op == "channel":
             if self.channel and not self.running:
                 self.channel.notice_hang_up()
