@@ -1,4 +1,4 @@
-/** What Lull adds under `/lull/v1`: health, metrics, reports, access keys, streams of output and of build events, the end of the server. */
+/** What Lull adds under `/lull/v1`: health, metrics, reports, access keys, streams of output, of build events and of what is verified, the end of the server. */
 import { pipeline } from 'node:stream/promises';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { parseInput } from '../contract/constraints.ts';
@@ -45,6 +45,10 @@ export function addExtensions(app: FastifyInstance, control: ControlPlane, metri
   add(app, 'microvmLogs', ({ microvmIdentifier, follow }, call) => {
     const source = (options: StreamOptions) => control.microvms.logs(microvmIdentifier, options);
     return sendStream(call, open, { mediaType: LOG_MEDIA_TYPE, follow: follow === 'true', source });
+  });
+  add(app, 'verify', (request, call) => {
+    const source = async ({ signal }: StreamOptions) => ndjson(await control.integrity.verify(request, signal));
+    return sendStream(call, open, { mediaType: EVENTS_MEDIA_TYPE, follow: false, source });
   });
   add(app, 'buildEvents', ({ imageIdentifier, imageVersion, follow }, call) => {
     const source = async (options: StreamOptions) => ndjson(await control.images.buildEvents(imageIdentifier, imageVersion, options));

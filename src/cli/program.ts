@@ -16,6 +16,7 @@ import { addRun } from './run.ts';
 import { addShell } from './shell.ts';
 import { addTrust } from './trust.ts';
 import { addUp } from './up.ts';
+import { addVerify } from './verify.ts';
 
 const FAILED = 1;
 const WRONG_USE = 2;
@@ -61,6 +62,7 @@ export async function runCommandLine(argv: readonly string[], { terminal, machin
   addCurl(context);
   addShell(context);
   addLife(context);
+  addVerify(context);
   addKeys(context);
   addDemo(context);
   addMachineCommands(context);

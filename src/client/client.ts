@@ -2,8 +2,8 @@
 import { createReadStream } from 'node:fs';
 import type { Readable } from 'node:stream';
 import type { z } from 'zod';
-import { EXTENSIONS, buildEventLine, createKeyAnswer, healthAnswer, keysAnswer, reportAnswer, shutdownAnswer } from '../contract/extensions.ts';
-import type { BuildEventLine, CreateKeyAnswer, HealthAnswer, KeysAnswer, ReportAnswer, ShutdownAnswer } from '../contract/extensions.ts';
+import { EXTENSIONS, buildEventLine, createKeyAnswer, healthAnswer, keysAnswer, reportAnswer, shutdownAnswer, verifiedFileLine } from '../contract/extensions.ts';
+import type { BuildEventLine, CreateKeyAnswer, HealthAnswer, KeysAnswer, ReportAnswer, ShutdownAnswer, VerifiedFileLine } from '../contract/extensions.ts';
 import { fillTemplate } from '../contract/labels.ts';
 import { emptyAnswer } from '../contract/microvms.ts';
 import { LAMBDA_SERVICE, OPERATIONS, S3_SERVICE } from '../contract/operations.ts';
@@ -22,6 +22,11 @@ type Item<O extends PagedOperation> = OperationAnswer<O> extends { items: (infer
 interface Follow {
   readonly follow: boolean;
   readonly signal: AbortSignal;
+}
+
+interface VerifyRequest {
+  readonly images: readonly { readonly imageIdentifier: string; readonly imageVersion: string | null }[];
+  readonly microvms: readonly string[];
 }
 
 /** Speaks to one server. Every method throws ApiRefusal or ServerUnreachable (`transport.ts`). */
@@ -93,6 +98,16 @@ export class LullClient {
     const stream = await this.#open('buildEvents', image, options);
     for await (const line of linesOf(stream)) {
       if (line !== '') yield buildEventLine.parse(JSON.parse(line));
+    }
+  }
+
+  /** Reads what is kept of images and microVMs, of everything at rest where none are named; findings come as they are made. */
+  async *verify(request: VerifyRequest, signal: AbortSignal): AsyncIterable<VerifiedFileLine> {
+    const { method, path } = EXTENSIONS.verify;
+    const body = { text: JSON.stringify(request), type: JSON_TYPE };
+    const stream = await send(this.#connection, { method, path, service: LAMBDA_SERVICE, signal, body });
+    for await (const line of linesOf(stream)) {
+      if (line !== '') yield verifiedFileLine.parse(JSON.parse(line));
     }
   }
 

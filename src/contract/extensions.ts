@@ -8,6 +8,9 @@ export const ARTIFACT_BUCKET = 'lull-artifacts';
 
 const follow = optional(z.enum(['true', 'false']));
 
+/** How many images, and how many microVMs, one call verifies by name. */
+const MAX_VERIFIED = 1000;
+
 /** As for an operation. */
 interface ExtensionContract {
   readonly method: 'GET' | 'POST' | 'DELETE';
@@ -38,6 +41,17 @@ export const EXTENSIONS = {
     path: '/lull/v1/images/{imageIdentifier}/versions/{imageVersion}/events',
     query: ['follow'],
     input: z.object({ imageIdentifier, imageVersion, follow }),
+  },
+  /** Of everything at rest where nothing is named. */
+  verify: {
+    ...GET,
+    method: 'POST',
+    path: '/lull/v1/verify',
+    hasBody: true,
+    input: z.object({
+      images: z.array(z.object({ imageIdentifier, imageVersion: nullable(imageVersion) })).max(MAX_VERIFIED),
+      microvms: z.array(microvmIdentifier).max(MAX_VERIFIED),
+    }),
   },
   keys: { ...GET, path: '/lull/v1/keys', input: NOTHING },
   createKey: {
@@ -89,6 +103,10 @@ export const buildEventLine = z.discriminatedUnion('type', [
 ]);
 export type BuildEventLine = z.output<typeof buildEventLine>;
 
+/** One file that was verified (NDJSON): of which image version or microVM, and what is wrong with it. */
+export const verifiedFileLine = z.object({ subject: z.string(), file: z.string(), sizeBytes: z.number(), fault: z.string().nullable() });
+export type VerifiedFileLine = z.output<typeof verifiedFileLine>;
+
 const keyAnswer = { accessKeyId: z.string(), createdAtMs: z.number(), description: z.string().nullable() };
 /** The secret is in the answer to the key's creation only. */
 export const createKeyAnswer = z.object({ ...keyAnswer, secretAccessKey: z.string() });
@@ -104,6 +122,6 @@ export type ShutdownAnswer = z.output<typeof shutdownAnswer>;
 /** Prometheus's text format. */
 export const METRICS_MEDIA_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
 
-/** Media types of the two streams. */
+/** Media types of the streams. */
 export const LOG_MEDIA_TYPE = 'text/plain; charset=utf-8';
 export const EVENTS_MEDIA_TYPE = 'application/x-ndjson';

@@ -3,6 +3,7 @@
  * have their defaults; results are records of the domain, which the API renders.
  */
 import type { Image, ImageConfig, ImageVersion, ImageVersionStatus, LoggingConfig } from '../domain/image.ts';
+import type { VerifiedFile, VerifyRequest } from '../domain/integrity.ts';
 import type { IdlePolicy, Microvm } from '../domain/microvm.ts';
 import type { ConnectorState, NetworkConnector, VpcEgressConfiguration } from '../domain/network-connector.ts';
 import type { AccessKey, BuildEvent, EndpointClaims, Page, PageRequest, StepTimes, SuspendReport, Tags } from '../domain/ports.ts';
@@ -162,6 +163,16 @@ export interface KeyUseCases {
   revoke(accessKeyId: string): Promise<void>;
 }
 
+/** Whether what is kept is what was written. */
+export interface IntegrityUseCases {
+  /**
+   * Reads every byte; findings come as they are made. Of a version its snapshot; of a microVM its image's snapshot and, where it
+   * sleeps, its newest generation.
+   * @throws LullError not-found; conflict while another verification is under way
+   */
+  verify(request: VerifyRequest, signal: AbortSignal): Promise<AsyncIterable<VerifiedFile>>;
+}
+
 /** What the server says of itself at `GET /lull/v1/health`. */
 export interface ServerHealth {
   readonly status: 'ok';
@@ -188,5 +199,6 @@ export interface ControlPlane {
   readonly roles: RoleUseCases;
   readonly logs: LogUseCases;
   readonly quotas: QuotaUseCases;
+  readonly integrity: IntegrityUseCases;
   readonly server: ServerUseCases;
 }

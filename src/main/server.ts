@@ -16,6 +16,7 @@ import type { Traffic } from '../control/microvms/traffic.ts';
 import type { Microvms } from '../control/microvms/use-cases.ts';
 import { createQuotaUseCases } from '../control/quota-use-cases.ts';
 import type { Reconciler } from '../control/reconciler.ts';
+import { createIntegrityUseCases } from '../control/integrity.ts';
 import { createRoleUseCases } from '../control/roles/role-use-cases.ts';
 import { createTagUseCases } from '../control/tags.ts';
 import { defaultHookTimeoutScale } from '../domain/hooks.ts';
@@ -29,11 +30,12 @@ import { TLS_TERMS } from '../lib/tls-terms.ts';
 import { awsAllowance } from '../proxy/allowance.ts';
 import { createProxy, type Proxy } from '../proxy/server.ts';
 import { createEndpointTokens } from '../proxy/tokens.ts';
+import { FileInspection } from '../runtime/file-inspection.ts';
 import { loadPlatform } from '../setup/platform.ts';
 import { lockDataFolder } from '../store/data-lock.ts';
 import type { Driver } from '../vmm/driver.ts';
 import type { CertificateWatch } from './certificate-watch.ts';
-import { chooseDriver } from './choose-driver.ts';
+import { chooseDriver, hostToolPath } from './choose-driver.ts';
 import { lazyContainerBuilder } from './container-builder.ts';
 import { openEngine, type EngineGround, type Outward } from './engine.ts';
 import { listenApi, listenEndpoints, listenMetrics } from './listeners.ts';
@@ -137,6 +139,7 @@ async function openParts(stack: AsyncDisposableStack, ground: Ground) {
     keys: createKeyUseCases({ ...ports, ownKeyId }),
     roles: createRoleUseCases({ ...ports, roles: store.roles }),
     logs: createLogUseCases(catalogue, systemClock),
+    integrity: createIntegrityUseCases({ ...ports, inspect: () => new FileInspection({ layout, hostTool: hostToolPath(ground.platform) }) }),
     quotas: createQuotaUseCases({ quotas: ground.quotas, hostMemoryMib: defaultMemoryQuotaMib() }),
   });
   const completions = new KeyedQueue();

@@ -51,6 +51,14 @@ export function fakeControlPlane(real: Pick<ControlPlane, 'roles' | 'logs' | 'co
     tags: recorded('tags', real.tags),
     keys: recorded('keys', real.keys),
     quotas: real.quotas,
+    integrity: recorded('integrity', {
+      async verify() {
+        return (async function* () {
+          yield { subject: 'app:1.0', file: 'memory', sizeBytes: 4096, fault: null };
+          yield { subject: 'microvm-one', file: 'device-state', sizeBytes: 17, fault: 'is missing' };
+        })();
+      },
+    }),
     server: recorded('server', {
       health: () => ({ status: 'ok' as const, version: '0.1.0', driver: 'qemu', accelerator: 'tcg', reconciler: { runs: 3, mended: 1, lastRunAtMs: 1000 } }),
       metrics: async () => '# TYPE lull_build_info gauge\nlull_build_info 1\n',

@@ -24,7 +24,7 @@ const DAMAGES = {
 type Damage = keyof typeof DAMAGES;
 const ALL = Object.keys(DAMAGES) as Damage[];
 
-/** Found at every restore; whole files of this size are read by `lull verify` only. */
+/** Found at every restore; the whole of files of this size are read by `lull verify` only. */
 const FOUND_BY_LENGTH: readonly Damage[] = ['truncated', 'removed'];
 const TOO_LARGE: readonly string[] = ['memory', 'root.erofs', 'scratch.ext4'];
 
@@ -82,6 +82,17 @@ describe('files that are not what was written', () => {
     }
   }
 
+  for (const file of TOO_LARGE) {
+    for (const damage of ['flipped', 'swapped'] as const) {
+      it(`${file} of an image, ${damage}: found when all is verified`, async () => {
+        const [mine, another] = [await snapshotOf(0), await snapshotOf(1)];
+        await using _whole = await damaged(join(mine, file), (path) => DAMAGES[damage](path, join(another, file)));
+        const faults = (await subject.engine.call('verify')).filter(({ fault }) => fault !== null);
+        assert.deepEqual(faults.map((found) => [found.subject, found.file, found.fault]), [['app:1.0', file, 'has other bytes than were written']]);
+      });
+    }
+  }
+
   for (const file of GENERATION_FILES) {
     for (const damage of ALL) {
       it(`${file} of a sleeper, ${damage}: not woken`, async () => {
@@ -110,6 +121,18 @@ describe('files that are not what was written', () => {
   it('the whole generation of another microVM of the same image: not woken', async () => {
     await using _whole = await damaged(generation(subject), (path) => replaced(path, generation(other)));
     await refusesToWake(/gen-1\/manifest\.json belongs to another microVM$/);
+  });
+
+  it('all is whole where nothing was touched, and what lacks is named', async () => {
+    const found = await subject.engine.call('verify');
+    assert.deepEqual(found.filter(({ fault }) => fault !== null), []);
+    const ofImage = ['manifest.json', 'device-state', 'root.erofs', 'scratch.ext4', 'memory'];
+    const ofSleeper = ['manifest.json', 'device-state', 'memory.diff', 'scratch.ext4'];
+    const filesOf = (name: string) => found.filter(({ subject: whose }) => whose === name).map(({ file }) => file);
+    assert.deepEqual([filesOf('app:1.0'), filesOf('other:1.0'), filesOf(subject.id), filesOf(other.id)], [ofImage, ofImage, ofSleeper, ofSleeper]);
+    await using _whole = await damaged(join(generation(subject), 'memory.diff'), (path) => rm(path));
+    const faults = (await subject.engine.call('verify')).filter(({ fault }) => fault !== null);
+    assert.deepEqual(faults, [{ subject: subject.id, file: 'memory.diff', sizeBytes: 0, fault: 'is missing' }]);
   });
 
   it('goes on where it was, once all is whole again, and an older generation is not taken for the newest', async () => {

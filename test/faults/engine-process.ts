@@ -8,6 +8,8 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { DEFAULT_REALM } from '../../src/domain/ids.ts';
+import { createIntegrityUseCases } from '../../src/control/integrity.ts';
+import type { VerifiedFile } from '../../src/domain/integrity.ts';
 import type { Clock } from '../../src/domain/ports.ts';
 import { quotasOf } from '../../src/domain/quotas.ts';
 import { Files } from '../../src/lib/files.ts';
@@ -15,6 +17,7 @@ import type { Log } from '../../src/lib/log.ts';
 import { openEngine, type Engine } from '../../src/main/engine.ts';
 import { parseServerOptions } from '../../src/main/options.ts';
 import { systemClock } from '../../src/main/system-ports.ts';
+import { FileInspection } from '../../src/runtime/file-inspection.ts';
 import { fakeDriver } from './fake-driver.ts';
 import { DONE_NAME, FaultPort, type Done, type Fault } from './fault-port.ts';
 
@@ -47,6 +50,8 @@ export interface EngineCalls {
   /** Moves the clock on by a minute, and waits for what that does. */
   aMinute(): void;
   rows(): Rows;
+  /** Of everything at rest. */
+  verify(): VerifiedFile[];
   stop(): void;
 }
 
@@ -62,6 +67,20 @@ const REPLY_LIMIT_MS = 10_000;
 const PORT = 8080;
 const BUCKET = 'artifacts';
 
+/** `lull-host extents FILE`. */
+const EXTENTS_TOOL = `#!/usr/bin/env -S python3 -I -S
+import os, sys
+file, at = os.open(sys.argv[2], os.O_RDONLY), 0
+end = os.fstat(file).st_size
+while at < end:
+    try:
+        start = os.lseek(file, at, os.SEEK_DATA)
+    except OSError:
+        break
+    at = os.lseek(file, start, os.SEEK_HOLE)
+    print(start, at - start)
+`;
+
 class Server {
   readonly #stack = new AsyncDisposableStack();
   readonly #done: Done[] = [];
@@ -69,14 +88,15 @@ class Server {
   #engine!: Engine;
   #skewMs = 0;
   #donePath = '';
+  #hostTool = '';
   readonly #due = new Set<() => void>();
 
   async open(folders: EngineFolders, fault: Fault | null) {
     const { data, runtime, work } = folders;
     mkdirSync(join(work, 'platform'), { recursive: true });
     this.#donePath = join(work, DONE_NAME);
-    const tool = join(work, 'platform/lull-host');
-    await writeFile(tool, '#!/bin/sh\necho "0 1048576"\n', { mode: 0o755 });
+    const tool = (this.#hostTool = join(work, 'platform/lull-host'));
+    await writeFile(tool, EXTENTS_TOOL, { mode: 0o755 });
     const options = parseServerOptions({ data, runtime, platform: join(work, 'platform'), config: 'none', egress: 'none' }, { env: {}, uid: process.getuid!() });
     this.#port = new FaultPort({ folders: [data, runtime, work], runtimeFolder: runtime, onDone: (done) => this.#noteDone(done) });
     this.#port.begin(fault ?? undefined);
@@ -193,6 +213,12 @@ class Server {
       images: images.map(({ name, state }) => ({ name, state })),
       blobs: await store.objects.blobIds(),
     };
+  }
+
+  async verify(): Promise<VerifiedFile[]> {
+    const { store, layout } = this.#engine;
+    const integrity = createIntegrityUseCases({ store, realm: DEFAULT_REALM, inspect: () => new FileInspection({ layout, hostTool: this.#hostTool }) });
+    return Array.fromAsync(await integrity.verify({ images: [], microvms: [] }, AbortSignal.timeout(REPLY_LIMIT_MS)));
   }
 
   stop = () => this.#stack.disposeAsync();

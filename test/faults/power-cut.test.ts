@@ -1,10 +1,12 @@
 /** A power cut at every step: what was acknowledged is there, whatever of the rest the disk has lost. */
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, truncateSync } from 'node:fs';
 import { copyFile, mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { atMost } from '../../src/lib/at-most.ts';
+import { Files } from '../../src/lib/files.ts';
+import { readGenerationManifest, writeManifest } from '../../src/runtime/manifests.ts';
 import { openStore } from '../../src/store/store.ts';
 import { SqliteThread } from '../../src/store/sqlite-thread.ts';
 import { Engine, Killed } from './engine.ts';
@@ -82,7 +84,7 @@ async function cutPower(subject: Subject, operation: Operation, { point, index, 
   const choices = chosen(lines.map((line) => JSON.parse(line) as Done));
   const losses = choices[Math.min(index, choices.length - 1)]!;
   lose(losses);
-  bootAgain(engine.folders.data);
+  await bootAgain(engine.folders.data);
   await engine.start();
   const because = `${operation.name}, power cut after ${pointName(point)}, lost ${losses.map(({ what, path }) => `${what} of ${path.split('/').slice(-2).join('/')}`).join(', ') || 'nothing'}`;
   const state = await subject.check(isAcknowledged ? { SUSPENDED: null } : operation.outcomes.power, because);
@@ -90,13 +92,14 @@ async function cutPower(subject: Subject, operation: Operation, { point, index, 
 }
 
 /** Manifests tell by the host's boot id whether anything may have run: after a power cut it is another. */
-function bootAgain(data: string): void {
+async function bootAgain(data: string): Promise<void> {
   const microvms = join(data, 'microvms');
-  for (const id of readdirSync(microvms)) {
-    for (const generation of readdirSync(join(microvms, id)).filter((name) => name.startsWith('gen-'))) {
-      const path = join(microvms, id, generation, 'manifest.json');
-      if (!existsSync(path)) continue;
-      writeFileSync(path, readFileSync(path, 'utf8').replace(/"hostBootId": ".*"/, '"hostBootId": "another boot"'));
+  for (const microvmId of readdirSync(microvms)) {
+    for (const name of readdirSync(join(microvms, microvmId)).filter((entry) => entry.startsWith('gen-'))) {
+      const path = join(microvms, microvmId, name, 'manifest.json');
+      // One that was lost stays as it is.
+      const manifest = await readGenerationManifest(path, { microvmId, generation: Number(name.slice('gen-'.length)) }).catch(() => undefined);
+      if (manifest?.version === 2) await writeManifest(new Files(), path, { ...manifest, hostBootId: 'another boot' });
     }
   }
 }

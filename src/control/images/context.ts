@@ -42,6 +42,11 @@ export interface ImageContext extends ImagePorts {
   readonly changes: KeyedQueue;
 }
 
+/** What looking an image up takes. */
+export interface ImageRows {
+  readonly store: Pick<Store, 'images'>;
+}
+
 /** The image that an identifier names, with the ARN that refusals show. */
 export interface NamedImage {
   readonly name: string;
@@ -61,14 +66,14 @@ export function nameImage({ realm }: Pick<ImagePorts, 'realm'>, imageIdentifier:
 }
 
 /** @throws LullError not-found in AWS's words */
-export async function requireImage({ store }: Pick<ImagePorts, 'store'>, { name, arn }: NamedImage): Promise<Image> {
+export async function requireImage({ store }: ImageRows, { name, arn }: NamedImage): Promise<Image> {
   const image = await store.images.get(name);
   if (image === undefined) throw imageNotFound(arn);
   return image;
 }
 
 /** @throws LullError not-found in AWS's words */
-export async function findVersion(context: Pick<ImagePorts, 'store' | 'realm'>, imageIdentifier: string, number: string): Promise<ImageWithVersion> {
+export async function findVersion(context: ImageRows & Pick<ImagePorts, 'realm'>, imageIdentifier: string, number: string): Promise<ImageWithVersion> {
   const named = nameImage(context, imageIdentifier);
   const image = await context.store.images.get(named.name);
   const version = image && (await context.store.images.version(named.name, number));

@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { after, before, beforeEach, describe, test } from 'node:test';
-import { buildEventLine, healthAnswer, reportAnswer } from '../../../src/contract/extensions.ts';
+import { buildEventLine, healthAnswer, reportAnswer, verifiedFileLine } from '../../../src/contract/extensions.ts';
 import { signHeaders } from '../../../src/lib/sigv4.ts';
 import { microvmNotFound } from '../../../src/domain/refusals.ts';
 import { startApi } from './bed.ts';
 import type { ApiBed } from './bed.ts';
+
+const JSON_HEADERS = { 'content-type': 'application/json' };
 
 describe('extensions under /lull/v1', () => {
   let bed: ApiBed;
@@ -48,6 +50,16 @@ describe('extensions under /lull/v1', () => {
     const lines = events.text.trimEnd().split('\n').map((line) => buildEventLine.parse(JSON.parse(line)));
     assert.deepEqual(lines.map((line) => line.type), ['step', 'line']);
     assert.equal((bed.control.calls.at(-1)!.args[2] as { follow: boolean }).follow, true);
+  });
+
+  test('what is verified comes as NDJSON, file by file', async () => {
+    const request = { images: [{ imageIdentifier: 'app', imageVersion: null }], microvms: ['microvm-one'] };
+    const answer = await bed.call('POST', '/lull/v1/verify', { headers: JSON_HEADERS, body: JSON.stringify(request) });
+    assert.deepEqual([answer.status, answer.headers.get('content-type')], [200, 'application/x-ndjson']);
+    const lines = answer.text.trimEnd().split('\n').map((line) => verifiedFileLine.parse(JSON.parse(line)));
+    assert.deepEqual(lines.map(({ file, fault }) => [file, fault]), [['memory', null], ['device-state', 'is missing']]);
+    assert.deepEqual(bed.control.calls.at(-1)!.args[0], request);
+    assert.equal((await bed.call('POST', '/lull/v1/verify', { headers: JSON_HEADERS, body: '{"images":"app"}' })).status, 400);
   });
 
   test('what cannot be found is an answer, not a stream', async () => {
