@@ -37,6 +37,21 @@ export interface BaseImage {
   readonly createdAtMs: number;
 }
 
+/** A private copy of a VMM with all that it loads. It stays as long as a snapshot was made with it. */
+export interface VmmCopy {
+  /** Prefix of the SHA-256 of its content; also the name of its folder. */
+  readonly id: string;
+  /** `7.2.22`. */
+  readonly version: string;
+  /** Its folder. */
+  readonly path: string;
+  /**
+   * The words that a command line starts with. QEMU looks for firmware in its current folder before its own: start it in a
+   * folder that nobody else writes to.
+   */
+  readonly argv: readonly string[];
+}
+
 /** The prepared platform. */
 export interface Platform {
   readonly arch: Architecture;
@@ -45,18 +60,8 @@ export interface Platform {
   readonly initramfs: PlatformFile;
   /** The agent's binary; the host runs it too, for its tools. */
   readonly agent: PlatformFile;
-  readonly qemu: {
-    readonly id: string;
-    /** `7.2.22`. */
-    readonly version: string;
-    /** Folder of the private copy. */
-    readonly path: string;
-    /**
-     * The words that a command line starts with. QEMU looks for firmware in its current folder before its own: start it in a
-     * folder that nobody else writes to.
-     */
-    readonly argv: readonly string[];
-  };
+  /** The newest copy: for everything that is made anew. */
+  readonly qemu: VmmCopy;
   readonly baseImages: readonly BaseImage[];
 }
 

@@ -31,8 +31,8 @@ import { Snapshots } from '../runtime/snapshots.ts';
 import { hostToolPath } from '../setup/confinement.ts';
 import { openBlobs } from '../store/blobs.ts';
 import { openStore } from '../store/store.ts';
-import type { Driver } from '../vmm/driver.ts';
-import { withEffects } from '../vmm/driver-effects.ts';
+import type { Driver, Drivers } from '../vmm/driver.ts';
+import { driversWithEffects } from '../vmm/driver-effects.ts';
 import type { LazyContainerBuilder } from './container-builder.ts';
 import type { ServerOptions } from './options.ts';
 import { hostCapacity, systemRandom } from './system-ports.ts';
@@ -44,7 +44,7 @@ export interface EngineGround {
   readonly quotas: Quotas;
   readonly hookTimeoutScale: number;
   readonly platform: Platform;
-  readonly driver: Driver;
+  readonly drivers: Drivers;
   readonly containers: Pick<LazyContainerBuilder, 'build' | 'contextsDir'>;
   readonly files: Files;
   readonly clock: Clock;
@@ -82,8 +82,8 @@ export async function openEngine(stack: AsyncDisposableStack, ground: EngineGrou
   await store.uploads.forgetBefore(clock.nowMs() - UPLOAD_LIFE_MS);
   const blobs = await openBlobs(join(options.dataFolder, 'objects'), { keep: await store.objects.blobIds(), files });
   const workers = stack.use(new MemoryWorkers({ effects: files.effects }));
-  const driver = withEffects(ground.driver, files.effects);
-  const snapshots = new Snapshots(layout, driver.placement);
+  const drivers = driversWithEffects(ground.drivers, files.effects);
+  const snapshots = new Snapshots(layout, drivers);
   const networks = await openNetworks(ground, layout);
   stack.defer(() => networks.close());
   const applicationLogs = new ApplicationLogs(layout, clock);
@@ -91,7 +91,7 @@ export async function openEngine(stack: AsyncDisposableStack, ground: EngineGrou
     layout,
     files,
     logs: applicationLogs,
-    driver,
+    drivers,
     workers,
     snapshots,
     clock,
@@ -125,7 +125,7 @@ export async function openEngine(stack: AsyncDisposableStack, ground: EngineGrou
       onOperation: attendants.operationEnded,
     }),
   );
-  const images: ImageControl = stack.use(imageControl(ground, { layout, workers, driver, snapshots, store, blobs, passRole, counted: attendants.counted }));
+  const images: ImageControl = stack.use(imageControl(ground, { layout, workers, driver: drivers.current, snapshots, store, blobs, passRole, counted: attendants.counted }));
   const reconciler = stack.use(new Reconciler({ reconciliations: [() => microvms.reconcile(), () => images.reconcile()], clock, log }));
   const recover = async () => {
     await microvms.recover();
@@ -170,8 +170,7 @@ function imageControl(ground: EngineGround, { layout, workers, driver, snapshots
     files,
     driver,
     workers,
-    kernelPath: platform.kernel.path,
-    initramfsPath: platform.initramfs.path,
+    platform,
     hostTool: hostToolPath(platform),
     timeoutScale: ground.hookTimeoutScale,
     clock,

@@ -80,14 +80,15 @@ export async function startServer(given: ServerOptions, environment: ServerEnvir
   const platform = await loadPlatform(options.platformFolder);
   stack.use(lockDataFolder(options.dataFolder));
   const log = pino({ level: options.logLevel }, environment.logTo ?? { write: () => undefined });
-  const driver = await chooseDriver(options, platform, environment.kvmWorks);
+  const drivers = await chooseDriver(options, platform, environment.kvmWorks);
+  const driver = drivers.current;
   const certificates = stack.use(await openCertificates(options, { clock: systemClock, log }));
   const metricsToken = options.metrics.tokenFile && (await readMetricsToken(options.metrics.tokenFile));
   const realm = await realmOf(options.dataFolder, options.realm);
   const quotas = quotasOf(options.quotas, defaultMemoryQuotaMib());
   const hookTimeoutScale = options.hookTimeoutScale ?? defaultHookTimeoutScale(driver.accelerator);
   const containers = stack.use(lazyContainerBuilder(options, platform, log));
-  const ground = { options, realm, quotas, hookTimeoutScale, platform, driver, containers, files: new Files(), clock: systemClock, log };
+  const ground = { options, realm, quotas, hookTimeoutScale, platform, drivers, containers, files: new Files(), clock: systemClock, log };
   const parts = await openParts(stack, { ...ground, certificates, metricsToken });
   const listeners = await listen(stack, parts);
   const held = stack.move();
@@ -117,7 +118,7 @@ interface Front {
 }
 
 async function openParts(stack: AsyncDisposableStack, ground: Ground) {
-  const { options, driver, files, log } = ground;
+  const { options, drivers, files, log } = ground;
   const front: Front = {};
   const engine = await openEngine(stack, ground, outwardOf(ground, front));
   const { store, blobs, layout, applicationLogs, tokens, microvms, images, reconciler, recover } = engine;
@@ -131,7 +132,7 @@ async function openParts(stack: AsyncDisposableStack, ground: Ground) {
   const { control, stopRequested } = controlPlane({
     images,
     microvms,
-    driver,
+    driver: drivers.current,
     metrics,
     reconciler,
     connectors: createConnectorUseCases(ports),
@@ -189,7 +190,7 @@ function controlPlane({ microvms, driver, metrics, reconciler, ...rest }: Contro
   return { control, stopRequested: stop.promise };
 }
 
-function makeMetrics({ options, certificates, quotas, driver, log }: Ground, store: Store, connections: () => number): ServerMetrics {
+function makeMetrics({ options, certificates, quotas, drivers: { current: driver }, log }: Ground, store: Store, connections: () => number): ServerMetrics {
   const { api, endpoint } = certificates;
   return new ServerMetrics({
     about: { version: VERSION, driver: driver.name, accelerator: driver.accelerator },

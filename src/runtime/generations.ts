@@ -6,7 +6,7 @@ import { hostBootId } from '../host/process.ts';
 import type { Files } from '../lib/files.ts';
 import { shortName } from './data-layout.ts';
 import { StepTimer } from '../lib/step-timer.ts';
-import type { Driver, Machine } from '../vmm/driver.ts';
+import type { Machine, PlacementKey } from '../vmm/driver.ts';
 import type { DataLayout } from './data-layout.ts';
 import { digestOf, requireIntact, requireSize } from './kept-files.ts';
 import {
@@ -17,10 +17,10 @@ import {
   writeManifest,
   type GenerationManifest,
   type NewGenerationManifest,
-  type SnapshotManifest,
 } from './manifests.ts';
 import type { CaptureResult } from './memory-diff.ts';
 import type { MemoryWorkers } from './memory-workers.ts';
+import type { RestorableSnapshot } from './snapshots.ts';
 
 /** Which generation of which microVM. */
 export interface GenerationId {
@@ -33,20 +33,18 @@ export interface SaveRequest {
   readonly id: GenerationId;
   readonly machine: Machine;
   readonly agentSecret: string;
-  readonly snapshot: SnapshotManifest;
+  readonly snapshot: RestorableSnapshot;
 }
 
 export class Generations {
   readonly #layout: DataLayout;
   readonly #files: Files;
   readonly #workers: MemoryWorkers;
-  readonly #driver: Driver;
 
-  constructor({ layout, files, workers, driver }: { layout: DataLayout; files: Files; workers: MemoryWorkers; driver: Driver }) {
+  constructor({ layout, files, workers }: { layout: DataLayout; files: Files; workers: MemoryWorkers }) {
     this.#layout = layout;
     this.#files = files;
     this.#workers = workers;
-    this.#driver = driver;
   }
 
   /** Writes a paused machine as a generation. Where this returns, it survives the loss of power. */
@@ -55,7 +53,8 @@ export class Generations {
     const { microvmId, snapshotId, generation } = id;
     const files = this.#layout.generation(microvmId, generation);
     const { scratch, dir } = this.#layout.microvm(microvmId);
-    const { pageStructs, guestMemoryMib } = request.snapshot;
+    const { driver, manifest: image } = request.snapshot;
+    const { pageStructs, guestMemoryMib } = image;
     const timer = new StepTimer();
     await this.#files.makeNewFolder(files.dir);
     // The disk is flushed while memory is read: they do not touch each other.
@@ -67,8 +66,8 @@ export class Generations {
         pid: machine.identity.pid,
         mappings: machine.mappings(),
         imagePath: this.#layout.snapshot(snapshotId).memory,
-        imageExtents: request.snapshot.memoryExtents,
-        ...(pageStructs === undefined ? {} : { free: { pageStructs, regions: this.#driver.ramRegions(guestMemoryMib) } }),
+        imageExtents: image.memoryExtents,
+        ...(pageStructs === undefined ? {} : { free: { pageStructs, regions: driver.ramRegions(guestMemoryMib) } }),
         outPath: files.memoryDiff,
       }),
     );
@@ -80,7 +79,7 @@ export class Generations {
         microvmId,
         generation,
         snapshotId,
-        placement: this.#driver.placement,
+        placement: driver.placement,
         agentSecret: request.agentSecret,
         files: { deviceState, memoryDiff: { sizeBytes: capture.sizeBytes, sha256: capture.sha256 } },
         scratch: await scratchFingerprint(scratch),
@@ -95,11 +94,12 @@ export class Generations {
   /**
    * The manifest of a complete generation whose device state is intact (the memory's checksum is compared while it is applied),
    * and whose disk is still the one that its memory belongs to.
+   * @param here of the driver that is to restore it
    * @throws LullError internal that names what is missing, damaged, of another microVM, image or generation, or of another kind of machine
    */
-  async load(id: GenerationId): Promise<GenerationManifest> {
+  async load(id: GenerationId, here: PlacementKey): Promise<GenerationManifest> {
     const manifest = await this.#intact(id.microvmId, id.generation);
-    checkPlacement(manifest.placement, this.#driver.placement);
+    checkPlacement(manifest.placement, here);
     if (manifest.snapshotId !== id.snapshotId) throw belongsElsewhere(this.#layout.generation(id.microvmId, id.generation).manifest, 'image');
     const { scratch } = this.#layout.microvm(id.microvmId);
     if (!(await isUnchanged(scratch, manifest.scratch))) {

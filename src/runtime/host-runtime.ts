@@ -15,7 +15,7 @@ import { copySparse } from '../host/disk.ts';
 import { endProcess, isRunning } from '../host/process.ts';
 import type { Files } from '../lib/files.ts';
 import { StepTimer } from '../lib/step-timer.ts';
-import { AddressTakenError, type Driver, type Machine, type NetworkAttachment, type RestoreSpec } from '../vmm/driver.ts';
+import { AddressTakenError, type Drivers, type Machine, type NetworkAttachment, type RestoreSpec } from '../vmm/driver.ts';
 import type { ApplicationLogs } from './application-logs.ts';
 import type { DataLayout } from './data-layout.ts';
 import { Generations } from './generations.ts';
@@ -23,12 +23,12 @@ import { postHook, type HookCall } from './hook-call.ts';
 import { Incarnation } from './incarnation.ts';
 import type { SnapshotManifest } from './manifests.ts';
 import type { MemoryWorkers } from './memory-workers.ts';
-import type { Snapshots } from './snapshots.ts';
+import type { RestorableSnapshot, Snapshots } from './snapshots.ts';
 
 export interface RuntimeParts {
   readonly layout: DataLayout;
   readonly files: Files;
-  readonly driver: Driver;
+  readonly drivers: Drivers;
   readonly workers: MemoryWorkers;
   readonly snapshots: Snapshots;
   readonly logs: ApplicationLogs;
@@ -63,7 +63,7 @@ export class HostRuntime implements MicrovmRuntime {
     const { deviceState } = layout.snapshot(request.snapshotId);
     const { machine, network } = await timer.time('start process', () => this.#prepare(request, snapshot, deviceState));
     await orEnd(machine, () => timer.time('device state', () => machine.loadDeviceState()));
-    this.#prepared.set(this.#hold(request, machine, { secrets: [snapshot.agentSecret], network }), timer.steps);
+    this.#prepared.set(this.#hold(request, machine, { secrets: [snapshot.manifest.agentSecret], network }), timer.steps);
     return machine.identity;
   }
 
@@ -71,7 +71,8 @@ export class HostRuntime implements MicrovmRuntime {
     const { layout, snapshots, workers } = this.#parts;
     const files = layout.generation(request.microvmId, request.generation);
     const timer = new StepTimer();
-    const [snapshot, manifest] = await Promise.all([snapshots.restorable(request.snapshotId), this.#generations.load(request)]);
+    const snapshot = await snapshots.restorable(request.snapshotId);
+    const manifest = await this.#generations.load(request, snapshot.driver.placement);
     const { machine, network } = await timer.time('start process', () => this.#prepare(request, snapshot, files.deviceState));
     await orEnd(machine, async () => {
       // Pages first: loading device state already looks into the guest's memory.
@@ -136,12 +137,12 @@ export class HostRuntime implements MicrovmRuntime {
   }
 
   async adopt(request: LaunchRequest & { process: ProcessIdentity }): Promise<boolean> {
-    const { driver, snapshots, layout } = this.#parts;
+    const { drivers, snapshots, layout } = this.#parts;
     const files = layout.microvm(request.microvmId);
     this.#snapshotIds.set(request.microvmId, request.snapshotId);
     try {
       const snapshot = await snapshots.load(request.snapshotId);
-      const machine = await adoptPatiently(() => driver.adopt(this.#spec(request, snapshot, NO_NETWORK), request.process), request.process);
+      const machine = await adoptPatiently(() => drivers.current.adopt(this.#spec(request, snapshot, NO_NETWORK), request.process), request.process);
       if (machine === undefined) return false;
       this.#hold(request, machine, { secrets: await Incarnation.keptSecrets(files.secret).catch(() => [snapshot.agentSecret]), network: NO_NETWORK });
       return true;
@@ -178,11 +179,11 @@ export class HostRuntime implements MicrovmRuntime {
   }
 
   async sweep(known: ReadonlySet<string>): Promise<readonly string[]> {
-    const { layout, driver } = this.#parts;
+    const { layout, drivers } = this.#parts;
     const folders = await readdir(layout.microvmsDir).catch(() => []);
     const strays = folders.filter((name) => name.startsWith('microvm-') && !known.has(name));
     const held = new Set([...this.#live.values()].map(({ machine }) => machine.identity.pid));
-    for (const identity of await driver.processesBelow(layout.runtimeFolder)) {
+    for (const identity of await drivers.current.processesBelow(layout.runtimeFolder)) {
       if (!held.has(identity.pid)) await endProcess(identity, this.#parts.files.effects);
     }
     for (const microvmId of strays) await this.destroy(microvmId);
@@ -225,12 +226,12 @@ export class HostRuntime implements MicrovmRuntime {
     }
   }
 
-  async #prepare(request: LaunchRequest, snapshot: SnapshotManifest, deviceStatePath: string): Promise<{ machine: Machine; network: NetworkAttachment }> {
+  async #prepare(request: LaunchRequest, { manifest, driver }: RestorableSnapshot, deviceStatePath: string): Promise<{ machine: Machine; network: NetworkAttachment }> {
     if (this.#live.has(request.microvmId)) throw new LullError('internal', `${request.microvmId} already has a process`);
-    const { files, driver } = this.#parts;
+    const { files } = this.#parts;
     for (let tries = 1; ; tries += 1) {
       const network = this.#parts.network(request.egress);
-      const spec: RestoreSpec = { ...this.#spec(request, snapshot, network), deviceStatePath };
+      const spec: RestoreSpec = { ...this.#spec(request, manifest, network), deviceStatePath };
       await files.removeTree(spec.runDir);
       await files.makeFolder(spec.runDir);
       try {
@@ -283,13 +284,13 @@ export class HostRuntime implements MicrovmRuntime {
   }
 
   async #end(microvmId: string): Promise<void> {
-    const { layout, files, driver } = this.#parts;
+    const { layout, files, drivers } = this.#parts;
     const { runDir } = layout.microvm(microvmId);
     const incarnation = this.#live.get(microvmId);
     this.#live.delete(microvmId);
     if (incarnation !== undefined) await incarnation.kill();
     // One that nobody leads any more may be there all the same, where its sockets are: its end had failed.
-    else if (existsSync(runDir)) for (const identity of await driver.processesBelow(runDir)) await endProcess(identity, files.effects);
+    else if (existsSync(runDir)) for (const identity of await drivers.current.processesBelow(runDir)) await endProcess(identity, files.effects);
     await files.removeTree(runDir);
   }
 

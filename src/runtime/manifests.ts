@@ -42,7 +42,13 @@ const snapshotFields = z.object({
   files: z.object({ memory: fileEntry, deviceState: fileEntry, rootDisk: fileEntry, scratch: fileEntry }),
   createdAtMs: z.number(),
 });
-const newSnapshotManifest = snapshotFields.extend({ version: z.literal(MANIFEST_VERSION), snapshotId: z.string(), scratchExtents: extents });
+const newSnapshotManifest = snapshotFields.extend({
+  version: z.literal(MANIFEST_VERSION),
+  snapshotId: z.string(),
+  /** What its guest was booted from, by content hash; its VMM is in the placement. */
+  bootedFrom: z.object({ kernel: z.string(), initramfs: z.string(), agent: z.string() }),
+  scratchExtents: extents,
+});
 const snapshotManifest = z.discriminatedUnion('version', [snapshotFields.extend({ version: z.literal(1) }), newSnapshotManifest]);
 export type SnapshotManifest = z.infer<typeof snapshotManifest>;
 

@@ -3,6 +3,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { enabledHook } from '../domain/hooks.ts';
 import { BuildFailure, type HooksConfig } from '../domain/image.ts';
+import type { Platform } from '../domain/platform.ts';
 import type { Clock, Random } from '../domain/ports.ts';
 import { extentsOf } from '../host/disk.ts';
 import { endProcess } from '../host/process.ts';
@@ -54,8 +55,8 @@ export interface SnapshotMakerParts {
   readonly files: Files;
   readonly driver: Driver;
   readonly workers: MemoryWorkers;
-  readonly kernelPath: string;
-  readonly initramfsPath: string;
+  /** What guests are booted from. */
+  readonly platform: Pick<Platform, 'kernel' | 'initramfs' | 'agent'>;
   /** The program `lull-host`. */
   readonly hostTool: string;
   /** Factor on every wait for the application (design, "Sizes"). */
@@ -140,7 +141,7 @@ export class SnapshotMaker {
   }
 
   async #bootOnce(request: SnapshotRequest, runDir: string): Promise<Booted> {
-    const { driver, layout, kernelPath, initramfsPath, clock, random } = this.#parts;
+    const { driver, layout, platform, clock, random } = this.#parts;
     const files = layout.snapshot(request.snapshotId);
     await this.discard(request.snapshotId);
     await this.#parts.files.makeFolder(runDir);
@@ -153,8 +154,8 @@ export class SnapshotMaker {
       scratchPath: files.scratch,
       runDir,
       network: { kind: 'none' },
-      kernelPath,
-      initramfsPath,
+      kernelPath: platform.kernel.path,
+      initramfsPath: platform.initramfs.path,
       consolePath: `${files.dir}/console.log`,
     });
     const secret = random.bytes(SECRET_BYTES).toString('hex');
@@ -209,7 +210,7 @@ export class SnapshotMaker {
 
   /** Makes the files immutable and durable; the manifest is the last of them. */
   async #seal(request: SnapshotRequest, agentSecret: string, vmcoreinfo: string): Promise<{ memoryBytes: number; diskBytes: number }> {
-    const { layout, workers, hostTool, driver, clock } = this.#parts;
+    const { layout, workers, hostTool, driver, platform, clock } = this.#parts;
     const files = layout.snapshot(request.snapshotId);
     const paths = { memory: files.memory, deviceState: files.deviceState, rootDisk: files.rootDisk, scratch: files.scratch };
     const memoryExtents = await extentsOf(hostTool, files.memory);
@@ -227,6 +228,7 @@ export class SnapshotMaker {
     for (const path of [...Object.values(paths), files.dir]) await this.#parts.files.sync(path);
     await writeManifest(this.#parts.files, files.manifest, {
       snapshotId: request.snapshotId,
+      bootedFrom: { kernel: platform.kernel.id, initramfs: platform.initramfs.id, agent: platform.agent.id },
       placement: driver.placement,
       guestMemoryMib: request.guestMemoryMib,
       vcpus: request.vcpus,

@@ -8,6 +8,9 @@ import { dirname, join, relative } from 'node:path';
 /** Enough of a SHA-256 that two artifacts never share a folder. */
 const ID_LENGTH = 24;
 
+/** True of the names that {@link makeArtifact} gives. */
+export const isArtifactId = (text: string) => new RegExp(`^[0-9a-f]{${ID_LENGTH}}$`).test(text);
+
 /** Where artifacts live in the platform folder. */
 export const ARTIFACTS = 'artifacts';
 

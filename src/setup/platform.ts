@@ -7,13 +7,11 @@ import { LullError } from '../domain/errors.ts';
 import { ARCHITECTURES } from '../domain/platform.ts';
 import type { Architecture, Platform } from '../domain/platform.ts';
 import { writeFileAtomic } from './artifacts.ts';
+import { argvOf } from './vmm-copy.ts';
 
 const MANIFEST = 'platform.json';
 const SYSTEM_FOLDER = '/var/cache/lull';
 const MEND = 'Run `./lull setup`.';
-
-/** The words of QEMU's command line that are paths in its copy start with this on disk. */
-export const COPY_PREFIX = '@/';
 
 /** Bumped when a manifest of an older Lull can no longer be read. */
 export const PLATFORM_VERSION = 1;
@@ -124,7 +122,7 @@ export function absolutePaths(folder: string, manifest: Manifest): Platform {
     qemu: {
       ...manifest.qemu,
       path: copy,
-      argv: manifest.qemu.argv.map((word) => (word.startsWith(COPY_PREFIX) ? join(copy, word.slice(COPY_PREFIX.length)) : word)),
+      argv: argvOf(copy, manifest.qemu.argv),
     },
     baseImages: manifest.baseImages.map((image) => ({ ...image, rootfsPath: at(image.rootfsPath) })),
   };

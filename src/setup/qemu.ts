@@ -9,11 +9,11 @@ import { LullError } from '../domain/errors.ts';
 import type { Architecture } from '../domain/platform.ts';
 import { keyOf, makeArtifact } from './artifacts.ts';
 import { runCommand } from './command.ts';
-import { COPY_PREFIX } from './platform.ts';
 import type { Manifest } from './platform.ts';
+import { COPY_PREFIX, describeVmm } from './vmm-copy.ts';
 
 /** Bumped when the form of the copy changes. */
-const QEMU_RECIPE = '2';
+const QEMU_RECIPE = '3';
 const QUERY_LIMIT_MS = 30_000;
 /** dpkg writes it with every change of an installed package: unchanged means QEMU and its libraries are too. */
 const PACKAGE_STATUS = '/var/lib/dpkg/status';
@@ -58,6 +58,9 @@ export async function makeQemu(folder: string, arch: Architecture): Promise<Mani
   const loader = [...libraries].find((library) => /\/ld-linux[^/]*\.so/.test(library));
   if (loader === undefined) throw new LullError('internal', `${program} names no dynamic loader.`);
 
+  const words = ['bin/' + basename(loader), '--inhibit-cache', '--library-path', 'lib', `bin/${basename(program)}`];
+  const argv = words.map((word) => (word.startsWith('--') ? word : `${COPY_PREFIX}${word}`));
+  const version = await versionOf(program);
   const made = await makeArtifact(folder, async (into) => {
     const put = async (from: string, to: string) => {
       await mkdir(dirname(join(into, to)), { recursive: true });
@@ -67,14 +70,9 @@ export async function makeQemu(folder: string, arch: Architecture): Promise<Mani
     for (const library of libraries) await put(library, library === loader ? `bin/${basename(loader)}` : `lib/${basename(library)}`);
     for (const module of modules) await put(module, module.slice(PREFIX.length + 1));
     for (const file of FIRMWARE[arch]) if (await exists(join(PREFIX, file))) await put(join(PREFIX, file), file);
+    await describeVmm(into, { version, argv, libraries: [...libraries].map((library) => basename(library)).toSorted() });
   });
-  const argv = ['bin/' + basename(loader), '--inhibit-cache', '--library-path', 'lib', `bin/${basename(program)}`];
-  return {
-    id: made.id,
-    path: made.path,
-    version: await versionOf(program),
-    argv: argv.map((word) => (word.startsWith('--') ? word : `${COPY_PREFIX}${word}`)),
-  };
+  return { id: made.id, path: made.path, version, argv };
 }
 
 /** What a program loads at start, as the loader finds it on this machine. */

@@ -15,6 +15,7 @@ import { KERNEL_RECIPE, makeKernel } from './kernel.ts';
 import { PLATFORM_VERSION, absolutePaths, hostArchitecture, platformFiles, readManifest, writeManifest } from './platform.ts';
 import type { Manifest } from './platform.ts';
 import { makeQemu, qemuKey } from './qemu.ts';
+import { describeEarlierCopy } from './vmm-copy.ts';
 
 /** How long a second set-up waits for a first one that is under way. */
 const LOCK_LIMIT_MS = 600_000;
@@ -84,6 +85,7 @@ async function makeMachine(parts: Parts): Promise<Pick<Manifest, 'kernel' | 'age
   const { options, arch, old, keys, step } = parts;
   const { folder } = options;
   const same = (part: string) => old !== undefined && old.inputs[part] === keys[part];
+  if (old !== undefined) await describeEarlierCopy(join(folder, old.qemu.path), { version: old.qemu.version, argv: old.qemu.argv });
   const qemu = same('qemu') ? old!.qemu : await step('copying QEMU and its libraries', () => makeQemu(folder, arch));
   const kernel = same('kernel') && !options.refresh ? old!.kernel : await step("fetching the guest's kernel", () => kernelPart(folder, arch));
   const agent = same('agent') ? old!.agent : await step('building the agent', () => makeAgent(folder, options.crate, arch));

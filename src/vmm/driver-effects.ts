@@ -1,9 +1,14 @@
 /** A {@link Driver} of which every order that changes something is an effect, whatever the hypervisor. */
 import { effect, type Effects } from '../lib/effects.ts';
-import type { Driver, Machine, MachineSpec } from './driver.ts';
+import type { Driver, Drivers, Machine, MachineSpec } from './driver.ts';
+
+/** The same drivers, each {@link withEffects}. */
+export function driversWithEffects(drivers: Drivers, effects: Effects): Drivers {
+  return { current: withEffects(drivers.current, effects), withVmm: async (vmmId) => withEffects(await drivers.withVmm(vmmId), effects) };
+}
 
 /** The same driver; its machines' orders are effects named `vmm`. */
-export function withEffects(driver: Driver, effects: Effects): Driver {
+function withEffects(driver: Driver, effects: Effects): Driver {
   const vmm = orders(effects);
   return {
     ...driver,

@@ -91,6 +91,16 @@ export interface Driver {
   processesBelow(runtimeFolder: string): Promise<readonly ProcessIdentity[]>;
 }
 
+/** The driver of all that is made anew, and those of what was made with an older copy of its VMM. */
+export interface Drivers {
+  readonly current: Driver;
+  /**
+   * The driver whose placement has this `vmm`.
+   * @throws LullError not-found, naming the mend, where there is no such copy (any more)
+   */
+  withVmm(vmmId: string): Promise<Driver>;
+}
+
 /** One VMM process. Every call that may hang has a limit and names itself in its error. */
 export interface Machine {
   readonly identity: ProcessIdentity;

@@ -31,7 +31,8 @@ export const machinePlatformFolder = () => platformFolder(process.env, process.g
 /** QEMU with one accelerator, as a server would make it. */
 export async function qemuDriver(accel: 'kvm' | 'tcg'): Promise<Driver> {
   const options = parseServerOptions({ config: 'none', driver: 'qemu', accel }, surroundings);
-  return chooseDriver(options, await loadPlatform(machinePlatformFolder()), () => Promise.resolve(accel === 'kvm'));
+  const drivers = await chooseDriver(options, await loadPlatform(machinePlatformFolder()), () => Promise.resolve(accel === 'kvm'));
+  return drivers.current;
 }
 
 /** The files of a saved guest. */

@@ -112,7 +112,7 @@ class Server {
         quotas: quotasOf(options.quotas, 100_000),
         hookTimeoutScale: 1,
         platform: { arch: 'x86_64', createdAtMs: 0, kernel: { ...file, release: 'none' }, initramfs: file, agent: file, qemu: { id: 'fake', version: '9.0', path: '/', argv: [] }, baseImages: [] },
-        driver: fakeDriver,
+        drivers: { current: fakeDriver, withVmm: async () => fakeDriver },
         containers: { contextsDir, build: async () => container },
         files,
         clock: this.#clock,

@@ -9,6 +9,7 @@ import { makeArtifact } from '../../../src/setup/artifacts.ts';
 import { freeRangeStart, parseIdRanges } from '../../../src/setup/build-user.ts';
 import { hostArchitecture, loadPlatform, platformFolder, writeManifest } from '../../../src/setup/platform.ts';
 import type { Manifest } from '../../../src/setup/platform.ts';
+import { describeEarlierCopy, describeVmm, loadVmmCopy } from '../../../src/setup/vmm-copy.ts';
 
 const folder = await mkdtemp(join(tmpdir(), 'lull-test-'));
 after(() => rm(folder, { recursive: true, force: true }));
@@ -67,4 +68,28 @@ test('a range of ids is taken behind all others', () => {
   assert.deepEqual(ranges.map(({ owner }) => owner), ['root', '1000']);
   assert.equal(freeRangeStart(ranges), 365536);
   assert.equal(freeRangeStart([]), 100000);
+});
+
+test('a copy of QEMU says by itself how it is started; one that is gone, or does not say it, is refused with the mend', async () => {
+  const argv = ['@/bin/ld.so', '--library-path', '@/lib', '@/bin/qemu'];
+  const copy = (text: string, version: string) => makeArtifact(folder, async (into) => {
+    await writeFile(join(into, 'qemu'), text);
+    await describeVmm(into, { version, argv, libraries: ['libc.so.6'] });
+  });
+  const [older, newer] = [await copy('older', '7.2'), await copy('newer', '10.0')];
+  assert.notEqual(older.id, newer.id);
+  const at = (word: string) => join(folder, older.path, word);
+  assert.deepEqual(await loadVmmCopy(folder, older.id), {
+    id: older.id,
+    version: '7.2',
+    path: join(folder, older.path),
+    argv: [at('bin/ld.so'), '--library-path', at('lib'), at('bin/qemu')],
+  });
+  const mute = await makeArtifact(folder, (into) => writeFile(join(into, 'qemu'), 'mute'));
+  const gone = (error: unknown) => isLullError(error, 'not-found') && error.message.includes('lull images rebuild');
+  for (const id of [mute.id, '0'.repeat(24), '../qemu']) await assert.rejects(loadVmmCopy(folder, id), gone);
+  // As set-up does before another one becomes the newest.
+  await describeEarlierCopy(join(folder, mute.path), { version: '6.0', argv });
+  await describeEarlierCopy(join(folder, older.path), { version: '6.0', argv });
+  assert.deepEqual([(await loadVmmCopy(folder, mute.id)).version, (await loadVmmCopy(folder, older.id)).version], ['6.0', '7.2']);
 });
