@@ -8,8 +8,8 @@ use crate::pty::Size;
 use crate::queue::ByteQueue;
 use crate::system::{Application, ApplicationState, Capabilities, NetworkAddress, Restore, StartSpec};
 
-/// The version of the protocol that this agent speaks.
-pub const PROTOCOL: u64 = 1;
+/// The versions of the protocol that this agent speaks.
+pub const PROTOCOLS: (u64, u64) = (1, 1);
 /// What this agent can do that earlier ones of the same version could not.
 pub const FEATURES: [&str; 1] = ["shell"];
 /// Bytes of entropy in `restore`.
@@ -22,8 +22,8 @@ const SERVICES_LIMIT: usize = 16;
 /// A HELLO. `nonce` is there as soon as it could be read, so that a FAULT can repeat it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Hello {
-    pub protocol_min: u64,
-    pub protocol_max: u64,
+    /// The oldest and the newest version that the host speaks.
+    pub protocols: (u64, u64),
     pub nonce: String,
     pub secret: String,
     pub next_secret: Option<[u8; 32]>,
@@ -32,6 +32,12 @@ pub struct Hello {
     pub thaw: bool,
     /// What the host takes streams to.
     pub services: Vec<String>,
+}
+
+/// The newest version that two ends, each with an oldest and a newest, both speak.
+pub fn common_protocol(ours: (u64, u64), theirs: (u64, u64)) -> Option<u64> {
+    let newest = ours.1.min(theirs.1);
+    (newest >= ours.0.max(theirs.0)).then(|| newest)
 }
 
 /// The nonce of a HELLO, also of one that is otherwise wrong; empty where it cannot be read.
@@ -60,8 +66,7 @@ pub fn parse_hello(hello: &Json) -> Result<Hello, &'static str> {
         return Err("outputCredit is too large");
     }
     Ok(Hello {
-        protocol_min: bound("min")?,
-        protocol_max: bound("max")?,
+        protocols: (bound("min")?, bound("max")?),
         nonce,
         secret: hello.get("secret").and_then(Json::as_str).ok_or("secret is missing")?.to_string(),
         next_secret,
@@ -200,7 +205,7 @@ mod tests {
         let nonce = "0".repeat(32);
         let bare = format!(r#"{{"protocol":{{"min":1,"max":2}},"nonce":"{}","secret":"","outputCredit":5}}"#, nonce);
         let parsed = hello(&bare).unwrap();
-        assert_eq!((parsed.protocol_min, parsed.protocol_max, parsed.output_credit, parsed.thaw), (1, 2, 5, false));
+        assert_eq!((parsed.protocols, parsed.output_credit, parsed.thaw), ((1, 2), 5, false));
         let full = bare.replace(
             "\"secret\"",
             &format!(
@@ -238,5 +243,16 @@ mod tests {
         for text in bad {
             assert!(parse(text).is_err(), "{}", text);
         }
+    }
+
+    #[test]
+    fn the_newest_common_version_is_spoken() {
+        assert_eq!(common_protocol((1, 1), (1, 1)), Some(1));
+        assert_eq!(common_protocol((1, 1), (1, 3)), Some(1));
+        assert_eq!(common_protocol((1, 4), (2, 3)), Some(3));
+        assert_eq!(common_protocol((2, 3), (1, 2)), Some(2));
+        assert_eq!(common_protocol((1, 1), (2, 3)), None);
+        assert_eq!(common_protocol((2, 3), (1, 1)), None);
+        assert_eq!(common_protocol((1, 3), (3, 1)), None);
     }
 }

@@ -5,7 +5,7 @@ use crate::event_loop::EventLoop;
 use crate::failure::Failure;
 use crate::frame::{parse_header, FrameType, Header, AGENT_PREAMBLE, HEADER_BYTES, HOST_PREAMBLE};
 use crate::json::{object, Json};
-use crate::message::{application_json, failure_json, nonce_of, parse_hello, parse_port, parse_resize, push_json, Hello, FEATURES, PROTOCOL};
+use crate::message::{application_json, common_protocol, failure_json, nonce_of, parse_hello, parse_port, parse_resize, push_json, Hello, FEATURES, PROTOCOLS};
 use crate::output::Output;
 use crate::port_waits::PortWaits;
 use crate::queue::ByteQueue;
@@ -230,13 +230,13 @@ impl Session {
         if !self.is_secret(&hello.secret) {
             return self.fault("secret", "the secret is not this agent's", Some(hello.nonce));
         }
-        if hello.protocol_min > PROTOCOL || hello.protocol_max < PROTOCOL {
-            return self.fault("protocol", "no common version of the protocol", Some(hello.nonce));
+        match common_protocol(PROTOCOLS, hello.protocols) {
+            Some(protocol) => self.welcome(protocol, hello, system),
+            None => self.fault("protocol", "no common version of the protocol", Some(hello.nonce)),
         }
-        self.welcome(hello, system);
     }
 
-    fn welcome(&mut self, hello: Hello, system: &mut dyn System) {
+    fn welcome(&mut self, protocol: u64, hello: Hello, system: &mut dyn System) {
         let mut warnings = hello.restore.as_ref().map_or_else(Vec::new, |restore| system.restore(restore));
         if let Some(secret) = hello.next_secret {
             self.secret = Some(secret);
@@ -250,7 +250,8 @@ impl Session {
         self.output_credit = hello.output_credit;
         self.services.offer(&hello.services);
         let welcome = object(vec![
-            ("protocol", PROTOCOL.into()),
+            ("protocol", protocol.into()),
+            ("protocols", object(vec![("min", PROTOCOLS.0.into()), ("max", PROTOCOLS.1.into())])),
             ("nonce", hello.nonce.into()),
             ("agent", env!("CARGO_PKG_VERSION").into()),
             ("realtimeNs", system.realtime_ns().to_string().into()),

@@ -54,9 +54,13 @@ fn the_secret_comes_first_and_is_replaced() {
 
 #[test]
 fn versions_must_overlap() {
+    let offering = |range: &str| String::from_utf8(hello("\"secret\":\"\"")).unwrap().replace("\"min\":1,\"max\":1", range);
     let mut bench = new_bench();
-    let bytes = String::from_utf8(hello("\"secret\":\"\"")).unwrap().replace("\"min\":1,\"max\":1", "\"min\":2,\"max\":3");
-    assert_eq!(code_of(&bench.say(bytes.as_bytes()), FrameType::Fault), "protocol");
+    assert_eq!(code_of(&bench.say(offering("\"min\":2,\"max\":3").as_bytes()), FrameType::Fault), "protocol");
+    let newer_host = bench.say(offering("\"min\":1,\"max\":9").as_bytes());
+    let welcome = Json::parse(&newer_host[0].2).unwrap();
+    assert_eq!(welcome.get("protocol").unwrap().as_integer(), Some(1));
+    assert_eq!(welcome.get("protocols").unwrap().get("max").unwrap().as_integer(), Some(1));
 }
 
 #[test]

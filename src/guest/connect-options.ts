@@ -13,6 +13,8 @@ export interface CardAddress {
 export interface ConnectOptions {
   /** The agent's secret in hex; empty before the first session of its life. */
   readonly secret: string;
+  /** The versions of the protocol to offer; all that this end speaks where left out. */
+  readonly protocols?: { readonly min: number; readonly max: number };
   /** 64 hex digits that replace the secret. */
   readonly nextSecret?: string;
   /**

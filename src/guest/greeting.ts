@@ -3,6 +3,10 @@ import type { ConnectOptions } from './connect-options.ts';
 import { HOST_PREAMBLE, jsonFrame } from './frame.ts';
 import { GuestError } from './guest-error.ts';
 import { AnswerSeeker, type Answer } from './handshake.ts';
+import type { Welcome } from './messages.ts';
+
+/** The versions of the protocol that this end speaks: those of every agent that may be frozen in a snapshot. */
+const PROTOCOLS = { min: 1, max: 1 };
 
 const NONCE_BYTES = 16;
 const ENTROPY_BYTES = 64;
@@ -10,7 +14,7 @@ const ENTROPY_BYTES = 64;
 /** What a HELLO says; undefined members are left out of its JSON. */
 function helloOf(nonce: string, options: ConnectOptions & { outputCredit: number }): unknown {
   return {
-    protocol: { min: 1, max: 1 },
+    protocol: options.protocols ?? PROTOCOLS,
     nonce,
     secret: options.secret,
     nextSecret: options.nextSecret,
@@ -24,6 +28,11 @@ function helloOf(nonce: string, options: ConnectOptions & { outputCredit: number
     thaw: options.thaw,
     services: options.services && [...options.services.keys()],
   };
+}
+
+/** @throws GuestError `protocol` where the agent speaks a version that was not offered */
+function requireSpoken({ protocol }: Welcome, { min, max } = PROTOCOLS): void {
+  if (protocol < min || protocol > max) throw new GuestError('protocol', `the guest's agent speaks version ${protocol} of the protocol, this Lull ${min} to ${max}`);
 }
 
 /**
@@ -42,6 +51,7 @@ export async function greet(transport: Duplex, options: ConnectOptions & { outpu
     try {
       const answer = seeker.push(chunk);
       if (answer === undefined) return;
+      requireSpoken(answer.welcome, options.protocols);
       transport.pause();
       transport.off('data', onData);
       resolve(answer);

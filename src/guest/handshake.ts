@@ -64,6 +64,7 @@ export class AnswerSeeker {
     }
     const fault = parseMessage(faultSchema, payload);
     if (fault?.nonce !== this.#nonce) return undefined;
-    throw new GuestError(fault.code, `the guest's agent refused the session: ${fault.message}`);
+    const mend = fault.code === 'protocol' ? '; an image from another time is mended by `lull images rebuild`' : '';
+    throw new GuestError(fault.code, `the guest's agent refused the session: ${fault.message}${mend}`);
   }
 }

@@ -27,7 +27,10 @@ export const applicationSchema = z.object({
 export type ApplicationStatus = z.infer<typeof applicationSchema>;
 
 export const welcomeSchema = z.object({
-  protocol: z.literal(1),
+  /** The version that is spoken from here on. */
+  protocol: z.int().min(1),
+  /** Those that the agent speaks; earlier agents do not tell. */
+  protocols: z.object({ min: z.int().min(1), max: z.int().min(1) }).optional(),
   nonce: z.string(),
   agent: text,
   realtimeNs,

@@ -394,3 +394,17 @@ test('a shell whose session ends is gone', { skip }, async () => {
   await failed;
   await assert.rejects(resize(), codeIs('closed'));
 });
+
+test('the newest version that both ends speak is spoken; without one the host names the mend', { skip }, async () => {
+  await using agent = await Loopback.start();
+  {
+    // A host from a later time, and the agent of an image that was made today.
+    await using session = await agent.session({ protocols: { min: 1, max: 7 } });
+    assert.deepEqual([session.welcome.protocol, session.welcome.protocols], [1, { min: 1, max: 1 }]);
+    await session.call('status', {});
+  }
+  await assert.rejects(agent.session({ protocols: { min: 2, max: 7 } }), {
+    code: 'protocol',
+    message: "the guest's agent refused the session: no common version of the protocol; an image from another time is mended by `lull images rebuild`",
+  });
+});

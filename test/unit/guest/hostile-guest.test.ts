@@ -243,3 +243,13 @@ test('an agent from before there were shells is not asked for one, which would e
   assert.equal(guest.received.length, received);
   await session.close();
 });
+
+test('an agent that does not tell its versions is led by the one that it chose; one that chose what was not offered is refused', async () => {
+  const older = await greeted();
+  assert.deepEqual([older.session.welcome.protocol, older.session.welcome.protocols], [1, undefined]);
+  await older.session.close();
+  const guest = new FakeGuest();
+  const connecting = AgentSession.connect(guest.hostEnd, DEFAULTS);
+  guest.say(welcomeOf(await guest.nonce(), { protocol: 2 }));
+  await assert.rejects(connecting, { code: 'protocol', message: "the guest's agent speaks version 2 of the protocol, this Lull 1 to 1" });
+});
