@@ -9,7 +9,7 @@ import { isRunning, processesWithArgument, startDetached } from '../../host/proc
 import { AddressTakenError, VmmError, type BootSpec, type Driver, type Machine, type MachineSpec, type PlacementKey, type RamRegion, type RestoreSpec } from '../driver.ts';
 import { agentChardev, bootArguments, CONTROL_FD, controlSocketPath, restoreArguments, type QemuTarget } from './command-line.ts';
 import { openDisks } from './disk-files.ts';
-import { handedOutPath, JailUsers, jailArguments, userOf } from './jail.ts';
+import { handedOutPath, jailArguments, userOf, type JailUsers } from './jail.ts';
 import { QemuMachine } from './qemu-machine.ts';
 import { QmpClient } from './qmp.ts';
 
@@ -24,6 +24,8 @@ export interface QemuOptions {
   readonly hostTool: string;
   /** `none` where the host tool cannot make a jail here. */
   readonly confinement: Confinement;
+  /** Shared by the drivers of all copies. */
+  readonly users: JailUsers;
   readonly accelerator: 'kvm' | 'tcg';
   readonly tscKhz: number;
   /** Model and feature flags of the host's CPU, hashed: matters to KVM guests. */
@@ -40,7 +42,6 @@ const MACHINE_REVISION = 'qemu-microvm-2';
 export function createQemuDriver(options: QemuOptions): Driver {
   const opensMemoryReadOnly = isAtLeast(options.version, FIRST_WITH_READ_ONLY_MEMORY);
   const target: QemuTarget = { accelerator: options.accelerator, tscKhz: options.tscKhz, opensMemoryReadOnly };
-  const users = new JailUsers();
   return {
     name: 'qemu',
     opensMemoryReadOnly,
@@ -51,28 +52,28 @@ export function createQemuDriver(options: QemuOptions): Driver {
     boot: async (spec: BootSpec) => {
       await makeSparse(spec.memoryPath, spec.guestMemoryMib * 1024 * 1024);
       await writeFile(spec.consolePath, '', { mode: 0o600 });
-      return await start({ options, users, spec, argumentsFor: (becomes) => bootArguments(spec, { ...target, ...becomes }) });
+      return await start({ options, spec, argumentsFor: (becomes) => bootArguments(spec, { ...target, ...becomes }) });
     },
     prepare: async (spec: RestoreSpec) => {
       await using deviceState = await open(spec.deviceStatePath, 'r');
       const argumentsFor: Start['argumentsFor'] = (becomes) => restoreArguments(spec, { ...target, ...becomes });
-      return await start({ options, users, spec, argumentsFor, stateFd: deviceState.fd });
+      return await start({ options, spec, argumentsFor, stateFd: deviceState.fd });
     },
-    adopt: (spec, identity) => adopt(spec, identity, users),
+    adopt: (spec, identity) => adopt(spec, identity, options.users),
     processesBelow: (runtimeFolder) => processesWithArgument(agentChardev(`${runtimeFolder}/`)),
   };
 }
 
 interface Start {
   readonly options: QemuOptions;
-  readonly users: JailUsers;
   readonly spec: MachineSpec;
   readonly argumentsFor: (becomes: Pick<QemuTarget, 'becomes'>) => string[];
   readonly stateFd?: number;
 }
 
 /** Starts QEMU through the host tool, with the control connection (and the device state) as open files. */
-async function start({ options, users, spec, argumentsFor, stateFd }: Start): Promise<Machine> {
+async function start({ options, spec, argumentsFor, stateFd }: Start): Promise<Machine> {
+  const { users } = options;
   const uid = options.confinement === 'own-user' ? users.take(spec.runDir) : undefined;
   const release = () => void (uid !== undefined && users.release(uid));
   try {
