@@ -1,9 +1,9 @@
-/** What Lull adds under `/lull/v1`: health, metrics, reports, access keys, streams of output, of build events and of what is verified, the end of the server. */
+/** What Lull adds under `/lull/v1`: health, metrics, reports, access keys, images made again, streams of output, of build events and of what is verified, the end of the server. */
 import { pipeline } from 'node:stream/promises';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { parseInput } from '../contract/constraints.ts';
 import { EVENTS_MEDIA_TYPE, EXTENSIONS, EXTENSION_INPUT_OF, LOG_MEDIA_TYPE, METRICS_MEDIA_TYPE } from '../contract/extensions.ts';
-import type { CreateKeyAnswer, ExtensionInput, ExtensionName, HealthAnswer, KeysAnswer, ReportAnswer, ShutdownAnswer } from '../contract/extensions.ts';
+import type { CreateKeyAnswer, ExtensionInput, ExtensionName, HealthAnswer, KeysAnswer, RebuildAnswer, ReportAnswer, ShutdownAnswer } from '../contract/extensions.ts';
 import { ApiError } from '../contract/exceptions.ts';
 import { routerPath } from '../contract/labels.ts';
 import type { ControlPlane, MicrovmReport } from '../control/control-plane.ts';
@@ -45,6 +45,10 @@ export function addExtensions(app: FastifyInstance, control: ControlPlane, metri
   add(app, 'microvmLogs', ({ microvmIdentifier, follow }, call) => {
     const source = (options: StreamOptions) => control.microvms.logs(microvmIdentifier, options);
     return sendStream(call, open, { mediaType: LOG_MEDIA_TYPE, follow: follow === 'true', source });
+  });
+  add(app, 'rebuildImage', async (input): Promise<RebuildAnswer> => {
+    const { image, version } = await control.images.rebuild(input);
+    return { imageArn: image.imageArn, imageVersion: version.version };
   });
   add(app, 'verify', (request, call) => {
     const source = async ({ signal }: StreamOptions) => ndjson(await control.integrity.verify(request, signal));

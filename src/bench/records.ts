@@ -55,6 +55,7 @@ export class Records {
       },
       createdAtMs: this.#atMs,
       updatedAtMs: this.#atMs,
+      artifactBlobId: null,
       build: { buildId: this.#random.uuid(), state: 'SUCCESSFUL', stateReason: null, sizes: null, createdAtMs: this.#atMs },
     };
   }

@@ -4,6 +4,7 @@ import type { BuildEventLine } from '../contract/extensions.ts';
 import { createImageInput } from '../contract/images.ts';
 import type { CommandContext, Terminal } from './command-line.ts';
 import { buildImage } from './image-build.ts';
+import type { BuildOutcome } from './image-build.ts';
 import { findInstallation, withDataAndJson } from './installation.ts';
 import type { ServerChoice } from './installation.ts';
 import { duration, json, size } from './table.ts';
@@ -35,20 +36,26 @@ export function addBuild({ program, terminal, action }: CommandContext): void {
           onUpload: ({ files, sizeBytes }) => terminal.say(`uploading ${files} file${files === 1 ? '' : 's'} (${size(sizeBytes)} zipped)`),
           onEvent: (event) => showEvent(terminal, event, choice.verbose === true),
         });
-        const ms = Math.round(performance.now() - startMs);
-        if (choice.json === true) terminal.out(json({ ...outcome, ms }));
-        if (outcome.state === 'FAILED') {
-          for (const line of outcome.logTail) terminal.say(`  ${line}`);
-          terminal.say(`version ${outcome.imageVersion} of ${choice.name} failed: ${outcome.stateReason ?? 'no reason given'}`);
-          return 1;
-        }
-        if (choice.json !== true) terminal.out(`${choice.name}:${outcome.imageVersion} is ready (${duration(ms)})\n`);
-        return 0;
+        return tellOutcome(terminal, outcome, { name: choice.name, json: choice.json, startMs });
       }),
     );
 }
 
-function showEvent(terminal: Terminal, event: BuildEventLine, verbose: boolean): void {
+/** Says how a build ended. @returns the exit status */
+export function tellOutcome(terminal: Terminal, outcome: BuildOutcome, about: { name: string; json: boolean | undefined; startMs: number }): number {
+  const ms = Math.round(performance.now() - about.startMs);
+  if (about.json === true) terminal.out(json({ ...outcome, ms }));
+  if (outcome.state === 'FAILED') {
+    for (const line of outcome.logTail) terminal.say(`  ${line}`);
+    terminal.say(`version ${outcome.imageVersion} of ${about.name} failed: ${outcome.stateReason ?? 'no reason given'}`);
+    return 1;
+  }
+  if (about.json !== true) terminal.out(`${about.name}:${outcome.imageVersion} is ready (${duration(ms)})\n`);
+  return 0;
+}
+
+/** Says what a build does while it goes. */
+export function showEvent(terminal: Terminal, event: BuildEventLine, verbose: boolean): void {
   if (event.type === 'line') {
     if (verbose) terminal.say(`  ${event.text}`);
   } else if (event.state !== 'started') {

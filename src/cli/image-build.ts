@@ -1,6 +1,7 @@
 /** From a folder to a finished image version, through the public API alone. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { ARTIFACT_BUCKET, type BuildEventLine } from '../contract/extensions.ts';
+import type { LullClient } from '../client/client.ts';
 import { ApiRefusal } from '../client/transport.ts';
 import { CommandFailure } from './command-line.ts';
 import { imageArnOf } from './installation.ts';
@@ -65,7 +66,7 @@ export async function buildImage({ client, credentials }: Installation, order: B
   const { imageArn, imageVersion } = await asked.catch((error: unknown) => {
     throw isRoleMissing(error) ? roleMissing(error) : error;
   });
-  return await follow({ client }, { imageArn, imageVersion }, order);
+  return await followBuild(client, { imageArn, imageVersion }, order);
 }
 
 /** Section 1.11: AWS does not say that a role is not there, but that it may not be passed. */
@@ -76,10 +77,11 @@ function roleMissing(cause: unknown): CommandFailure {
   return new CommandFailure(`There is no role ${BUILD_ROLE}, with which \`lull build\` builds. Make it: ${mend} (or start the server with --role-check off).`, { cause });
 }
 
-async function follow(
-  { client }: Pick<Installation, 'client'>,
+/** Follows a build to its end. */
+export async function followBuild(
+  client: LullClient,
   { imageArn, imageVersion }: { imageArn: string; imageVersion: string },
-  order: BuildOrder,
+  order: Pick<BuildOrder, 'signal' | 'onEvent'>,
 ): Promise<BuildOutcome> {
   const image = { imageIdentifier: imageArn, imageVersion };
   const tail: string[] = [];

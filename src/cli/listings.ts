@@ -7,6 +7,7 @@ import type { CommandContext } from './command-line.ts';
 import { findInstallation, withDataAndJson } from './installation.ts';
 import type { ServerChoice } from './installation.ts';
 import { reasonLine } from './microvm-end.ts';
+import { addRebuild } from './rebuild.ts';
 import { json, moment, table } from './table.ts';
 
 const MICROVM_COLUMNS = ['MICROVM', 'STATE', 'IMAGE', 'STARTED (UTC)'];
@@ -30,15 +31,17 @@ export function addListings({ program, terminal, action }: CommandContext): void
         terminal.out(choice.json === true ? json(all) : table([...MICROVM_COLUMNS, 'REASON'], rows));
       }),
     );
-  withDataAndJson(program.command('images').description('list images')).action(
+  const images = program.command('images').description('list images');
+  addRebuild(images, { terminal, action });
+  withDataAndJson(images).action(
     action(async (choice: ServerChoice) => {
       const { client } = await findInstallation(terminal, choice);
-      const images = await Array.fromAsync(client.list('ListMicrovmImages', {}));
+      const listed = await Array.fromAsync(client.list('ListMicrovmImages', {}));
       if (choice.json === true) {
-        terminal.out(json(images));
+        terminal.out(json(listed));
         return;
       }
-      const rows = images.map((one) => [
+      const rows = listed.map((one) => [
         one.name,
         one.state,
         one.latestActiveImageVersion ?? '-',

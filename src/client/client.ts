@@ -2,8 +2,8 @@
 import { createReadStream } from 'node:fs';
 import type { Readable } from 'node:stream';
 import type { z } from 'zod';
-import { EXTENSIONS, buildEventLine, createKeyAnswer, healthAnswer, keysAnswer, reportAnswer, shutdownAnswer, verifiedFileLine } from '../contract/extensions.ts';
-import type { BuildEventLine, CreateKeyAnswer, HealthAnswer, KeysAnswer, ReportAnswer, ShutdownAnswer, VerifiedFileLine } from '../contract/extensions.ts';
+import { EXTENSIONS, buildEventLine, createKeyAnswer, healthAnswer, keysAnswer, rebuildAnswer, reportAnswer, shutdownAnswer, verifiedFileLine } from '../contract/extensions.ts';
+import type { BuildEventLine, CreateKeyAnswer, HealthAnswer, KeysAnswer, RebuildAnswer, ReportAnswer, ShutdownAnswer, VerifiedFileLine } from '../contract/extensions.ts';
 import { fillTemplate } from '../contract/labels.ts';
 import { emptyAnswer } from '../contract/microvms.ts';
 import { LAMBDA_SERVICE, OPERATIONS, S3_SERVICE } from '../contract/operations.ts';
@@ -67,6 +67,11 @@ export class LullClient {
   /** How the last launch, suspend and wake of a microVM went. */
   report(microvmIdentifier: string): Promise<ReportAnswer> {
     return this.#extension('microvmReport', reportAnswer, { labels: { microvmIdentifier } });
+  }
+
+  /** Begins a version from the code and the configuration of another one; null for the newest. */
+  rebuild({ imageIdentifier, imageVersion }: { imageIdentifier: string; imageVersion: string | null }): Promise<RebuildAnswer> {
+    return this.#extension('rebuildImage', rebuildAnswer, { labels: { imageIdentifier }, body: { imageVersion } });
   }
 
   /** Makes an access key. */

@@ -42,6 +42,13 @@ export const EXTENSIONS = {
     query: ['follow'],
     input: z.object({ imageIdentifier, imageVersion, follow }),
   },
+  rebuildImage: {
+    ...GET,
+    method: 'POST',
+    path: '/lull/v1/images/{imageIdentifier}/rebuild',
+    hasBody: true,
+    input: z.object({ imageIdentifier, imageVersion: nullable(imageVersion) }),
+  },
   /** Of everything at rest where nothing is named. */
   verify: {
     ...GET,
@@ -102,6 +109,10 @@ export const buildEventLine = z.discriminatedUnion('type', [
   z.object({ atMs: z.number(), type: z.literal('line'), step: z.string(), text: z.string() }),
 ]);
 export type BuildEventLine = z.output<typeof buildEventLine>;
+
+/** The version that is being built. */
+export const rebuildAnswer = z.object({ imageArn: z.string(), imageVersion: z.string() });
+export type RebuildAnswer = z.output<typeof rebuildAnswer>;
 
 /** One file that was verified (NDJSON): of which image version or microVM, and what is wrong with it. */
 export const verifiedFileLine = z.object({ subject: z.string(), file: z.string(), sizeBytes: z.number(), fault: z.string().nullable() });

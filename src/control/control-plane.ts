@@ -33,6 +33,12 @@ export interface UpdateImageInput {
   readonly clientToken: string | null;
 }
 
+/** Which version is made again; null for the newest that may be launched, or else the newest. */
+export interface RebuildImageInput {
+  readonly imageIdentifier: string;
+  readonly imageVersion: string | null;
+}
+
 /** An image and the version that the call is about. */
 export interface ImageWithVersion {
   readonly image: Image;
@@ -50,6 +56,8 @@ export interface ManagedImage {
 export interface ImageUseCases {
   create(input: CreateImageInput): Promise<ImageWithVersion>;
   update(input: UpdateImageInput): Promise<ImageWithVersion>;
+  /** Adds a version from the kept code and the configuration of another one. */
+  rebuild(input: RebuildImageInput): Promise<ImageWithVersion>;
   get(imageIdentifier: string): Promise<Image>;
   list(filter: { nameFilter?: string | undefined }, page: PageRequest): Promise<Page<Image>>;
   /** Asynchronous: answers DELETING, the image is gone when it 404s. */

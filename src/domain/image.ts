@@ -116,6 +116,8 @@ export interface ImageVersion {
   readonly createdAtMs: number;
   readonly updatedAtMs: number;
   readonly build: ImageBuild;
+  /** The code that it is made from, held under a name of its own; null until its build has it, and in versions from before it was kept. */
+  readonly artifactBlobId: string | null;
   /** The call that made it, where that call had a client token (section 1.8). */
   readonly request?: ClientRequest;
 }

@@ -68,7 +68,7 @@ export interface ObjectRepository {
   delete(bucket: string, keys: readonly string[]): Promise<readonly string[]>;
   /** Keys in UTF-8 binary order, strictly after `after`. */
   list(bucket: string, options: { prefix: string; after: string; limit: number }): Promise<readonly ListedObject[]>;
-  /** Every blob that an object or a part refers to (for clean-up of orphans). */
+  /** Every blob that an object, a part or a version of an image refers to (for clean-up of orphans). */
   blobIds(): Promise<readonly string[]>;
 }
 
@@ -123,17 +123,13 @@ export interface BlobStore {
   /** Streams to disk, fsyncs, and returns the size and hex MD5; removes the file if the stream fails. */
   write(source: Readable): Promise<{ blobId: string; size: number; md5: string }>;
   /**
-   * Makes one blob of several, one after the other, durably; they stay. Of a single one it is a second name.
+   * Makes one blob of several, one after the other, durably; they stay. Of a single one it is a second name, which lives on when the
+   * first is removed.
    * @returns undefined where one of them is gone
    */
   join(blobIds: readonly string[]): Promise<string | undefined>;
   /** Opens the bytes `[start, end]`, both included; all of them without a range. */
   read(blobId: string, range?: { start: number; end: number }): Readable;
-  /**
-   * Holds the bytes under a second name, which lives on when the first is removed; a crash may lose it.
-   * @returns undefined where the blob is gone
-   */
-  retain(blobId: string): Promise<string | undefined>;
   remove(blobId: string): Promise<void>;
   /** Path of the file, for those who need one (the zip reader). */
   path(blobId: string): string;

@@ -152,7 +152,7 @@ export interface ImageChange {
   /** Becomes `updatedAtMs` of the version, and of the image where it changes. */
   readonly atMs?: number;
   readonly image?: { state?: ImageState };
-  readonly version?: { state?: ImageVersionState; status?: ImageVersionStatus };
+  readonly version?: { state?: ImageVersionState; status?: ImageVersionStatus; artifactBlobId?: string };
   readonly build?: Partial<Pick<ImageBuild, 'state' | 'stateReason' | 'sizes'>>;
 }
 

@@ -49,7 +49,7 @@ class FileBlobStore implements BlobStore {
   async join(blobIds: readonly string[]): Promise<string | undefined> {
     const [first] = blobIds;
     if (first !== undefined && blobIds.length === 1) {
-      const second = await this.retain(first);
+      const second = await this.#retain(first);
       await this.#files.sync(this.#folder);
       return second;
     }
@@ -69,17 +69,6 @@ class FileBlobStore implements BlobStore {
     return createReadStream(this.path(blobId), range);
   }
 
-  async retain(blobId: string): Promise<string | undefined> {
-    const retained = randomUUID();
-    try {
-      await this.#files.link(this.path(blobId), this.path(retained));
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-      throw error;
-    }
-    return retained;
-  }
-
   async remove(blobId: string): Promise<void> {
     await this.#files.remove(this.path(blobId));
   }
@@ -88,6 +77,18 @@ class FileBlobStore implements BlobStore {
     // Ids are ours, but one that leads out of the folder must not even be asked for.
     if (!BLOB_ID.test(blobId)) throw new LullError('internal', 'That is not the id of a stored blob.');
     return join(this.#folder, blobId);
+  }
+
+  /** A second name; undefined where the blob is gone. */
+  async #retain(blobId: string): Promise<string | undefined> {
+    const retained = randomUUID();
+    try {
+      await this.#files.link(this.path(blobId), this.path(retained));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+      throw error;
+    }
+    return retained;
   }
 
   /** A new blob, filled by `fill`: complete and durable, or not there. */

@@ -314,6 +314,7 @@ function toVersionRow(version: ImageVersion): Insertable<ImageVersionTable> {
     createdAtMs: version.createdAtMs,
     updatedAtMs: version.updatedAtMs,
     build: JSON.stringify(version.build),
+    artifactBlobId: version.artifactBlobId,
     clientToken: version.request?.clientToken ?? null,
     requestFingerprint: version.request?.fingerprint ?? null,
   };

@@ -289,4 +289,13 @@ export const MIGRATIONS: readonly Migration[] = [
     // The column stays, empty: SQLite drops no column that is UNIQUE.
     statements: ['UPDATE images SET client_token = NULL'],
   },
+  {
+    version: 10,
+    name: 'versions hold the code that they were made from',
+    statements: [
+      // Null in versions from before: what their objects are by now nobody knows.
+      'ALTER TABLE image_versions ADD COLUMN artifact_blob_id TEXT',
+      'CREATE INDEX image_versions_by_artifact ON image_versions (artifact_blob_id) WHERE artifact_blob_id IS NOT NULL',
+    ],
+  },
 ];

@@ -1,5 +1,5 @@
 /** Buckets and objects in SQL. Keys are data: S3 lists them in UTF-8 order, which is how SQLite compares text. */
-import type { Kysely, Transaction } from 'kysely';
+import type { Kysely, NotNull, Transaction } from 'kysely';
 import type { Bucket, ListedObject, ObjectRepository, StoredObject, WriteCondition, WriteOutcome } from '../domain/object-store.ts';
 import { keyRange } from './key-range.ts';
 import { LISTED_COLUMNS, fromObject, toListedObject, toStoredObject } from './object-rows.ts';
@@ -91,7 +91,14 @@ export class SqlObjectRepository implements ObjectRepository {
   async blobIds(): Promise<readonly string[]> {
     const objects = await this.#db.selectFrom('objects').select('blobId').orderBy('blobId').execute();
     const parts = await this.#db.selectFrom('parts').select('blobId').orderBy('blobId').execute();
-    return [...objects, ...parts].map(({ blobId }) => blobId);
+    const artifacts = await this.#db
+      .selectFrom('imageVersions')
+      .select('artifactBlobId')
+      .$narrowType<{ artifactBlobId: NotNull }>()
+      .where('artifactBlobId', 'is not', null)
+      .orderBy('artifactBlobId')
+      .execute();
+    return [...[...objects, ...parts].map(({ blobId }) => blobId), ...artifacts.map(({ artifactBlobId }) => artifactBlobId)];
   }
 }
 

@@ -134,6 +134,7 @@ const imageVersionRow: z.ZodType<ImageVersion> = z
     createdAtMs: timeMs,
     updatedAtMs: timeMs,
     build: json(imageBuild),
+    artifactBlobId: z.string().nullable(),
     clientToken: z.string().nullable(),
     requestFingerprint: z.string().nullable(),
   })

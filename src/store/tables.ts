@@ -70,6 +70,7 @@ export interface ImageVersionTable {
   createdAtMs: number;
   updatedAtMs: number;
   build: Json;
+  artifactBlobId: string | null;
   clientToken: string | null;
   requestFingerprint: string | null;
 }

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Store } from '../../src/domain/ports.ts';
-import { objectRecord } from '../fakes/records.ts';
+import { imageRecord, objectRecord, versionRecord } from '../fakes/records.ts';
 
 /** In UTF-8 order; JavaScript's own order puts the emoji (a surrogate pair) before U+FF5E. */
 const KEYS = ['', 'a', 'a\0b', 'a b', 'a/1', 'a/2', 'a/ü', 'ab', 'b', 'é', '\ud7ff', '\ue000', '～', '🙂', '\u{10ffff}', '\u{10ffff}x'];
@@ -41,6 +41,18 @@ export function objectContract(open: () => Promise<Store>): void {
     assert.deepEqual(await store.objects.delete('b', ['k']), []);
     assert.deepEqual(await store.objects.delete('b', []), []);
     assert.equal(await store.objects.get('b', 'k'), undefined);
+  });
+
+  test('the code that a version holds is referred to as long as the version is there', async () => {
+    await using store = await open();
+    await store.images.insert(imageRecord('app'), versionRecord('app'));
+    assert.deepEqual(await store.objects.blobIds(), []);
+    await store.images.update('app', '1.0', { version: { artifactBlobId: 'code' } });
+    assert.equal((await store.images.version('app', '1.0'))?.artifactBlobId, 'code');
+    await store.images.addVersion(versionRecord('app', '2.0', { artifactBlobId: 'again' }), 'UPDATING');
+    assert.deepEqual(await store.objects.blobIds(), ['again', 'code']);
+    await store.images.remove('app');
+    assert.deepEqual(await store.objects.blobIds(), []);
   });
 
   test('put into a bucket that is not there is refused', async () => {

@@ -73,6 +73,7 @@ const usualImages = (): ControlPlane['images'] => ({
     image: imageRecord('app', { state: 'UPDATING', latestActiveVersion: '1.0' }),
     version: versionRecord('app', '2.0'),
   }),
+  rebuild: async () => ({ image: imageRecord('app', { state: 'UPDATING' }), version: versionRecord('app', '2.0') }),
   get: async () => imageRecord('app', { state: 'CREATED', latestActiveVersion: '1.0' }),
   list: async () => ({ items: [imageRecord('app')], next: null }),
   delete: async () => imageRecord('app', { state: 'DELETING' }),

@@ -49,6 +49,7 @@ export const versionRecord = (imageName: string, version = '1.0', fields: Partia
   config: imageConfig(),
   createdAtMs: AT_MS,
   updatedAtMs: AT_MS,
+  artifactBlobId: null,
   build: { buildId: `build-${imageName}-${version}`, state: 'PENDING', stateReason: null, sizes: null, createdAtMs: AT_MS },
   ...fields,
 });

@@ -118,38 +118,46 @@ interface SnapshotBuild {
 }
 
 async function buildSnapshot(context: ImageContext, { image, version, signal, reachedBuilder }: SnapshotBuild): Promise<SnapshotSizes> {
-  const { builder, blobs, realm, log } = context;
-  const artifact = await holdArtifact(context, version.config.codeArtifactUri);
+  const { builder, blobs, realm } = context;
+  const artifact = version.artifactBlobId ?? (await holdArtifact(context, version));
+  signal.throwIfAborted();
+  const building = builder.build(
+    {
+      imageName: image.name,
+      imageArn: image.imageArn,
+      imageVersion: version.version,
+      snapshotId: version.snapshotId,
+      config: version.config,
+      artifactPath: blobs.path(artifact),
+      region: realm.region,
+    },
+    signal,
+  );
+  reachedBuilder();
+  return await building;
+}
+
+/** The version takes hold of its artifact's bytes, so that it can be made again whatever becomes of the object. */
+async function holdArtifact(context: ImageContext, { imageName, version, config }: ImageVersion): Promise<string> {
+  const { store, blobs } = context;
+  const held = await secondNameOf(context, config.codeArtifactUri);
   try {
-    signal.throwIfAborted();
-    const building = builder.build(
-      {
-        imageName: image.name,
-        imageArn: image.imageArn,
-        imageVersion: version.version,
-        snapshotId: version.snapshotId,
-        config: version.config,
-        artifactPath: blobs.path(artifact),
-        region: realm.region,
-      },
-      signal,
-    );
-    reachedBuilder();
-    return await building;
-  } finally {
-    // What stays behind is an orphan that the next start removes.
-    await blobs.remove(artifact).catch((err: unknown) => log.warn({ err, blobId: artifact }, 'a held artifact could not be released'));
+    const isWanted = await store.images.update(imageName, version, { from: ['IN_PROGRESS'], version: { artifactBlobId: held } });
+    if (!isWanted) throw new Error('the version is being deleted');
+    return held;
+  } catch (error) {
+    await blobs.remove(held);
+    throw error;
   }
 }
 
-/** Takes hold of the artifact's bytes, so that a new upload or a delete does not pull them from under the build. */
-async function holdArtifact({ store, blobs }: ImageContext, uri: string): Promise<string> {
+async function secondNameOf({ store, blobs }: ImageContext, uri: string): Promise<string> {
   const address = parseS3Uri(uri);
   if (address === undefined || !(await store.objects.hasBucket(address.bucket))) throw new BuildFailure('S3_NO_SUCH_BUCKET', ARTIFACT_STEP);
   for (let tries = 0; tries < ARTIFACT_TRIES; tries += 1) {
     const object = await store.objects.get(address.bucket, address.key);
     if (object === undefined) break;
-    const held = await blobs.retain(object.blobId);
+    const held = await blobs.join([object.blobId]);
     if (held !== undefined) return held;
   }
   throw new BuildFailure('S3_NO_SUCH_KEY', ARTIFACT_STEP);

@@ -25,7 +25,7 @@ export interface ImageLimits {
 export interface ImagePorts {
   readonly store: Pick<Store, 'images' | 'objects'>;
   readonly builder: ImageBuilder;
-  readonly blobs: Pick<BlobStore, 'retain' | 'remove' | 'path'>;
+  readonly blobs: Pick<BlobStore, 'join' | 'remove' | 'path'>;
   readonly clock: Pick<Clock, 'nowMs'>;
   readonly random: Pick<Random, 'uuid'>;
   readonly realm: Realm;

@@ -92,9 +92,9 @@ export class Deletions {
     try {
       // Asked for twice, it may be gone by now, and its name another's.
       if ((await store.images.get(name))?.state !== 'DELETING') return;
-      for await (const { snapshotId } of this.#versions(name)) {
-        await this.#builds.cancel(snapshotId);
-        await this.#context.builder.remove(snapshotId);
+      for await (const version of this.#versions(name)) {
+        await this.#builds.cancel(version.snapshotId);
+        await this.#removeFiles(version);
       }
       await store.images.remove(name);
       log.info({ image: name }, 'image deleted');
@@ -148,12 +148,20 @@ export class Deletions {
     });
   }
 
+  /** Its snapshot and its hold of the code. From DELETING on, no build gives it another. */
+  async #removeFiles({ snapshotId, artifactBlobId }: ImageVersion): Promise<void> {
+    const { builder, blobs } = this.#context;
+    await builder.remove(snapshotId);
+    if (artifactBlobId !== null) await blobs.remove(artifactBlobId);
+  }
+
   /** Files first: should it end between the two, the row still says what is left to do. */
   async #removeUnused(snapshotId: string): Promise<void> {
-    const { store, builder, log } = this.#context;
+    const { store, log } = this.#context;
     try {
-      if (!(await store.images.isUnused(snapshotId))) return;
-      await builder.remove(snapshotId);
+      const version = await store.images.versionOfSnapshot(snapshotId);
+      if (version === undefined || !(await store.images.isUnused(snapshotId))) return;
+      await this.#removeFiles(version);
       await store.images.removeVersion(snapshotId);
       log.info({ snapshotId }, 'files of a deleted image version removed');
     } catch (err) {

@@ -7,7 +7,7 @@ import type { ImageUseCases } from '../control-plane.ts';
 import { BuildQueue } from './build-queue.ts';
 import { findVersion, nameImage, requireImage, type ImageContext, type ImagePorts } from './context.ts';
 import { Deletions } from './deletions.ts';
-import { createImage, updateImage } from './make-version.ts';
+import { createImage, rebuildImage, updateImage } from './make-version.ts';
 import { reconcileImages, recoverImages } from './recover.ts';
 import { setVersionStatus } from './version-status.ts';
 
@@ -41,6 +41,7 @@ export function createImageUseCases(ports: ImagePorts): ImageControl {
   return {
     create: (input) => createImage(context, builds, input),
     update: (input) => updateImage(context, builds, input),
+    rebuild: (input) => rebuildImage(context, builds, input),
     get: async (imageIdentifier) => requireImage(context, nameImage(context, imageIdentifier)),
     list: (filter, page) => store.images.list(filter, page),
     delete: (imageIdentifier) => deletions.image(imageIdentifier),

@@ -38,7 +38,6 @@ class SteeredBlobs {
         return blobs.write(source);
       },
       read: (blobId, range) => blobs.read(blobId, range),
-      retain: (blobId) => blobs.retain(blobId),
       remove: (blobId) => blobs.remove(blobId),
       path: (blobId) => blobs.path(blobId),
       join: async (blobIds) => {

@@ -50,15 +50,15 @@ test('a stream that fails leaves no file, and what a crash left is swept at the 
   assert.deepEqual(readdirSync(folder), []);
 });
 
-test('remove frees one name; a retained one keeps the bytes', async () => {
+test('remove frees one name; a second one keeps the bytes', async () => {
   const blobs = await openBlobs(freshFolder());
   const { blobId } = await blobs.write(Readable.from(['bytes']));
-  const retained = await blobs.retain(blobId);
+  const retained = await blobs.join([blobId]);
   assert.ok(retained !== undefined && retained !== blobId);
   await blobs.remove(blobId);
   await blobs.remove(blobId);
   assert.equal((await bytesOf(blobs.read(retained))).toString(), 'bytes');
-  assert.equal(await blobs.retain(blobId), undefined);
+  assert.equal(await blobs.join([blobId]), undefined);
   await assert.rejects(bytesOf(blobs.read(blobId)), { code: 'ENOENT' });
 });
 
@@ -91,7 +91,7 @@ test('told what is referred to, opening removes the orphans and nothing else', a
   assert.equal(readdirSync(folder).length, 3);
   await openBlobs(folder, { keep: [kept.blobId] });
   assert.deepEqual(readdirSync(folder).toSorted(), [kept.blobId, 'README'].toSorted());
-  assert.equal(await blobs.retain(orphan.blobId), undefined);
+  assert.equal(await blobs.join([orphan.blobId]), undefined);
 });
 
 test('an id that is a path is refused', async () => {

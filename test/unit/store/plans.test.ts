@@ -19,6 +19,7 @@ const STORE = join(import.meta.dirname, '../../../src/store');
 /** Statements that read a whole table because they give it out, or count what a quota bounds; all of them in an order of its own. */
 const WHOLE_TABLE: readonly RegExp[] = [
   /^select "blob_id" from "(objects|parts)" order by "blob_id"$/,
+  /^select "artifact_blob_id" from "image_versions" where "artifact_blob_id" is not null order by "artifact_blob_id"$/,
   /^select \* from "access_keys" where "session" is null order by "seq" desc$/,
   /^select "kid", "key", "created_at_ms" from "token_keys" order by "seq" desc$/,
   /^select count\(\*\) as "count" from "images"$/,
