@@ -176,7 +176,8 @@ export interface IntegrityUseCases {
   /**
    * Reads every byte; findings come as they are made. Of a version its snapshot; of a microVM its image's snapshot and, where it
    * sleeps, its newest generation.
-   * @throws LullError not-found; conflict while another verification is under way
+   * @param signal ends it, and is aborted at the latest when nobody reads on
+   * @throws LullError not-found; validation for a version without a snapshot; conflict while another verification is under way
    */
   verify(request: VerifyRequest, signal: AbortSignal): Promise<AsyncIterable<VerifiedFile>>;
 }

@@ -24,18 +24,18 @@ interface Target {
 }
 
 export function createIntegrityUseCases(parts: IntegrityParts): IntegrityUseCases {
-  let isBusy = false;
+  // Each is a thread that reads as fast as the disk gives.
+  let underWay: AbortSignal | undefined;
   return {
     async verify(request, signal) {
       const targets = await targetsOf(parts, request);
+      if (underWay?.aborted === false) throw new LullError('conflict', 'Another verification is under way: wait for its end.');
+      underWay = signal;
       return (async function* () {
-        // Each is a thread that reads as fast as the disk gives.
-        if (isBusy) throw new LullError('conflict', 'Another verification is under way: wait for its end.');
-        isBusy = true;
         try {
           yield* read(parts.inspect(), targets, signal);
         } finally {
-          isBusy = false;
+          if (underWay === signal) underWay = undefined;
         }
       })();
     },
@@ -74,9 +74,14 @@ async function targetsOf(parts: IntegrityParts, { images, microvms }: VerifyRequ
 }
 
 async function versionsOf(parts: IntegrityParts, { imageIdentifier, imageVersion }: VerifyRequest['images'][number]): Promise<readonly ImageVersion[]> {
-  if (imageVersion !== null) return [(await findVersion(parts, imageIdentifier, imageVersion)).version];
+  if (imageVersion !== null) return [requireSnapshot((await findVersion(parts, imageIdentifier, imageVersion)).version)];
   const { name } = await requireImage(parts, nameImage(parts, imageIdentifier));
   return (await parts.store.images.versionsInStates(['SUCCESSFUL'])).filter(({ imageName }) => imageName === name);
+}
+
+function requireSnapshot(version: ImageVersion): ImageVersion {
+  if (version.state === 'SUCCESSFUL') return version;
+  throw new LullError('validation', `Version ${version.version} of the image ${version.imageName} is ${version.state}: it has no snapshot to verify.`);
 }
 
 async function requireMicrovm({ store }: IntegrityParts, microvmId: string): Promise<Microvm> {
@@ -91,7 +96,7 @@ function snapshotTarget({ store }: IntegrityParts, { imageName, version, snapsho
     read: (inspection) => inspection.snapshot(snapshotId),
     isAsItWas: async () => {
       const now = await store.images.versionOfSnapshot(snapshotId);
-      return now !== undefined && now.state !== 'DELETING' && now.state !== 'DELETED';
+      return now !== undefined && now.state !== 'DELETING' && !(await store.images.isUnused(snapshotId));
     },
   };
 }

@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
-import { open, readdir, rename, rm, truncate } from 'node:fs/promises';
+import { open, readdir, readFile, rename, rm, truncate, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { run } from '../../src/host/process.ts';
@@ -146,6 +146,24 @@ describe('files that are not what was written', () => {
       await refusesToWake(/gen-2\/manifest\.json belongs to another generation$/);
     }
     await subject.check({ SUSPENDED: null }, 'whole again');
+  });
+
+  it('manifests from before they said whose they are, and had a checksum, are still read', async () => {
+    await subject.be('SUSPENDED');
+    const newest = (await subject.row())!.generation;
+    const [image, sleeper] = [join(await snapshotOf(0), 'manifest.json'), join(generation(subject, newest), 'manifest.json')];
+    const asBefore = async (path: string) => {
+      const manifest = JSON.parse(await readFile(path, 'utf8')) as Record<string, unknown>;
+      for (const member of ['checksum', 'bootedFrom', 'scratchExtents', 'microvmId', 'generation']) delete manifest[member];
+      if (path === image) delete manifest['snapshotId'];
+      await rm(path);
+      await writeFile(path, JSON.stringify({ ...manifest, version: 1 }));
+    };
+    for (const path of [image, sleeper]) await asBefore(path);
+    assert.deepEqual((await subject.engine.call('verify')).filter(({ fault }) => fault !== null), []);
+    await subject.check({ SUSPENDED: null }, 'as before');
+    await subject.engine.call('suspend', subject.id);
+    await subject.check({ SUSPENDED: null }, 'saved anew');
   });
 });
 
