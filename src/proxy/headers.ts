@@ -49,6 +49,9 @@ export const without = (fields: Fields, dropped: string): string[] => filtered(f
 const members = (values: readonly string[]) =>
   values.flatMap((value) => value.split(',')).map((member) => member.trim().toLowerCase());
 
+/** The members of a field that is a list (RFC 9110, 5.6.1), in lower case. */
+export const membersOf = (fields: Fields, name: string): string[] => members(valuesOf(fields, name)).filter((member) => member !== '');
+
 /** How the body of an HTTP/1.1 request is delimited; undefined where it is in a transfer coding that we do not know. */
 export function framingOf(fields: Fields): Framing | undefined {
   const codings = members(valuesOf(fields, 'transfer-encoding'));

@@ -1,4 +1,4 @@
-import { STATUS_CODES, type ClientRequest, type IncomingMessage, type ServerResponse } from 'node:http';
+import { STATUS_CODES, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { Duplex, Readable, Writable } from 'node:stream';
 import { framingOf, isPlainTarget, trailerPairs, valuesOf, without, type Fields } from './headers.ts';
 import type { AnswerHead, ClientConnection, Inbound, RequestHead, Upgrading } from './inbound.ts';
@@ -196,6 +196,6 @@ const withUpgrade = (fields: Fields, upgrade: string | undefined) => [
 ];
 
 /** Sends the head alone. Node's `flushHeaders` would write it as UTF-8 and so double the bytes above 0x7f; a write does not. */
-export function flushHead(message: ClientRequest | ServerResponse): void {
+function flushHead(message: ServerResponse): void {
   if (!message.destroyed && !message.writableEnded) message.write(NOTHING);
 }

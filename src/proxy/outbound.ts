@@ -1,7 +1,8 @@
 /** The application's half of an exchange, whatever version of HTTP it speaks. */
-import type { Duplex, Readable, Writable } from 'node:stream';
+import type { Duplex } from 'node:stream';
 import type { Fields } from './headers.ts';
 import type { AnswerHead, RequestHead } from './inbound.ts';
+import type { Sink, Source } from './pump.ts';
 
 /** A request as the application gets it: its fields are those that pass. */
 export interface OutboundHead extends RequestHead {
@@ -12,7 +13,7 @@ export interface OutboundHead extends RequestHead {
 
 /** An application's final answer. */
 export interface Answer extends AnswerHead {
-  readonly body: Readable;
+  readonly body: Source;
   /** The whole answer has arrived. */
   readonly isComplete: boolean;
   /** Once the body has ended. */
@@ -32,7 +33,7 @@ export interface OutboundEvents {
 /** A request under way to an application. */
 export interface Outbound {
   /** The request's body. */
-  readonly sink: Writable;
+  readonly sink: Sink;
   /** Has the head go out alone: the body comes later. */
   flushHead(): void;
   /** The request is complete. */

@@ -1,4 +1,23 @@
-import type { Readable, Writable } from 'node:stream';
+/** What bytes come from: a readable stream, or as much of one as a body needs. */
+export interface Source {
+  on(event: 'data', listener: (chunk: Buffer) => void): unknown;
+  on(event: 'error', listener: (error: Error) => void): unknown;
+  once(event: 'end' | 'close', listener: () => void): unknown;
+  pause(): unknown;
+  resume(): unknown;
+  destroy(): unknown;
+}
+
+/** Where bytes go: a writable stream, or as much of one as a body needs. */
+export interface Sink {
+  readonly destroyed: boolean;
+  readonly writableEnded: boolean;
+  readonly writableNeedDrain: boolean;
+  /** @returns false where it would rather have no more before 'drain' */
+  write(chunk: Buffer): boolean;
+  on(event: 'drain', listener: () => void): unknown;
+  once(event: 'close', listener: () => void): unknown;
+}
 
 /** Told of every chunk's length. @returns resolves when more may pass; undefined for at once */
 export type OnBytes = (length: number) => Promise<void> | undefined;
@@ -7,7 +26,7 @@ export type OnBytes = (length: number) => Promise<void> | undefined;
  * Passes bytes on as they come, holding the source while the sink is full or `onBytes` has it wait. Ends nothing: what an end
  * or an error means differs by protocol.
  */
-export function pump(source: Readable, sink: Writable, onBytes: OnBytes): void {
+export function pump(source: Source, sink: Sink, onBytes: OnBytes): void {
   let isHeld = false;
   const resume = () => {
     if (!isHeld && (sink.destroyed || !sink.writableNeedDrain)) source.resume();

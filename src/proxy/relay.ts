@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream';
 import type { Exchange } from './exchange.ts';
-import { framingOf, requestFields, responseFields, trailersOf, wantsTrailers, type Fields } from './headers.ts';
+import { requestFields, responseFields, trailersOf, wantsTrailers, type Fields } from './headers.ts';
 import type { AnswerHead, Inbound, RequestHead } from './inbound.ts';
 import type { Answer, Outbound, OutboundEvents, UpstreamConnection } from './outbound.ts';
 import { pump, type OnBytes } from './pump.ts';
@@ -107,10 +107,6 @@ function relayAnswer(passage: Passage, answer: Answer): void {
   body.on('error', (error) => exchange.failed('the application broke off its answer', error));
   if (inbound.isGone) return void body.destroy();
   try {
-    // Who switches without saying to what has not switched, and what follows is no answer (RFC 9110, 7.8).
-    if (status === 101) throw new Error('101 without Upgrade');
-    // Without its coding the body would be another one (RFC 9112, 6.1).
-    if (framingOf(answer.fields) === undefined) throw new Error('unknown transfer coding');
     inbound.answer({ ...answer, fields: responseFields(answer.fields) });
   } catch (error) {
     connection.destroy();

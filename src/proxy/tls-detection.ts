@@ -56,6 +56,14 @@ export class DetectingStream extends Duplex {
   #said: Buffer[] | undefined = [];
   #saidBytes = 0;
   #heard = Buffer.alloc(0);
+  readonly #passing = {
+    data: (bytes: Buffer) => {
+      if (!this.push(bytes)) this.#far.pause();
+    },
+    end: () => this.push(null),
+    error: (error: Error) => this.destroy(error),
+    close: () => this.destroy(),
+  };
 
   constructor(plain: Duplex, options: { dialTls: () => Promise<Duplex>; onVerdict: (transport: Transport) => void }) {
     super({ allowHalfOpen: true });
@@ -102,15 +110,22 @@ export class DetectingStream extends Duplex {
     this.#isOpen = false;
     this.#said = undefined;
     if (this.#heard.length > 0) this.push(this.#heard);
-    far.on('data', (bytes: Buffer) => {
-      if (!this.push(bytes)) far.pause();
-    });
-    far.once('end', () => this.push(null));
-    far.on('error', (error) => this.destroy(error));
-    far.once('close', () => this.destroy());
+    for (const [event, listener] of Object.entries(this.#passing)) far.on(event, listener);
     if (far.readableEnded || far.destroyed) this.push(null);
     if (far.destroyed) this.destroy();
     else far.resume();
+  }
+
+  /**
+   * Gives the far stream away, to be used without this one, which must not be used any more then.
+   * @returns undefined while that cannot be: nothing is known yet, or bytes wait here
+   */
+  release(): Duplex | undefined {
+    const far = this.#far;
+    if (this.#isOpen || this.destroyed || far.destroyed || this.readableEnded || this.writableEnded) return undefined;
+    if (this.readableLength > 0 || this.writableLength > 0) return undefined;
+    for (const [event, listener] of Object.entries(this.#passing)) far.off(event, listener);
+    return far;
   }
 
   override _read(): void {
@@ -139,3 +154,6 @@ export class DetectingStream extends Duplex {
     this.#said?.push(bytes);
   }
 }
+
+/** The stream to use from now on: the far one, where what it speaks has been found out and nothing of it waits. */
+export const withoutDetection = (stream: Duplex): Duplex => (stream instanceof DetectingStream ? stream.release() : undefined) ?? stream;

@@ -81,7 +81,7 @@ suite('the access log', { timeout: 30_000 }, () => {
     await bed.rawApp((socket) => void socket.end('HTTP/1.1 200 OK\r\nno-field secret-bytes\r\n\r\n'), 9002);
     assert.equal((await bed.ask({ headers: { 'X-aws-proxy-port': '9002' } })).status, 502);
     const { err } = await bed.line();
-    assert.match(JSON.stringify(err), /Parse Error/);
+    assert.match(JSON.stringify(err), /SyntaxFault/);
     const kept = JSON.stringify(bed.logged);
     assert.ok(!kept.includes('secret-bytes') && !kept.includes('rawPacket'));
   });
