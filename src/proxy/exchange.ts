@@ -119,7 +119,7 @@ export class Exchange {
     if (this.#status === undefined) this.failed('the client left');
     const record = this.#record();
     this.#start.observer.ended(record, { refusal: this.#refusal, upgrade: this.#upgrade });
-    this.#start.log.info({ ...record, ...this.#failure }, 'request');
+    this.#start.log.info(this.#failure === undefined ? record : { ...record, ...this.#failure }, 'request');
   }
 
   #record(): ExchangeRecord {
@@ -128,8 +128,18 @@ export class Exchange {
     const since = (ms: number) => Math.max(0, ms - this.#startedAtMs);
     const msToFirstByte = this.#firstByteAtMs === undefined ? undefined : since(this.#firstByteAtMs);
     return {
-      ...{ requestId, microvmId: target?.microvmId, port: target?.port, version, method, status: this.#status },
-      ...{ bytesIn, bytesOut, msToFirstByte, durationMs: since(clock.nowMs()), heldMs, woke },
+      requestId,
+      microvmId: target?.microvmId,
+      port: target?.port,
+      version,
+      method,
+      status: this.#status,
+      bytesIn,
+      bytesOut,
+      msToFirstByte,
+      durationMs: since(clock.nowMs()),
+      heldMs,
+      woke,
     };
   }
 }

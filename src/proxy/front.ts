@@ -61,10 +61,13 @@ export class Front {
       const { microvmId, port } = target;
       if (port === undefined) return await this.#serveShell(microvmId, head, visit);
       const way = { microvmId, port, versions: versionsOf(inbound, head) };
-      const connection = await this.#held(microvmId, visit, {
-        open: async (signal) => this.#pool.takeIdle(way) ?? this.#pool.connect(way, signal),
-        drop: (unused) => unused.destroy(),
-      });
+      const idle = inbound.isGone ? undefined : this.#pool.takeIdle(way);
+      const connection =
+        idle ??
+        (await this.#held(microvmId, visit, {
+          open: (signal) => this.#pool.connect(way, signal),
+          drop: (unused) => unused.destroy(),
+        }));
       if (connection !== undefined) relay({ ...visit, head: addressed(head), connection });
     } catch (error) {
       const refused = error instanceof RefusedError ? error : new RefusedError(REFUSALS.fault, 'the proxy failed', error);

@@ -29,8 +29,7 @@ export class Http1Exchange implements Outbound, AnswerListener {
   readonly #parts: Http1ExchangeParts;
   readonly #reader: AnswerReader;
   readonly #request: RequestBody;
-  #body: AnswerBody | undefined;
-  #isComplete = false;
+  #answer: Http1Answer | undefined;
   /** The answer, or what came behind it, makes it the connection's last. */
   #isLast = false;
   #isOver = false;
@@ -59,7 +58,7 @@ export class Http1Exchange implements Outbound, AnswerListener {
     } catch (error) {
       return this.fail(error as Error);
     }
-    if (this.#isComplete) this.#finish('reusable');
+    if (this.#answer?.isComplete === true) this.#finish('reusable');
   }
 
   abort(): void {
@@ -87,7 +86,7 @@ export class Http1Exchange implements Outbound, AnswerListener {
   /** It does not come to a good end. */
   fail(error?: Error): void {
     if (this.#isOver) return;
-    if (error !== undefined && !this.#isComplete) this.#body?.emit('error', error);
+    if (error !== undefined && this.#answer?.isComplete === false) this.#answer.emit('error', error);
     this.#finish('broken', error);
   }
 
@@ -96,29 +95,18 @@ export class Http1Exchange implements Outbound, AnswerListener {
   }
 
   answer(head: Http1Head): void {
-    const { stream, events } = this.#parts;
     if (keepsForMs(head.fields) <= IDLE_MS) this.#isLast = true;
-    this.#body = new AnswerBody(stream, () => this.abort());
-    const isComplete = () => this.#isComplete;
-    const answer: Answer = {
-      ...{ status: head.status, message: head.message, fields: head.fields, isEmpty: head.isEmpty, upgrade: upgradeOf(head.fields, head.status) },
-      body: this.#body,
-      trailers: () => this.#reader.trailers,
-      get isComplete() {
-        return isComplete();
-      },
-    };
-    events.answer(answer);
+    this.#answer = new Http1Answer(head, this.#parts.stream, this);
+    this.#parts.events.answer(this.#answer);
   }
 
   data(piece: Buffer): void {
-    this.#body!.emit('data', piece);
+    this.#answer!.emit('data', piece);
   }
 
   complete(isLast: boolean): void {
-    this.#isComplete = true;
     this.#isLast ||= isLast;
-    this.#body!.emit('end');
+    this.#answer!.complete(this.#reader.trailers);
     if (this.#isLast) this.#finish('last');
     // A request whose answer came early goes on until it is complete.
     else if (this.#request.writableEnded) this.#finish('reusable');
@@ -139,7 +127,7 @@ export class Http1Exchange implements Outbound, AnswerListener {
     this.#reader.stop();
     this.#request.close();
     this.#parts.onOver(outcome);
-    this.#body?.emit('close');
+    this.#answer?.emit('close');
     this.#parts.events.closed(error);
   }
 }
@@ -166,14 +154,15 @@ class RequestBody extends EventEmitter implements Sink {
 
   write(piece: Buffer): boolean {
     const stream = this.#stream;
-    stream.cork();
-    const before = this.#isChunked ? `${piece.length.toString(16)}\r\n` : '';
-    if (this.#head + before !== '') stream.write(this.#head + before, 'latin1');
+    const before = this.#isChunked ? `${this.#head}${piece.length.toString(16)}\r\n` : this.#head;
+    if (before === '') return stream.write(piece);
     this.#head = '';
-    let takesMore = stream.write(piece);
-    if (this.#isChunked) takesMore = stream.write('\r\n', 'latin1');
+    stream.cork();
+    stream.write(before, 'latin1');
+    stream.write(piece);
+    if (this.#isChunked) stream.write('\r\n', 'latin1');
     stream.uncork();
-    return takesMore;
+    return !stream.writableNeedDrain;
   }
 
   flushHead(): void {
@@ -196,15 +185,41 @@ class RequestBody extends EventEmitter implements Sink {
   }
 }
 
-/** An answer's body as it comes: far lighter than a stream of Node's, since nothing ever waits in it. */
-class AnswerBody extends EventEmitter implements Source {
+/** An answer, and its body as it comes: far lighter than a stream of Node's, since nothing ever waits in it. */
+class Http1Answer extends EventEmitter implements Answer, Source {
+  readonly status: number;
+  readonly message: string;
+  readonly fields: Fields;
+  readonly isEmpty: boolean;
+  readonly upgrade: string | undefined;
   readonly #stream: Duplex;
-  readonly #abort: () => void;
+  readonly #request: Outbound;
+  #trailers: Fields = [];
+  isComplete = false;
 
-  constructor(stream: Duplex, abort: () => void) {
+  constructor({ status, message, fields, isEmpty }: Http1Head, stream: Duplex, request: Outbound) {
     super();
+    this.status = status;
+    this.message = message;
+    this.fields = fields;
+    this.isEmpty = isEmpty;
+    this.upgrade = upgradeOf(fields, status);
     this.#stream = stream;
-    this.#abort = abort;
+    this.#request = request;
+  }
+
+  get body(): Source {
+    return this;
+  }
+
+  trailers(): Fields {
+    return this.#trailers;
+  }
+
+  complete(trailers: Fields): void {
+    this.#trailers = trailers;
+    this.isComplete = true;
+    this.emit('end');
   }
 
   pause(): void {
@@ -216,7 +231,7 @@ class AnswerBody extends EventEmitter implements Source {
   }
 
   destroy(): void {
-    this.#abort();
+    this.#request.abort();
   }
 }
 

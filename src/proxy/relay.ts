@@ -107,7 +107,7 @@ function relayAnswer(passage: Passage, answer: Answer): void {
   body.on('error', (error) => exchange.failed('the application broke off its answer', error));
   if (inbound.isGone) return void body.destroy();
   try {
-    inbound.answer({ ...answer, fields: responseFields(answer.fields) });
+    inbound.answer({ status, message: answer.message, fields: responseFields(answer.fields), upgrade: answer.upgrade, isEmpty: answer.isEmpty });
   } catch (error) {
     connection.destroy();
     exchange.failed('the application’s answer cannot be passed on', error);
