@@ -9,6 +9,7 @@ import type { Duplex } from 'node:stream';
 import { pino } from 'pino';
 import { AUTH_TOKEN_KEY } from '../contract/microvms.ts';
 import type { Clock, Random, TokenKey } from '../domain/ports.ts';
+import { ServerMetrics } from '../metrics/server-metrics.ts';
 import type { Destinations } from '../proxy/destinations.ts';
 import { createProxy } from '../proxy/server.ts';
 import { createEndpointTokens } from '../proxy/tokens.ts';
@@ -62,7 +63,14 @@ async function serveProxy(): Promise<Ready> {
     isAsleep: () => false,
     touched: () => undefined,
   };
-  const proxy = createProxy({ destinations, tokens, clock, random, domain: DOMAIN, tls: TLS, log: pino({ level: 'info' }, process.stderr) });
+  const log = pino({ level: 'info' }, process.stderr);
+  // As in the server: figures are kept of everything; here nobody reads them.
+  const unread = () => Promise.reject(new Error('nobody asks for figures'));
+  const { exchanges: observer } = new ServerMetrics({
+    ...{ about: { version: '', driver: '', accelerator: '' }, microvms: { countByState: unread, allocatedMib: unread }, memoryQuotaMib: 0 },
+    ...{ folders: {}, availableMib: () => 0, certificates: () => ({}), connections: () => 0, maxSeries: 0, log },
+  });
+  const proxy = createProxy({ destinations, tokens, clock, random, domain: DOMAIN, tls: TLS, log, observer });
   const port = (await proxy.listen({ host: HOST, port: 0 }))!;
   const claims = { microvmId: MICROVM, purpose: 'http', ports: [{ from: MICROVM_PORT, to: MICROVM_PORT }], expiresAtMs: clock.nowMs() + TOKEN_LIFE_MS } as const;
   return { port, headers: { Host: `${ENDPOINT}.${DOMAIN}:${port}`, [AUTH_TOKEN_KEY]: await tokens.issue(claims) } };

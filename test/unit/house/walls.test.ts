@@ -23,14 +23,15 @@ interface Case {
 const FOLDERS = Object.keys(WALLS);
 const PACKAGES = Object.keys({ ...manifest.dependencies, ...manifest.devDependencies });
 /** Front doors and tools: no wall may open them to the others. */
-const MAIN_ONLY = ['setup', 'network', 'bench', 'metrics'];
+const ONLY_FOR: Readonly<Record<string, readonly string[]>> = { setup: ['main'], network: ['main'], bench: ['main'], metrics: ['main', 'bench'] };
 
 const slug = (text: string) => text.replaceAll(/[^a-z0-9]+/g, '-');
 
 function mayImport(from: string, to: string): boolean {
   if (from === to) return true;
   if (to === 'main') return false;
-  if (MAIN_ONLY.includes(to)) return from === 'main';
+  const only = ONLY_FOR[to];
+  if (only !== undefined) return only.includes(from);
   const folders = WALLS[from]?.folders ?? [];
   return folders === 'all' || folders.includes(to);
 }
