@@ -223,11 +223,12 @@ class Http1Answer extends EventEmitter implements Answer, Source {
   }
 
   pause(): void {
-    this.#stream.pause();
+    if (!this.isComplete) this.#stream.pause();
   }
 
+  /** Once the answer is complete, the stream is another exchange's. */
   resume(): void {
-    this.#stream.resume();
+    if (!this.isComplete) this.#stream.resume();
   }
 
   destroy(): void {

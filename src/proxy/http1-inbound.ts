@@ -129,6 +129,9 @@ export class Http1Inbound implements Inbound {
   }
 
   end(trailers: Fields): void {
+    const request = this.#request;
+    // Once it has been answered, Node no longer tells a request that its client has left.
+    if (!request.complete) request.socket.once('close', () => request.destroy());
     if (trailers.length > 0) this.#response.addTrailers(trailerPairs(trailers));
     this.#response.end();
   }

@@ -64,11 +64,13 @@ export function relay(passage: Passage): void {
   });
   void meter.inward(0);
   const stopWatching = inbound.onClose(() => {
-    if (answer?.isComplete !== true) outbound.abort();
+    if (answer?.isComplete === true) return;
+    if (answer !== undefined) exchange.failed('the client left before its answer was complete');
+    outbound.abort();
   });
   inbound.body.once('close', () => {
-    if (hasSwitched || inbound.isComplete || inbound.sink.writableFinished) return;
-    exchange.failed('the client left before its request was complete');
+    if (hasSwitched || inbound.isComplete) return;
+    if (!inbound.sink.writableFinished) exchange.failed('the client left before its request was complete');
     outbound.abort();
   });
   relayBody(passage, outbound);

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { request as httpsRequest } from 'node:https';
-import type { Duplex } from 'node:stream';
+import type { Duplex, Readable } from 'node:stream';
 import { afterEach, beforeEach, suite, test } from 'node:test';
 import { LullError } from '../../../src/domain/errors.ts';
 import { MICROVM, ProxyBed } from '../../fakes/proxy-bed.ts';
@@ -60,6 +60,17 @@ suite('the access log', { timeout: 30_000 }, () => {
     request.destroy();
     const line = await bed.line();
     assert.deepEqual([line['status'], line['msToFirstByte'], line['port'], line['reason']], [undefined, undefined, 9000, 'the client left']);
+  });
+
+  test('blames the client where it left within the answer', async () => {
+    await bed.app((_request, response) => void response.write('some'), 9000);
+    const request = httpsRequest(await bed.options({ headers: { 'X-aws-proxy-port': '9000' } }));
+    request.on('error', () => undefined).end();
+    const [answer] = (await once(request, 'response')) as [Readable];
+    await once(answer.on('error', () => undefined), 'data');
+    request.destroy();
+    const { status, reason } = await bed.line();
+    assert.deepEqual({ status, reason }, { status: 200, reason: 'the client left before its answer was complete' });
   });
 
   test('has a line for a WebSocket once it is over, with what crossed it', async () => {

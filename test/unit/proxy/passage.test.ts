@@ -308,6 +308,19 @@ suite('through the proxy', { timeout: 60_000 }, () => {
     agent.destroy();
   });
 
+  test('a client that leaves within its request’s body, after the whole answer: the application is told', async () => {
+    const told = Promise.withResolvers<void>();
+    await bed.rawApp((socket) => {
+      socket.once('data', () => socket.write('HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n')).resume();
+      socket.once('end', () => told.resolve()).once('error', () => told.resolve());
+    }, 9020);
+    const request = await open({ method: 'POST', headers: { 'Content-Length': `${4 * MIB}`, 'X-aws-proxy-port': '9020' } });
+    request.on('error', () => undefined).write('the beginning');
+    await seen(await answerOf(request));
+    request.destroy();
+    await told.promise;
+  });
+
   test('bytes of headers stay as they are, also where the head goes ahead of the body', async () => {
     const value = Buffer.from('gr\u00fc\u00df').toString('latin1');
     for (const late of [false, true]) {
