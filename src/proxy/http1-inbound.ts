@@ -129,11 +129,18 @@ export class Http1Inbound implements Inbound {
   }
 
   end(trailers: Fields): void {
-    const request = this.#request;
-    // Once it has been answered, Node no longer tells a request that its client has left.
-    if (!request.complete) request.socket.once('close', () => request.destroy());
+    if (!this.isComplete) this.#watchClient();
     if (trailers.length > 0) this.#response.addTrailers(trailerPairs(trailers));
     this.#response.end();
+  }
+
+  /** Once it has been answered, Node no longer tells a request that its client has left. */
+  #watchClient(): void {
+    const request = this.#request;
+    const { socket } = request;
+    const leave = () => void request.destroy();
+    socket.once('close', leave);
+    request.once('close', () => socket.off('close', leave));
   }
 
   switchProtocols({ message, fields, upgrade }: AnswerHead): Duplex {
