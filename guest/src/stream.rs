@@ -105,6 +105,15 @@ pub struct Stream {
     host_ended: bool,
     shut: bool,
     application_ended: bool,
+    /// Why the application takes nothing more. What it had written before is still read: it may be the answer.
+    deaf: Option<Deafness>,
+}
+
+/// The application has closed its connection without reading to the end.
+struct Deafness {
+    failure: Failure,
+    /// It had ended its direction before: the end of what is read is its own then, and not the reset's.
+    has_ended: bool,
 }
 
 impl Stream {
@@ -134,6 +143,7 @@ impl Stream {
             host_ended: false,
             shut: false,
             application_ended: false,
+            deaf: None,
         }
     }
 
@@ -195,12 +205,18 @@ impl Stream {
             return Err("DATA beyond the credit");
         }
         self.window -= bytes.len() as u64;
+        if self.deaf.is_some() {
+            return Ok(Standing::Alive);
+        }
         let mut written = 0;
         if self.queue.is_empty() {
             match self.peer.write(bytes) {
                 Ok(count) => written = count,
                 Err(error) if error.raw_os_error() == Some(sys::EAGAIN) => self.writable = false,
-                Err(error) => return Ok(Standing::Broken(broken(&error))),
+                Err(error) => {
+                    self.turn_deaf(&error);
+                    return Ok(self.standing());
+                }
             }
         }
         self.queue.extend(&bytes[written..]);
@@ -247,10 +263,7 @@ impl Stream {
             self.opening = Opening::Done;
             outbox.extend(&header_bytes(FrameType::Opened, self.id, 0));
         }
-        match self.write_queue(outbox) {
-            Ok(()) => {}
-            Err(error) => return Standing::Broken(broken(&error)),
-        }
+        self.write_queue(outbox);
         match self.read_application(outbox) {
             Ok(()) => self.shut_when_written(),
             Err(error) => Standing::Broken(broken(&error)),
@@ -264,7 +277,7 @@ impl Stream {
         }
     }
 
-    fn write_queue(&mut self, outbox: &mut ByteQueue) -> io::Result<()> {
+    fn write_queue(&mut self, outbox: &mut ByteQueue) {
         while self.writable && !self.queue.is_empty() {
             match self.peer.write(self.queue.as_slice()) {
                 Ok(count) => {
@@ -272,10 +285,18 @@ impl Stream {
                     self.taken(count, outbox);
                 }
                 Err(error) if error.raw_os_error() == Some(sys::EAGAIN) => self.writable = false,
-                Err(error) => return Err(error),
+                Err(error) => self.turn_deaf(&error),
             }
         }
-        Ok(())
+    }
+
+    /// A write failed: what is unwritten is dropped, and what is unread has to be read.
+    fn turn_deaf(&mut self, error: &io::Error) {
+        // A connection that was reset before the application ended it says so to one call only, and pretends an end to the next.
+        let has_ended = error.raw_os_error() == Some(sys::EPIPE);
+        self.deaf = Some(Deafness { failure: broken(error), has_ended });
+        self.queue.clear();
+        self.readable = true;
     }
 
     /// Reads straight behind a header in the outbox; END at the end of file.
@@ -293,6 +314,10 @@ impl Stream {
                 self.application_ended = true;
                 // What is still typed behind a shell's end is dropped, and no event will say that it can be.
                 self.writable = true;
+                if matches!(self.deaf, Some(Deafness { has_ended: false, .. })) {
+                    outbox.truncate(before);
+                    return Ok(());
+                }
                 outbox.patch(before, &header_bytes(FrameType::End, self.id, 0));
                 Ok(())
             }
@@ -329,10 +354,14 @@ impl Stream {
             self.shut = true;
             self.peer.shut();
         }
-        if self.shut && self.application_ended {
-            Standing::Over
-        } else {
-            Standing::Alive
+        self.standing()
+    }
+
+    fn standing(&self) -> Standing {
+        match &self.deaf {
+            Some(deafness) if self.application_ended => Standing::Broken(deafness.failure.clone()),
+            None if self.shut && self.application_ended => Standing::Over,
+            _ => Standing::Alive,
         }
     }
 }

@@ -133,6 +133,7 @@ pub const CLOCK_MONOTONIC: i32 = 1;
 pub const CLOCK_MONOTONIC_RAW: i32 = 4;
 pub const EINTR: i32 = 4;
 pub const EAGAIN: i32 = 11;
+pub const EPIPE: i32 = 32;
 pub const SIGHUP: i32 = 1;
 pub const SIGINT: i32 = 2;
 pub const SIGPIPE: i32 = 13;

@@ -161,6 +161,33 @@ fn a_stream_there_and_back() {
 }
 
 #[test]
+fn an_answer_before_a_reset_is_not_lost() {
+    // The application answers and closes without reading: the kernel sends a reset, before or behind its end.
+    for ends_first in [true, false] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut bench = open_bench();
+        bench.say(&open_to(1, &listener));
+        let (mut peer, _) = listener.accept().unwrap();
+        bench.turn_until(|bench| !bench.take().is_empty());
+        bench.say(&frame(FrameType::Data, 1, b"unread"));
+        peer.write_all(&[b'a'; 100_000]).unwrap();
+        if ends_first {
+            peer.shutdown(std::net::Shutdown::Write).unwrap();
+        }
+        drop(peer);
+        // The write fails while the answer is still unread.
+        let mut frames = bench.say(&[frame(FrameType::Data, 1, b"more"), frame(FrameType::Data, 1, b"and more")].concat());
+        bench.turn_until(|bench| { frames.extend(bench.take()); frames.iter().any(|(kind, _, _)| *kind == FrameType::Reset as u8) });
+        let answer: usize = frames.iter().filter(|(kind, _, _)| *kind == FrameType::Data as u8).map(|(_, _, payload)| payload.len()).sum();
+        assert_eq!(answer, 100_000);
+        let has_ended = frames.iter().any(|(kind, _, _)| *kind == FrameType::End as u8);
+        assert_eq!(has_ended, ends_first);
+        assert_eq!(code_of(&frames, FrameType::Reset), "ECONNRESET");
+        assert_eq!(frames.last().unwrap().0, FrameType::Reset as u8);
+    }
+}
+
+#[test]
 fn credit_holds_both_ways() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut bench = open_bench();

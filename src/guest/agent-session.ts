@@ -371,7 +371,7 @@ export class AgentSession implements AsyncDisposable {
     this.#end = end;
     const error = end.error ?? new GuestError('closed', 'the session with the guest was closed');
     for (const waits of [this.#calls, this.#openings]) for (const waiting of waits.values()) waiting.reject(error);
-    for (const stream of this.#streams.values()) stream.receiveReset(error);
+    for (const stream of this.#streams.values()) stream.cutOff(error);
     this.#serviceStreams.end(error);
     this.#drained = [];
     if (end.reason === 'hung-up') this.#transport.destroy();

@@ -36,7 +36,7 @@ export class AgentStream extends Duplex {
   #isWanted = false;
   #hasEnded = false;
   #isAgentEnded = false;
-  #isReset = false;
+  #failure: Error | undefined;
   #outgoing: Buffer[] = [];
   #written: Callback | undefined;
 
@@ -73,10 +73,26 @@ export class AgentStream extends Duplex {
     return undefined;
   }
 
-  /** RESET, or the end of the session: the stream is gone. */
+  /** RESET: nothing more is taken or sent. What came before it is still read, and then the error. */
   receiveReset(error: Error): void {
-    this.#isReset = true;
+    this.#failure = error;
+    this.#channel.forget(this.id);
+    this.#drop();
+    // An end that the agent told of is heard before the error.
+    if (this.#isAgentEnded && !this.readableEnded) this.once('end', () => this.destroy(error));
+    else this.#failWhenRead();
+  }
+
+  /** The session is over: so is the stream. */
+  cutOff(error: Error): void {
+    this.#failure = error;
     this.destroy(error);
+  }
+
+  override read(size?: number): unknown {
+    const chunk: unknown = super.read(size);
+    this.#failWhenRead();
+    return chunk;
   }
 
   override _read(): void {
@@ -98,14 +114,14 @@ export class AgentStream extends Duplex {
 
   override _final(callback: Callback): void {
     this.#hasEnded = true;
-    this.#channel.end(this.id);
+    if (this.#failure === undefined) this.#channel.end(this.id);
     this.#forgetWhenOver();
     callback();
   }
 
   override _destroy(error: Error | null, callback: Callback): void {
     const isOver = this.#hasEnded && this.#isAgentEnded;
-    if (!isOver && !this.#isReset) this.#channel.reset(this.id, { code: 'ECONNRESET', message: error?.message ?? 'closed' });
+    if (!isOver && this.#failure === undefined) this.#channel.reset(this.id, { code: 'ECONNRESET', message: error?.message ?? 'closed' });
     this.#channel.forget(this.id);
     this.#incoming.clear();
     this.#outgoing = [];
@@ -127,7 +143,7 @@ export class AgentStream extends Duplex {
 
   #giveBack(count: number): void {
     this.#unreturned += count;
-    if (this.#unreturned < CREDIT_STEP || this.#isAgentEnded || this.destroyed) return;
+    if (this.#unreturned < CREDIT_STEP || this.#isAgentEnded || this.#failure !== undefined || this.destroyed) return;
     this.#channel.credit(this.id, this.#unreturned);
     this.#window += this.#unreturned;
     this.#unreturned = 0;
@@ -136,6 +152,7 @@ export class AgentStream extends Duplex {
   /** Sends what is to be written as far as the credit goes, then lets the next write come when the transport takes it. */
   #send(): void {
     if (this.#written === undefined) return;
+    if (this.#failure !== undefined) return this.#drop();
     while (this.#sendCredit > 0) {
       const chunk = this.#outgoing[0];
       if (chunk === undefined) break;
@@ -149,6 +166,20 @@ export class AgentStream extends Duplex {
     const written = this.#written;
     this.#written = undefined;
     this.#channel.whenWritable(() => written());
+  }
+
+  /** Nobody takes what is to be written: an error here would end the reading too. */
+  #drop(): void {
+    const written = this.#written;
+    this.#written = undefined;
+    this.#outgoing = [];
+    written?.();
+  }
+
+  #failWhenRead(): void {
+    const failure = this.#failure;
+    const isUnread = this.#incoming.sizeBytes > 0 || this.readableLength > 0 || (this.#isAgentEnded && !this.readableEnded);
+    if (failure !== undefined && !isUnread) this.destroy(failure);
   }
 
   #forgetWhenOver(): void {

@@ -61,7 +61,7 @@ export class ServiceStreams {
 
   /** The session is over. */
   end(error: Error): void {
-    for (const { stream } of this.#streams.values()) stream?.receiveReset(error);
+    for (const { stream } of this.#streams.values()) stream?.cutOff(error);
   }
 
   #answer(id: number, name: string): void {

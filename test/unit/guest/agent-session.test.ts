@@ -254,6 +254,34 @@ test('destroying a stream resets the connection, and a reset destroys the stream
   await session.call('status', {});
 });
 
+test('what the application wrote before it hung up on an upload is read, then its end, then the reset', { skip }, async () => {
+  await using agent = await Loopback.start();
+  await using session = await agent.session();
+  const answer = randomBytes(200_000);
+  for (const hangUp of ['end', 'reset'] as const) {
+    await using server = await serve((socket) => {
+      socket.pause();
+      // What is unread then makes the close a reset.
+      socket.write(answer, () => (hangUp === 'end' ? socket.end(() => socket.destroy()) : socket.resetAndDestroy()));
+    });
+    const stream = await session.openTcp(server.port);
+    const closed = new Promise((resolve) => stream.once('close', resolve));
+    stream.on('error', () => undefined);
+    const upload = Buffer.alloc(64 * 1024);
+    const more = (): void => void (stream.writable && stream.write(upload, () => setImmediate(more)));
+    more();
+    // Nobody reads while the reset arrives.
+    for (let at = 0; at < 200; at += 1) await session.call('status', {});
+    const pieces: Buffer[] = [];
+    let hasEnded = false;
+    stream.on('data', (piece: Buffer) => pieces.push(piece)).once('end', () => (hasEnded = true));
+    await closed;
+    assert.deepEqual(Buffer.concat(pieces), answer);
+    assert.equal(hasEnded, hangUp === 'end');
+    assert.ok(codeIs('ECONNRESET')(stream.errored));
+  }
+});
+
 test('64 MiB to a reader that is slow keep memory bounded', { skip }, async () => {
   await using agent = await Loopback.start();
   await using session = await agent.session();
