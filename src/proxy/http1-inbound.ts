@@ -193,6 +193,10 @@ export class Http1Inbound implements Inbound {
     request.resume();
   }
 
+  stopBody(): void {
+    // What comes is passed on, and the next request follows it.
+  }
+
   onClose(listener: () => void): () => void {
     const ending = this.#upgrading?.client ?? this.#response;
     ending.once('close', listener);

@@ -22,6 +22,8 @@ export class Http2Inbound implements Inbound {
   /** All of the answer has been given to Node. */
   #isAnswerOut = false;
   #isBodyUnwanted = false;
+  /** We have reset the stream behind its answer. */
+  #isStopped = false;
   readonly #limits: ProxyLimits;
 
   /** @param raw the head as it came, pseudo-header fields first */
@@ -35,8 +37,8 @@ export class Http2Inbound implements Inbound {
     this.#fields = fields;
     this.#hasEnded = stream.endAfterHeaders;
     stream.on('error', () => undefined);
-    // Node ends a stream that was reset, too.
-    stream.once('end', () => (this.#hasEnded ||= !stream.aborted));
+    // Node ends a stream that was reset, too, and calls it aborted only where the answer was not complete.
+    stream.once('end', () => (this.#hasEnded ||= !stream.aborted && stream.rstCode === constants.NGHTTP2_NO_ERROR && !this.#isStopped));
     stream.on('trailers', (_trailers, _flags, rawTrailers) => (this.#trailers = rawTrailers));
     stream.on('wantTrailers', () => this.#sendTrailers());
     stream.setTimeout(limits.silenceMs, () => stream.close(constants.NGHTTP2_CANCEL));
@@ -124,11 +126,17 @@ export class Http2Inbound implements Inbound {
     this.#stream.once('close', () => clearTimeout(timer));
   }
 
-  /** Tells the client to stop sending; the answer stays good (RFC 9113, 8.1). */
   discardBody(): void {
+    this.stopBody();
+  }
+
+  /** The answer stays good. */
+  stopBody(): void {
     if (this.isComplete || this.isGone) return;
     this.#isBodyUnwanted = true;
-    if (this.#isAnswerOut) this.#stream.close(constants.NGHTTP2_NO_ERROR);
+    if (!this.#isAnswerOut) return;
+    this.#isStopped = true;
+    this.#stream.close(constants.NGHTTP2_NO_ERROR);
   }
 
   onClose(listener: () => void): () => void {
@@ -142,7 +150,7 @@ export class Http2Inbound implements Inbound {
     // Node sends them in an immediate of its own; a reset must not overtake them.
     setImmediate(() => {
       this.#isAnswerOut = true;
-      if (this.#isBodyUnwanted) this.discardBody();
+      if (this.#isBodyUnwanted) this.stopBody();
     });
   }
 }

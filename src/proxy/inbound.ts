@@ -7,6 +7,7 @@ import type { HttpVersion } from './tls-detection.ts';
 /** A client's connection, whatever it speaks. */
 export interface ClientConnection {
   once(event: 'close', listener: () => void): unknown;
+  off(event: 'close', listener: () => void): unknown;
 }
 
 /** A request without its body. */
@@ -80,6 +81,8 @@ export interface Inbound {
   limitAnswer(): void;
   /** Nobody wants what is still to come of the body. */
   discardBody(): void;
+  /** Tells a client that has its whole answer to stop sending (RFC 9113, 8.1); HTTP/1.1 has no word for that. */
+  stopBody(): void;
   /** Calls back when the client has gone, or has the whole answer. @returns how to stop that */
   onClose(listener: () => void): () => void;
 }

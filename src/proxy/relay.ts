@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream';
 import type { Exchange } from './exchange.ts';
-import { requestFields, responseFields, trailersOf, wantsTrailers, type Fields } from './headers.ts';
+import { requestFields, responseFields, trailersOf, valueOf, wantsTrailers, type Fields } from './headers.ts';
 import type { AnswerHead, Inbound, RequestHead } from './inbound.ts';
 import type { Answer, Outbound, OutboundEvents, UpstreamConnection } from './outbound.ts';
 import { pump, type OnBytes } from './pump.ts';
@@ -27,6 +27,9 @@ const MAX_INTERIM_BYTES = 64 * 1024;
 /** The line of an interim answer and its end. */
 const INTERIM_LINE_BYTES = 32;
 
+/** Who answers so before the request is complete does not want the rest of it (RFC 9110, 15); who has answered with success may still read it. */
+const LEAST_REFUSAL = 300;
+
 const sizeOf = (fields: Fields) => fields.reduce((sum, text) => sum + text.length, INTERIM_LINE_BYTES);
 
 /**
@@ -48,7 +51,7 @@ export function relay(passage: Passage): void {
     },
     answer: (arrived) => {
       answer = arrived;
-      relayAnswer(passage, arrived);
+      relayAnswer(passage, arrived, outbound);
     },
     switched: (agreed, stream, early) => {
       hasSwitched = true;
@@ -70,6 +73,7 @@ export function relay(passage: Passage): void {
   });
   inbound.body.once('close', () => {
     if (hasSwitched || inbound.isComplete) return;
+    // With its answer it may leave, or have been told to stop.
     if (!inbound.sink.writableFinished) exchange.failed('the client left before its request was complete');
     outbound.abort();
   });
@@ -94,7 +98,10 @@ function relayBody({ inbound, head, exchange, meter }: Passage, outbound: Outbou
   }
   pump(inbound.body, outbound.sink, meter.inward);
   inbound.body.once('end', () => {
-    if (inbound.isComplete) outbound.end(trailersOf(inbound.trailers()));
+    if (!inbound.isComplete) return;
+    // Whatever a client makes Node believe: a request that is shorter than it says would take the next one on its connection for its rest.
+    if (head.framing === 'length' && Number(valueOf(head.fields, 'content-length')) !== exchange.bytesIn) return outbound.abort();
+    outbound.end(trailersOf(inbound.trailers()));
   });
   // Head and first bytes go together where they are there together; a body that comes later does not hold the head back.
   setImmediate(() => {
@@ -103,7 +110,7 @@ function relayBody({ inbound, head, exchange, meter }: Passage, outbound: Outbou
 }
 
 /** Passes a final answer on to the client. */
-function relayAnswer(passage: Passage, answer: Answer): void {
+function relayAnswer(passage: Passage, answer: Answer, outbound: Outbound): void {
   const { inbound, exchange, connection, meter } = passage;
   const { status, body } = answer;
   body.on('error', (error) => exchange.failed('the application broke off its answer', error));
@@ -119,7 +126,9 @@ function relayAnswer(passage: Passage, answer: Answer): void {
   void meter.outward(0);
   pump(body, inbound.sink, meter.outward);
   body.once('end', () => {
-    if (answer.isComplete && !inbound.isGone) inbound.end(trailersOf(answer.trailers()));
+    if (!answer.isComplete || inbound.isGone) return;
+    inbound.end(trailersOf(answer.trailers()));
+    if (!inbound.isComplete) relayRest(inbound, status, outbound);
   });
   body.once('close', () => {
     if (answer.isComplete) return;
@@ -129,6 +138,15 @@ function relayAnswer(passage: Passage, answer: Answer): void {
   setImmediate(() => {
     if (exchange.bytesOut === 0) inbound.flushHead();
   });
+}
+
+/** The client has its answer and still sends. */
+function relayRest(inbound: Inbound, status: number, outbound: Outbound): void {
+  // A request of HTTP/1.1 is silent about its connection once it is answered.
+  const abort = () => outbound.abort();
+  inbound.connection.once('close', abort);
+  inbound.body.once('end', () => inbound.connection.off('close', abort));
+  if (status >= LEAST_REFUSAL) inbound.stopBody();
 }
 
 function passInterim({ inbound, meter }: Passage, { status, fields }: AnswerHead): void {
