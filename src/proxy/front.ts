@@ -9,6 +9,7 @@ import { Exchange, UNOBSERVED, type ExchangeObserver } from './exchange.ts';
 import { valueOf } from './headers.ts';
 import type { Inbound, RequestHead } from './inbound.ts';
 import type { ProxyLimits } from './limits.ts';
+import type { UpstreamConnection } from './outbound.ts';
 import { REFUSALS, RefusedError, sendRefusal } from './refusal.ts';
 import { relay, type Meter } from './relay.ts';
 import { checkHandshake, Shells, type ShellVisit } from './shell.ts';
@@ -61,14 +62,10 @@ export class Front {
       const { microvmId, port } = target;
       if (port === undefined) return await this.#serveShell(microvmId, head, visit);
       const way = { microvmId, port, versions: versionsOf(inbound, head) };
-      const idle = inbound.isGone ? undefined : this.#pool.takeIdle(way);
-      const connection =
-        idle ??
-        (await this.#held(microvmId, visit, {
-          open: (signal) => this.#pool.connect(way, signal),
-          drop: (unused) => unused.destroy(),
-        }));
-      if (connection !== undefined) relay({ ...visit, head: addressed(head), connection });
+      const drop = (unused: UpstreamConnection) => unused.destroy();
+      const connect = () => this.#held(microvmId, visit, { open: (signal) => this.#pool.connect(way, signal), drop });
+      const connection = (inbound.isGone ? undefined : this.#pool.takeIdle(way)) ?? (await connect());
+      if (connection !== undefined) relay({ ...visit, head: addressed(head), connection, again: connect });
     } catch (error) {
       const refused = error instanceof RefusedError ? error : new RefusedError(REFUSALS.fault, 'the proxy failed', error);
       if (refused.refusal === REFUSALS.fault) log.error({ err: error, requestId: exchange.requestId }, 'the proxy failed');
@@ -128,14 +125,14 @@ export class Front {
     inbound.onClose(() => isHeld && left.abort());
     try {
       const opened = await way.open(left.signal);
-      exchange.woke = wasAsleep;
+      exchange.woke ||= wasAsleep;
       if (!inbound.isGone) return opened;
       way.drop(opened);
     } catch (error) {
       if (!left.signal.aborted) throw unreachable(error);
     } finally {
       isHeld = false;
-      exchange.heldMs = clock.nowMs() - startedAtMs;
+      exchange.heldMs += clock.nowMs() - startedAtMs;
     }
     exchange.failed('the client left while its request was held');
     return undefined;

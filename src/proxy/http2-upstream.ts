@@ -13,6 +13,8 @@ export class Http2Connection implements UpstreamConnection {
   readonly #session: ClientHttp2Session;
   readonly #scheme: 'http' | 'https';
   readonly #onFree: OnFree;
+  /** By the application's GOAWAY: streams above this one were not begun with. */
+  #lastStreamId = Infinity;
 
   constructor(stream: Duplex, options: { scheme: 'http' | 'https'; onFree: OnFree; limits: ProxyLimits }) {
     const { scheme, onFree, limits } = options;
@@ -24,6 +26,7 @@ export class Http2Connection implements UpstreamConnection {
     const asItCame = { maxHeaderListPairs: 2 * limits.headerCount, strictSingleValueFields: false };
     this.#session = connect(`${scheme}://application`, { createConnection: () => stream, settings, ...asItCame });
     this.#session.on('error', () => undefined);
+    this.#session.on('goaway', (_code, lastStreamId) => (this.#lastStreamId = lastStreamId));
     this.#session.setLocalWindowSize(limits.http2WindowBytes);
   }
 
@@ -50,7 +53,7 @@ export class Http2Connection implements UpstreamConnection {
     stream.on('error', (error) => (failure ??= error));
     stream.on('close', () => {
       if (!this.isUsable || !this.#onFree(this)) this.end();
-      events.closed(failure);
+      events.closed(failure, stream.rstCode === constants.NGHTTP2_REFUSED_STREAM || (stream.id ?? 0) > this.#lastStreamId);
     });
     return {
       sink: stream,

@@ -26,8 +26,11 @@ export interface OutboundEvents {
   answer(answer: Answer): void;
   /** The application agreed to an Upgrade; `stream` is the new protocol, and `early` came with the head. */
   switched(head: AnswerHead, stream: Duplex, early: Buffer): void;
-  /** The exchange is over, well or not; always the last event. */
-  closed(error: Error | undefined): void;
+  /**
+   * The exchange is over, well or not; always the last event.
+   * @param isUntouched the application said that it has not begun with the request (RFC 9113, 8.7)
+   */
+  closed(error: Error | undefined, isUntouched?: boolean): void;
 }
 
 /** A request under way to an application. */

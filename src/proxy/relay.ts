@@ -20,6 +20,8 @@ export interface Passage {
   readonly exchange: Exchange;
   readonly connection: UpstreamConnection;
   readonly meter: Meter;
+  /** A new connection, where this one turns out not to take the request; undefined where the client went away meanwhile. */
+  readonly again?: (() => Promise<UpstreamConnection | undefined>) | undefined;
 }
 
 /** Of all interim answers to a request together: they are written whether or not the client reads. */
@@ -58,9 +60,10 @@ export function relay(passage: Passage): void {
       stopWatching();
       join(passage, agreed, { stream, early });
     },
-    closed: (error) => {
+    closed: (error, isUntouched = false) => {
       if (hasSwitched) return;
-      if (answer === undefined) failUnanswered(passage, error);
+      if (answer === undefined && isUntouched) void relayAgain(passage, error);
+      else if (answer === undefined) failUnanswered(passage, error);
       // Where the answer is not complete, breaking it off ends the request too.
       else if (answer.isComplete) inbound.discardBody();
     },
@@ -155,6 +158,18 @@ function passInterim({ inbound, meter }: Passage, { status, fields }: AnswerHead
     inbound.interim(status, responseFields(fields));
   } catch {
     // An interim answer that cannot be written may be left out; the final one follows.
+  }
+}
+
+/** The application has not begun: it is asked once more, on a new connection, where nothing of a body has gone out on the old one. */
+async function relayAgain(passage: Passage, error?: Error): Promise<void> {
+  const { inbound, head, again } = passage;
+  if (again === undefined || head.framing !== 'none' || inbound.isGone) return failUnanswered(passage, error);
+  try {
+    const connection = await again();
+    if (connection !== undefined) relay({ ...passage, connection, again: undefined });
+  } catch (failure) {
+    failUnanswered(passage, failure as Error);
   }
 }
 
