@@ -84,6 +84,11 @@ export class RuntimeHooks {
     };
   }
 
+  /** True while an ending waits for its turn. */
+  isEnding(microvmId: string): boolean {
+    return this.#awaited.has(microvmId);
+  }
+
   async #call(hook: RuntimeHook, microvm: Microvm, body?: string): Promise<void> {
     const { microvmId } = microvm;
     const end = new AbortController();

@@ -215,7 +215,13 @@ export class Lifecycle {
     using _awaited = this.#hooks.awaitEnd(microvmId, { reason, isAnswering });
     await this.#queue.run(microvmId, async () => {
       const microvm = await this.#asked(microvmId, 'terminate');
-      if (microvm !== undefined) await this.#end(microvm, { reason, isAnswering });
+      try {
+        if (microvm !== undefined) await this.#end(microvm, { reason, isAnswering });
+      } catch (error) {
+        // A wake that ended meanwhile let nobody in.
+        this.#letTraffic(microvmId, (await this.get(microvmId)).state === 'RUNNING');
+        throw error;
+      }
     });
   }
 
@@ -477,7 +483,8 @@ export class Lifecycle {
 
   #note(microvm: Microvm, report: Partial<MicrovmReport> = {}): void {
     const { microvmId, state } = microvm;
-    this.#letTraffic(microvmId, state === 'RUNNING');
+    // What were let in before its end would be cut off by it.
+    this.#letTraffic(microvmId, state === 'RUNNING' && !this.#hooks.isEnding(microvmId));
     setMember(this.#asleep, microvmId, SLEEPING_STATES.has(state));
     if (state === 'TERMINATED') this.#reports.delete(microvmId);
     else this.#reports.set(microvmId, { ...this.report(microvmId), ...report });

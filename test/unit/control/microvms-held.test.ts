@@ -85,6 +85,39 @@ describe('held requests', () => {
     assert.equal(taken(bed, 'prepareWake'), 0);
   });
 
+  test('are not let in to be cut off where their microVM is terminated during its launch or wake', async () => {
+    await using bed = await microvmsBed();
+    const waking = await asleep(bed);
+    const launch = async () => (await bed.microvms.useCases.run(runInput())).microvmId;
+    for (const begin of [async () => waking, launch]) {
+      const letGo = bed.runtime.hold('continue');
+      const continuing = bed.runtime.taken('continue');
+      const id = await begin();
+      const held = [ask(bed, id), ask(bed, id)];
+      await continuing;
+      const ended = bed.microvms.useCases.terminate(id);
+      letGo();
+      assert.deepEqual(new Set(await reasons(held)), new Set([`The MicroVM ${id} is TERMINATING and takes no traffic: Success.`]));
+      await ended;
+    }
+    assert.equal(taken(bed, 'dial'), 0);
+  });
+
+  test('are let in where an end that was asked for during the wake comes to nothing', async () => {
+    await using bed = await microvmsBed();
+    const id = await asleep(bed);
+    const letGo = bed.runtime.hold('continue');
+    const continuing = bed.runtime.taken('continue');
+    const held = ask(bed, id);
+    await continuing;
+    const ended = assert.rejects(bed.microvms.useCases.terminate(id), /no disk/);
+    const apply = bed.store.microvms.apply.bind(bed.store.microvms);
+    bed.store.microvms.apply = (...given) => (given[1] === 'terminate' ? Promise.reject(new Error('no disk')) : apply(...given));
+    letGo();
+    await Promise.all([ended, held]);
+    bed.store.microvms.apply = apply;
+  });
+
   test('are so many for a microVM, so many in all, and for so long', async () => {
     await using bed = await microvmsBed({ holdLimits: { perMicrovm: 2, inAll: 3, longestMs: 60_000 } });
     const [one, two] = [await asleep(bed), await asleep(bed)];
