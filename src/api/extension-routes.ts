@@ -20,14 +20,14 @@ const renderReport = ({ launch, suspend, wake }: MicrovmReport): ReportAnswer =>
 });
 
 /** Adds the extensions to the scope of the Lambda surface, whose authentication and errors they share. */
-export function addExtensions(app: FastifyInstance, control: ControlPlane, metricsToken: string | undefined): void {
+export function addExtensions(app: FastifyInstance, control: ControlPlane, metricsToken: (() => string) | undefined): void {
   const open: OpenStreams = new Set();
   app.addHook('preClose', async () => {
     for (const stream of open) stream.abort();
   });
   add(app, 'health', (): HealthAnswer => control.server.health());
   add(app, 'metrics', async (_input, { request, reply }) => {
-    if (!mayReadMetrics(request.raw, metricsToken)) throw new ApiError('AccessDeniedException', METRICS_REFUSAL);
+    if (!mayReadMetrics(request.raw, metricsToken?.())) throw new ApiError('AccessDeniedException', METRICS_REFUSAL);
     const text = await control.server.metrics();
     void reply.header('content-type', METRICS_MEDIA_TYPE).send(text);
   });

@@ -16,7 +16,7 @@ const PATHS: readonly string[] = ['/metrics', EXTENSIONS.metrics.path];
 
 export interface MetricsServerParts {
   readonly control: { readonly server: Pick<ServerUseCases, 'metrics'> };
-  readonly token: string | undefined;
+  readonly token: (() => string) | undefined;
   /** PEM; plain HTTP where left out. */
   readonly tls: { readonly cert: Buffer; readonly key: Buffer } | undefined;
   readonly log: Log;
@@ -37,7 +37,7 @@ export function createMetricsServer({ control, token, tls, log }: MetricsServerP
       response.writeHead(status, { 'content-type': 'text/plain; charset=utf-8', 'cache-control': 'no-store', ...headers }).end(text);
     };
     const isKnown = PATHS.includes(request.url?.split('?')[0] ?? '');
-    if (!mayReadMetrics(request, token)) return answer(403, `${METRICS_REFUSAL}\n`);
+    if (!mayReadMetrics(request, token?.())) return answer(403, `${METRICS_REFUSAL}\n`);
     if (!isKnown) return answer(404, `Metrics are at ${PATHS[0]}.\n`);
     if (request.method !== 'GET' && request.method !== 'HEAD') return answer(405, '', { allow: 'GET, HEAD' });
     control.server.metrics().then(

@@ -83,8 +83,8 @@ export interface ApiAdapters {
   readonly apiHosts?: readonly string[];
   /** Calls per second by operation; unlimited where left out. */
   readonly rates?: Rates;
-  /** Who shows it reads the metrics from anywhere; only this machine does where left out. */
-  readonly metricsToken?: string | undefined;
+  /** Tells the token: who shows it reads the metrics from anywhere; only this machine does where left out. */
+  readonly metricsToken?: (() => string) | undefined;
   /** PEM texts; plain HTTP where left out. */
   readonly tls?: { readonly cert: string | Buffer; readonly key: string | Buffer };
 }

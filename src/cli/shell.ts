@@ -38,13 +38,19 @@ async function dial(installation: Installation, microvmIdentifier: string, { out
   const made = await installation.client.call('CreateMicrovmShellAuthToken', request).catch((error: unknown) => {
     throw isWithoutShells(error) ? new CommandFailure(`${error.message} Launch one with \`lull run --shell IMAGE\`.`, { cause: error }) : error;
   });
-  return openShell({ ...way, token: tokenOf(made), screen: out, signal }).catch((error: unknown) => {
-    throw error instanceof ShellRefusal ? new CommandFailure(`${microvmIdentifier} took no shell (${error.message})${hint(error)}.`, { cause: error }) : error;
+  return openShell({ ...way, token: tokenOf(made), screen: out, signal }).catch(async (error: unknown) => {
+    if (!(error instanceof ShellRefusal)) throw error;
+    const hint = error.status === BAD_GATEWAY ? await hintFor(installation, microvmIdentifier) : '';
+    throw new CommandFailure(`${microvmIdentifier} took no shell (${error.message})${hint}.`, { cause: error });
   });
 }
 
-const hint = ({ status }: ShellRefusal) =>
-  status === BAD_GATEWAY ? ': its image has none or was built by an older Lull, or it has ended or may not be woken (lull ps)' : '';
+/** The endpoint's own refusals have no words: these are the likely reasons. */
+async function hintFor({ client }: Installation, microvmIdentifier: string): Promise<string> {
+  const { state, idlePolicy } = await client.call('GetMicrovm', { microvmIdentifier });
+  if (state === 'SUSPENDED' && idlePolicy?.autoResumeEnabled !== true) return `: it sleeps, and only \`lull resume ${microvmIdentifier}\` wakes it`;
+  return ': its image has none or was built by an older Lull, or it has ended or may not be woken (lull ps)';
+}
 
 /** Section 1.6: the text alone tells it from other refusals. */
 const isWithoutShells = (error: unknown): error is ApiRefusal => error instanceof ApiRefusal && error.message.includes('SHELL_INGRESS');

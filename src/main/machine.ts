@@ -141,7 +141,7 @@ async function serve(values: OptionValues, surroundings: Surroundings): Promise<
 /** Daemons read their certificates again at SIGHUP; on a terminal it goes on meaning that this has gone. */
 function reloadAtHangUp(server: RunningServer): void {
   if (process.stdin.isTTY) return;
-  process.on('SIGHUP', () => void server.reloadCertificates());
+  process.on('SIGHUP', () => void server.reload());
 }
 
 /** Wrong settings are a wrong way to call the command. */

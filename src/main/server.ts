@@ -41,7 +41,7 @@ import { lazyContainerBuilder } from './container-builder.ts';
 import { openEngine, type EngineGround, type Outward } from './engine.ts';
 import { listenApi, listenEndpoints, listenMetrics } from './listeners.ts';
 import type { ServerOptions } from './options.ts';
-import { readMetricsToken } from './metrics-token.ts';
+import { MetricsTokenWatch } from './metrics-token.ts';
 import { openCertificates, type ServedCertificates } from './served-certificates.ts';
 import { announceServer, ensureCredentials, realmOf } from './server-files.ts';
 import { defaultMemoryQuotaMib, hostCapacity, systemClock, systemRandom } from './system-ports.ts';
@@ -54,8 +54,8 @@ export interface RunningServer {
   readonly driver: Driver;
   /** Resolves when `lull down` has been obeyed: the server should then be stopped. */
   readonly stopRequested: Promise<void>;
-  /** Looks now whether the operator's certificates have been renewed. */
-  reloadCertificates(): Promise<void>;
+  /** Looks now whether the operator's certificates and token have been renewed. */
+  reload(): Promise<void>;
   /** How many microVMs would run on. */
   runningMicrovms(): Promise<number>;
   /** Stops serving; microVMs run on. */
@@ -83,8 +83,10 @@ export async function startServer(given: ServerOptions, environment: ServerEnvir
   const log = pino({ level: options.logLevel }, environment.logTo ?? { write: () => undefined });
   const drivers = await chooseDriver(options, platform, environment.kvmWorks);
   const driver = drivers.current;
-  const certificates = stack.use(await openCertificates(options, { clock: systemClock, log }));
-  const metricsToken = options.metrics.tokenFile && (await readMetricsToken(options.metrics.tokenFile));
+  const watching = { clock: systemClock, log };
+  const certificates = stack.use(await openCertificates(options, watching));
+  const { tokenFile } = options.metrics;
+  const metricsToken = tokenFile && stack.use(await MetricsTokenWatch.open(tokenFile, watching));
   const realm = await realmOf(options.dataFolder, options.realm);
   const quotas = quotasOf(options.quotas, defaultMemoryQuotaMib());
   const hookTimeoutScale = options.hookTimeoutScale ?? defaultHookTimeoutScale(driver.accelerator);
@@ -98,14 +100,14 @@ export async function startServer(given: ServerOptions, environment: ServerEnvir
     driver,
     stopRequested: parts.stopRequested,
     runningMicrovms: async () => (await parts.store.microvms.inStates(['RUNNING'])).length,
-    reloadCertificates: () => certificates.reload(),
+    reload: async () => void (await Promise.all([certificates.reload(), metricsToken?.check()])),
     stop: () => held.disposeAsync(),
   };
 }
 
 interface Ground extends EngineGround {
   readonly certificates: ServedCertificates;
-  readonly metricsToken: string | undefined;
+  readonly metricsToken: MetricsTokenWatch | undefined;
   readonly log: Logger;
 }
 
@@ -250,10 +252,10 @@ async function listen(stack: AsyncDisposableStack, parts: Parts): Promise<{ apiU
   return { apiUrl, endpointPort };
 }
 
-async function serveMetrics(stack: AsyncDisposableStack, { options, certificates, metricsToken: token, control, log }: Parts): Promise<void> {
+async function serveMetrics(stack: AsyncDisposableStack, { options, certificates, metricsToken, control, log }: Parts): Promise<void> {
   const { listen: address } = options.metrics;
   if (address === undefined) return;
-  const server = createMetricsServer({ control, token, tls: certificates.api?.current, log });
+  const server = createMetricsServer({ control, token: metricsToken && (() => metricsToken.current), tls: certificates.api?.current, log });
   renewed(server, certificates.api);
   stack.defer(() => closeMetrics(server));
   await listenMetrics(server, address);
@@ -279,7 +281,7 @@ function makeApi(parts: Parts, endpointPort: number): ReturnType<typeof createAp
     apiHosts: options.apiHosts,
     rates: ratesOf(quotas),
     endpointHost: (endpointId) => `${endpointId}.${options.domain}${endpointPort === 443 ? '' : `:${endpointPort}`}`,
-    metricsToken,
+    metricsToken: metricsToken && (() => metricsToken.current),
     ...(certificates.api === undefined ? {} : { tls: certificates.api.current }),
   });
   renewed(api.server, certificates.api);

@@ -106,6 +106,18 @@ describe('a shell in a microVM, through its endpoint', { skip: await cannotServe
     await other.terminate();
   });
 
+  it('`lull shell` names `lull resume` where its microVM sleeps and may not be woken by requests', async () => {
+    const { imageArn } = await server.lambda.getMicrovm({ microvmIdentifier: microvm.id });
+    const idlePolicy = { ...WAKES_BY_TRAFFIC, autoResumeEnabled: false };
+    const sleeper = await server.run(imageArn!, { idlePolicy, ingressNetworkConnectors: [ARN(await server.lambda.config.region(), 'SHELL_INGRESS')] });
+    await sleeper.until('RUNNING');
+    await sleeper.suspend();
+    const { status, out, said } = await piped([sleeper.id], '');
+    assert.deepEqual([status, out], [1, '']);
+    assert.match(said, new RegExp(`took no shell \\(.*502.*\\): it sleeps, and only \`lull resume ${sleeper.id}\` wakes it\\.\n$`));
+    await sleeper.terminate();
+  });
+
   it('`lull shell` in a terminal: size, resize, Ctrl-C, clean exit', { skip: noTmux }, async () => {
     const socket = join(server.runtime, 'tmux.sock');
     const tmux = (...words: string[]) =>

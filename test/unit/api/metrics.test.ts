@@ -76,7 +76,7 @@ suite('metrics on a listener of their own', { timeout: 30_000 }, () => {
   let fails = false;
   before(async () => {
     const metrics = async () => (fails ? assert.fail('the store is closed') : 'lull_build_info 1\n');
-    server = createMetricsServer({ control: { server: { metrics } }, token: TOKEN, tls: undefined, log: SILENT });
+    server = createMetricsServer({ control: { server: { metrics } }, token: () => TOKEN, tls: undefined, log: SILENT });
     await once(server.listen(0, '127.0.0.1'), 'listening');
   });
   after(() => closeMetrics(server));

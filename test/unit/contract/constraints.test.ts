@@ -58,6 +58,7 @@ const VIOLATIONS: readonly (readonly [OperationName, unknown, string])[] = [
   ['CreateMicrovmImage', { ...IMAGE, environmentVariables: Object.fromEntries(Array.from({ length: 51 }, (_, at) => [`V${at}`, ''])) }, one("at 'environmentVariables'", 'have length less than or equal to 50')],
   ['ListMicrovms', { maxResults: '51' }, one("'51' at 'maxResults'", 'have value less than or equal to 50')],
   ['UpdateMicrovmImageVersion', { imageIdentifier: 'a', imageVersion: '1.0' }, one("null at 'status'", 'not be null')],
+  ['CreateMicrovmShellAuthToken', { microvmIdentifier: 'a', expirationInMinutes: 0 }, one("'0' at 'expirationInMinutes'", 'have value greater than or equal to 1')],
   ['CreateMicrovmAuthToken', { microvmIdentifier: 'a', expirationInMinutes: 1, allowedPorts: [] }, one("'[]' at 'allowedPorts'", 'have length greater than or equal to 1')],
   ['CreateMicrovmAuthToken', { microvmIdentifier: 'a', expirationInMinutes: 1, allowedPorts: [{ port: 65536 }] }, one("'65536' at 'allowedPorts.1.member.port'", 'have value less than or equal to 65535')],
 ];

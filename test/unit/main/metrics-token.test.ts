@@ -4,8 +4,9 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { readMetricsToken } from '../../../src/main/metrics-token.ts';
+import { MetricsTokenWatch, readMetricsToken } from '../../../src/main/metrics-token.ts';
 import { parseServerOptions } from '../../../src/main/options.ts';
+import { SteeredClock } from '../../fakes/steered-clock.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'lull-token-'));
 after(() => rmSync(folder, { recursive: true }));
@@ -33,6 +34,26 @@ for (const { file: named, says } of WRONG) {
     await assert.rejects(readMetricsToken(named), { kind: 'validation', message: `${named.option}: ${named.path} ${says}` });
   });
 }
+
+test('another token in the file is in force within a minute, or at once where it is asked for; a bad one leaves the one before', async () => {
+  const clock = new SteeredClock(1_000_000);
+  const lines: string[] = [];
+  const keep = (_fields: object, message: string) => void lines.push(message);
+  const named = file('renewed', 'the-first-token-of-all');
+  using watch = await MetricsTokenWatch.open(named, { clock, log: { debug: keep, info: keep, warn: keep, error: keep } });
+  assert.equal(watch.current, 'the-first-token-of-all');
+  const changed = new Promise((resolve) => watch.onChange(resolve));
+  file('renewed', 'the-second-token-of-all');
+  clock.advance(60_000);
+  assert.equal(await changed, 'the-second-token-of-all');
+  file('renewed', 'short');
+  await watch.check();
+  assert.equal(watch.current, 'the-second-token-of-all');
+  file('renewed', 'the-third-token-of-all');
+  await watch.check();
+  assert.equal(watch.current, 'the-third-token-of-all');
+  assert.deepEqual(lines, ['a new token is asked for', 'the new token cannot be used, the one before stays', 'a new token is asked for']);
+});
 
 test('a CA of the API’s certificate has a certificate beside it', () => {
   assert.throws(() => parseServerOptions({ config: 'none', apiCa: '/ca' }, { env: {}, uid: 1000 }), { message: '--api-ca belongs to --api-cert and --api-key.' });

@@ -68,7 +68,7 @@ suite('when its token has expired', { timeout: 20_000 }, () => {
 
   test('a WebSocket goes on, both ways, and no other opens', async () => {
     const sockets = new WebSocketServer({ server: await bed.app((_request, response) => response.writeHead(404).end()) });
-    sockets.on('connection', (socket) => socket.on('message', (message) => socket.send(`heard ${String(message)}`)));
+    sockets.on('connection', (socket) => socket.on('message', (message: Buffer) => socket.send(`heard ${message.toString()}`)));
     const socket = dial(token);
     await once(socket, 'open');
     await expire();
