@@ -148,7 +148,7 @@ function relayRest(inbound: Inbound, status: number, outbound: Outbound): void {
   // A request of HTTP/1.1 is silent about its connection once it is answered.
   const abort = () => outbound.abort();
   inbound.connection.once('close', abort);
-  inbound.body.once('end', () => inbound.connection.off('close', abort));
+  for (const event of ['end', 'close']) inbound.body.once(event, () => inbound.connection.off('close', abort));
   if (status >= LEAST_REFUSAL) inbound.stopBody();
 }
 
