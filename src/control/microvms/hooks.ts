@@ -84,9 +84,9 @@ export class RuntimeHooks {
     };
   }
 
-  /** True while an ending waits for its turn. */
+  /** True while an ending of one that answers waits for its turn. A death that is told of may have been an earlier process's. */
   isEnding(microvmId: string): boolean {
-    return this.#awaited.has(microvmId);
+    return this.#awaited.get(microvmId)?.some(({ isAnswering }) => isAnswering) ?? false;
   }
 
   async #call(hook: RuntimeHook, microvm: Microvm, body?: string): Promise<void> {
