@@ -11,7 +11,7 @@ import { askIn, openSession, VERSIONS } from '../../fakes/proxy-client.ts';
 import { buildLoopback, Loopback } from '../guest/loopback.ts';
 
 const MIB = 1024 * 1024;
-const RUNS = 20;
+const RUNS = 5;
 /** Of one curl on a busy machine; one that hangs is what is looked for. */
 const CURL_LIMIT_S = '20';
 
