@@ -7,10 +7,10 @@ import { Allowances, type AllowanceOf } from './allowance.ts';
 import type { Destinations } from './destinations.ts';
 import { Exchange, UNOBSERVED, type ExchangeObserver } from './exchange.ts';
 import { valueOf } from './headers.ts';
-import type { Inbound, RequestHead } from './inbound.ts';
+import { sendRefusal, type Inbound, type RequestHead } from './inbound.ts';
 import type { ProxyLimits } from './limits.ts';
 import type { UpstreamConnection } from './outbound.ts';
-import { REFUSALS, RefusedError, sendRefusal } from './refusal.ts';
+import { REFUSALS, RefusedError } from './refusal.ts';
 import { relay, type Meter } from './relay.ts';
 import { checkHandshake, Shells, type ShellVisit } from './shell.ts';
 import type { HttpVersion } from './tls-detection.ts';
@@ -48,10 +48,11 @@ export class Front {
 
   /** Serves one request; never rejects. */
   async serve(inbound: Inbound): Promise<void> {
-    const { random, clock, log, observer = UNOBSERVED } = this.#options;
-    const exchange = new Exchange({ requestId: random.uuid(), method: inbound.method, version: inbound.version, clock, log, observer });
+    const { log } = this.#options;
+    const exchange = this.#exchange(inbound);
     // After the other listeners, which know why.
     inbound.onClose(() => setImmediate(() => exchange.end()));
+    inbound.onBroken((refused) => refuse(inbound, exchange, refused));
     try {
       const head = inbound.readHead();
       if (head.fields.length > 2 * this.#options.limits.headerCount) throw new RefusedError(REFUSALS.malformed, 'too many headers');
@@ -69,10 +70,17 @@ export class Front {
     } catch (error) {
       const refused = error instanceof RefusedError ? error : new RefusedError(REFUSALS.fault, 'the proxy failed', error);
       if (refused.refusal === REFUSALS.fault) log.error({ err: error, requestId: exchange.requestId }, 'the proxy failed');
-      exchange.failed(refused.message, refused.cause);
-      exchange.refused(refused.refusal);
-      sendRefusal(inbound, refused.refusal, exchange.requestId);
+      refuse(inbound, exchange, refused);
     }
+  }
+
+  /** Notes bytes that never became a request, as one. @returns the id for the answer */
+  refuseBytes(method: string, refused: RefusedError): string {
+    const exchange = this.#exchange({ method, version: 'http/1.1' });
+    exchange.failed(refused.message, refused.cause);
+    exchange.refused(refused.refusal);
+    exchange.end();
+    return exchange.requestId;
   }
 
   /** Drops what is kept of a microVM between requests; to be called before it sleeps or ends. */
@@ -86,6 +94,11 @@ export class Front {
   close(): void {
     this.#pool.close();
     this.#shells.close();
+  }
+
+  #exchange({ method, version }: Pick<Inbound, 'method' | 'version'>): Exchange {
+    const { random, clock, log, observer = UNOBSERVED } = this.#options;
+    return new Exchange({ requestId: random.uuid(), method, version, clock, log, observer });
   }
 
   #meter({ microvmId }: Admitted, exchange: Exchange): Meter {
@@ -137,6 +150,12 @@ export class Front {
     exchange.failed('the client left while its request was held');
     return undefined;
   }
+}
+
+function refuse(inbound: Inbound, exchange: Exchange, { message, cause, refusal }: RefusedError): void {
+  exchange.failed(message, cause);
+  exchange.refused(refusal);
+  sendRefusal(inbound, refusal, exchange.requestId);
 }
 
 /** How a way into a microVM is opened, and given up where nobody wants it any more. */

@@ -1,11 +1,12 @@
-import { ServerResponse, type IncomingMessage } from 'node:http';
+import { ServerResponse, STATUS_CODES, type IncomingMessage } from 'node:http';
 import type { Server } from 'node:https';
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Front } from './front.ts';
 import { framingOf } from './headers.ts';
 import { Http1Inbound } from './http1-inbound.ts';
 import type { ProxyLimits } from './limits.ts';
-import { REFUSALS, type Refusal } from './refusal.ts';
+import { REFUSALS, RefusedError, type Refusal } from './refusal.ts';
 
 /** True for a request that may change the protocol (RFC 9110, 7.8): one with a body stays an ordinary request. */
 export function isUpgrade(request: IncomingMessage): boolean {
@@ -14,8 +15,8 @@ export function isUpgrade(request: IncomingMessage): boolean {
 
 /** Has a front serve what Node's server reads as HTTP/1.1, and answers what is none. */
 export function serveHttp1(server: Server, front: Front, limits: ProxyLimits): void {
-  /** The newest answer that a client's connection is busy with. */
-  const busy = new WeakMap<Duplex, ServerResponse>();
+  /** The newest request that a client's connection is busy with. */
+  const busy = new WeakMap<Duplex, Http1Inbound>();
   /** How many requests of a connection wait or are being answered. */
   const begun = new WeakMap<Duplex, number>();
   const serve = async (request: IncomingMessage, response: ServerResponse) => {
@@ -27,30 +28,32 @@ export function serveHttp1(server: Server, front: Front, limits: ProxyLimits): v
     if (count > limits.requestsAtOnce) return void socket.destroy();
     // Pipelined requests go to the application one after the other, as their answers must.
     const before = busy.get(socket);
-    busy.set(socket, response);
-    if (before !== undefined && !before.closed) {
-      await new Promise<void>((resolve) => before.once('close', () => resolve()));
+    busy.set(socket, inbound);
+    if (before?.isClosed === false) {
+      await new Promise<void>((resolve) => before.onClose(resolve));
       // The last answer of a connection has been given; what came behind its request is none (RFC 9112, 9.6).
       if (!socket.writable) return;
     }
     await front.serve(inbound);
   };
-  /** An answer is under way, or wanted before any to what has just come. */
-  const isAnswering = (client: Duplex) => {
-    const response = busy.get(client);
-    return response !== undefined && !response.closed && (response.headersSent || response.req.complete);
+  const isBusy = (client: Duplex) => busy.get(client)?.isClosed === false;
+  const refuse = (client: Duplex, method: string, refused: RefusedError) => {
+    // What breaks off is the newest request; never into the middle of an answer, or in the place of another one.
+    if (isBusy(client)) return busy.get(client)!.breakRequest(refused) ? undefined : hangUp(client);
+    if (!client.writable || isSilent(client)) return hangUp(client);
+    answerRaw(client, refused.refusal, front.refuseBytes(method, refused));
   };
   server.on('request', (request, response) => void serve(request, response));
   server.on('checkContinue', (request, response) => void serve(request, response));
   server.on('upgrade', (request, client, early) => {
-    if (isAnswering(client)) return hangUp(client);
+    if (isBusy(client)) return hangUp(client);
     void front.serve(upgrading(request, { client, early }, limits));
   });
-  server.on('connect', (_request, client) => (isAnswering(client) ? hangUp(client) : answerRaw(client, REFUSALS.malformed)));
+  server.on('connect', (_request, client) => refuse(client, 'CONNECT', new RefusedError(REFUSALS.malformed, 'CONNECT')));
   server.on('clientError', (error: NodeJS.ErrnoException, client) => {
-    // Never into the middle of an answer, or in the place of another one.
-    if (isAnswering(client)) return hangUp(client);
-    answerRaw(client, error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? REFUSALS.tooSlow : REFUSALS.malformed);
+    const isLate = error.code === 'ERR_HTTP_REQUEST_TIMEOUT';
+    const refused = isLate ? new RefusedError(REFUSALS.tooSlow, 'the request does not arrive') : new RefusedError(REFUSALS.malformed, 'no HTTP', error);
+    refuse(client, '', refused);
   });
 }
 
@@ -70,10 +73,12 @@ function hangUp(client: Duplex): void {
   client.destroy();
 }
 
-/** Answers what is not HTTP as far as it can be answered, and hangs up. */
-function answerRaw(client: Duplex, refusal: Refusal): void {
+/** Browsers open connections that they may never need: to those there is nothing to say. */
+const isSilent = (client: Duplex) => (client as Socket).bytesRead === 0;
+
+/** Answers what never became a request as far as it can be answered, and hangs up. */
+function answerRaw(client: Duplex, { status }: Refusal, requestId: string): void {
   client.on('error', () => undefined);
-  if (!client.writable) return void client.destroy();
-  const reason = { 400: 'Bad Request', 408: 'Request Timeout' }[refusal.status as number] ?? '';
-  client.end(`HTTP/1.1 ${refusal.status} ${reason}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`, () => client.destroy());
+  const head = `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nContent-Length: 0\r\nx-amzn-requestid: ${requestId}\r\nConnection: close\r\n\r\n`;
+  client.end(head, () => client.destroy());
 }

@@ -16,6 +16,7 @@ export class Http1Inbound implements Inbound {
   readonly #limits: ProxyLimits;
   /** Of a request that asks for an Upgrade. */
   readonly #upgrading: Omit<Upgrading, 'request'> | undefined;
+  #onBroken: ((refused: RefusedError) => void) | undefined;
   /** Node no longer tells an answer of its connection. */
   readonly #onDrain = () => this.#response.emit('drain');
   /** Nor of a client that leaves while it is held: the end of what it sends comes only to who reads, a turn later. */
@@ -63,6 +64,11 @@ export class Http1Inbound implements Inbound {
 
   get isGone(): boolean {
     return this.#response.destroyed || this.#request.socket.destroyed;
+  }
+
+  /** Nothing more is said of it, either way. */
+  get isClosed(): boolean {
+    return this.#response.closed;
   }
 
   readHead(): RequestHead {
@@ -167,6 +173,18 @@ export class Http1Inbound implements Inbound {
     client.off('drain', this.#onDrain);
     client.off('readable', this.#onReadable);
     client.off('end', this.#onEnd);
+  }
+
+  onBroken(listener: (refused: RefusedError) => void): void {
+    this.#onBroken = listener;
+  }
+
+  /** What follows of the request cannot be read. @returns false where nothing can be said of that to the client */
+  breakRequest(refused: RefusedError): boolean {
+    if (this.#onBroken === undefined || this.isComplete || this.isAnswered || this.isGone) return false;
+    this.#response.shouldKeepAlive = false;
+    this.#onBroken(refused);
+    return true;
   }
 
   breakOff(): void {

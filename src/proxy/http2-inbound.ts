@@ -115,6 +115,10 @@ export class Http2Inbound implements Inbound {
     return undefined;
   }
 
+  onBroken(): void {
+    // Node resets the stream.
+  }
+
   breakOff(): void {
     // Not `close()`: it would end the stream first, as if the answer were complete.
     this.#stream.destroy(new Error('the answer is broken off'));

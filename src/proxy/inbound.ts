@@ -2,6 +2,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Duplex, Readable, Writable } from 'node:stream';
 import type { Fields, Framing } from './headers.ts';
+import type { Refusal, RefusedError } from './refusal.ts';
 import type { HttpVersion } from './tls-detection.ts';
 
 /** A client's connection, whatever it speaks. */
@@ -75,6 +76,8 @@ export interface Inbound {
   switchProtocols(head: AnswerHead): Duplex;
   /** Lets another agree to an Upgrade and keep the connection. @returns what it made of it; undefined where it did not agree */
   handOver<T>(take: (upgrading: Upgrading) => T | undefined): T | undefined;
+  /** Calls back when what still comes of the request is none, and no answer has begun. */
+  onBroken(listener: (refused: RefusedError) => void): void;
   /** The answer cannot be completed, and the client is to notice. */
   breakOff(): void;
   /** The answer is one of our own: a client that does not take it soon is cut off. */
@@ -85,4 +88,16 @@ export interface Inbound {
   stopBody(): void;
   /** Calls back when the client has gone, or has the whole answer. @returns how to stop that */
   onClose(listener: () => void): () => void;
+}
+
+/** Answers with a refusal, where there is still somebody to answer and nothing has been said. */
+export function sendRefusal(inbound: Inbound, { status, text }: Refusal, requestId: string): void {
+  if (inbound.isAnswered || inbound.isGone) return;
+  const body = Buffer.from(text);
+  const type = body.length === 0 ? [] : ['Content-Type', 'text/plain'];
+  inbound.answer({ status, fields: [...type, 'Content-Length', `${body.length}`, 'x-amzn-requestid', requestId], isEmpty: body.length === 0 });
+  if (body.length > 0) inbound.sink.write(body);
+  inbound.end([]);
+  inbound.limitAnswer();
+  inbound.discardBody();
 }

@@ -1,5 +1,3 @@
-import type { Inbound } from './inbound.ts';
-
 /** An answer of the data plane's own: plain text, no JSON, no error type (section 5.5). */
 export interface Refusal {
   readonly status: 400 | 403 | 408 | 429 | 500 | 502;
@@ -39,16 +37,4 @@ export class RefusedError extends Error {
     super(reason, cause === undefined ? undefined : { cause });
     this.refusal = refusal;
   }
-}
-
-/** Answers with a refusal, where there is still somebody to answer and nothing has been said. */
-export function sendRefusal(inbound: Inbound, { status, text }: Refusal, requestId: string): void {
-  if (inbound.isAnswered || inbound.isGone) return;
-  const body = Buffer.from(text);
-  const type = body.length === 0 ? [] : ['Content-Type', 'text/plain'];
-  inbound.answer({ status, fields: [...type, 'Content-Length', `${body.length}`, 'x-amzn-requestid', requestId], isEmpty: body.length === 0 });
-  if (body.length > 0) inbound.sink.write(body);
-  inbound.end([]);
-  inbound.limitAnswer();
-  inbound.discardBody();
 }

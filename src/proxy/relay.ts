@@ -1,10 +1,10 @@
 import type { Duplex } from 'node:stream';
 import type { Exchange } from './exchange.ts';
 import { requestFields, responseFields, trailersOf, valueOf, wantsTrailers, type Fields } from './headers.ts';
-import type { AnswerHead, Inbound, RequestHead } from './inbound.ts';
+import { sendRefusal, type AnswerHead, type Inbound, type RequestHead } from './inbound.ts';
 import type { Answer, Outbound, OutboundEvents, UpstreamConnection } from './outbound.ts';
 import { pump, type OnBytes } from './pump.ts';
-import { REFUSALS, RefusedError, sendRefusal } from './refusal.ts';
+import { REFUSALS, RefusedError } from './refusal.ts';
 import { withoutOurs, withSelection } from './websocket.ts';
 
 /** Told of the bytes that cross the endpoint. */

@@ -5,7 +5,8 @@ import { request as httpsRequest } from 'node:https';
 import type { Duplex, Readable } from 'node:stream';
 import { afterEach, beforeEach, suite, test } from 'node:test';
 import { LullError } from '../../../src/domain/errors.ts';
-import { MICROVM, ProxyBed } from '../../fakes/proxy-bed.ts';
+import { UNOBSERVED, type ExchangeRecord } from '../../../src/proxy/exchange.ts';
+import { HOST, MICROVM, ProxyBed, readAll } from '../../fakes/proxy-bed.ts';
 import { VERSIONS } from '../../fakes/proxy-client.ts';
 
 suite('the access log', { timeout: 30_000 }, () => {
@@ -86,6 +87,35 @@ suite('the access log', { timeout: 30_000 }, () => {
     await once(socket, 'close');
     const { status, bytesIn, bytesOut } = await bed.line();
     assert.deepEqual({ status, bytesIn, bytesOut }, { status: 101, bytesIn: 4, bytesOut: 5 });
+  });
+
+  for (const [name, { bytes, expected }] of Object.entries({
+    'that are no HTTP': { bytes: 'secret-bytes\r\n\r\n', expected: { method: '', status: 400, reason: 'no HTTP' } },
+    'that come too slowly': { bytes: 'GET /secret-bytes HT', expected: { method: '', status: 408, reason: 'the request does not arrive' } },
+    'that ask for a tunnel': { bytes: `CONNECT secret-bytes:443 HTTP/1.1\r\nHost: ${HOST}\r\n\r\n`, expected: { method: 'CONNECT', status: 400, reason: 'CONNECT' } },
+  })) {
+    test(`has a line for bytes ${name}, and the figures count them`, async () => {
+      const counted: unknown[] = [];
+      const observer = { ...UNOBSERVED, began: (version: string) => void counted.push(version), ended: ({ status }: ExchangeRecord, { refusal }: { refusal: unknown }) => void counted.push(status, refusal) };
+      await using strict = await ProxyBed.start({ headersMs: 100 }, undefined, observer);
+      const socket = await strict.raw();
+      socket.write(bytes);
+      const answer = await readAll(socket);
+      const { method, status, reason, requestId, microvmId } = await strict.line();
+      assert.deepEqual({ method, status, reason }, expected);
+      assert.equal(microvmId, undefined);
+      assert.ok(answer.includes(`\r\nx-amzn-requestid: ${requestId as string}\r\n`));
+      assert.deepEqual(counted, ['http/1.1', status, status === 408 ? 'tooSlow' : 'malformed']);
+      assert.ok(!JSON.stringify(strict.logged).includes('secret-bytes'));
+    });
+  }
+
+  test('has none for a connection that never said a word', async () => {
+    await using strict = await ProxyBed.start({ headersMs: 100 });
+    assert.equal(await readAll(await strict.raw()), '');
+    await strict.ask();
+    assert.equal((await strict.line())['status'], 502);
+    assert.equal(strict.logged.length, 1);
   });
 
   test('never has what an application said that is no HTTP', async () => {
