@@ -51,6 +51,8 @@ export function serveHttp1(server: Server, front: Front, limits: ProxyLimits): v
   });
   server.on('connect', (_request, client) => refuse(client, 'CONNECT', new RefusedError(REFUSALS.malformed, 'CONNECT')));
   server.on('clientError', (error: NodeJS.ErrnoException, client) => {
+    // Who ends its direction amid a request has gone.
+    if (error.code === 'HPE_INVALID_EOF_STATE' && isBusy(client)) return hangUp(client);
     const isLate = error.code === 'ERR_HTTP_REQUEST_TIMEOUT';
     const refused = isLate ? new RefusedError(REFUSALS.tooSlow, 'the request does not arrive') : new RefusedError(REFUSALS.malformed, 'no HTTP', error);
     refuse(client, '', refused);

@@ -7,6 +7,12 @@ import type { ProxyLimits } from './limits.ts';
 
 /** They are counted with the other fields: method, scheme, authority, path, protocol. */
 const PSEUDO_FIELDS = 5;
+/**
+ * A client's connection begins with few streams of wide windows; once it has them all, it gets many of narrow ones, those of
+ * RFC 9113, 6.9.2. With the default limits its unread bodies take 16 × 256 + 112 × 64 KiB = 11 MiB at most, not 32.
+ */
+const FEW_STREAMS = 16;
+const NARROW_WINDOW_BYTES = 65_535;
 /** Streams that may fill their window at the same time without waiting for each other. */
 const CONNECTION_WINDOWS = 4;
 
@@ -30,6 +36,7 @@ export function serveHttp2(server: Server, front: Front, limits: ProxyLimits): (
 function serveSession(socket: TLSSocket, front: Front, limits: ProxyLimits): ServerHttp2Session {
   // Streams end their directions, the connection has no half-close.
   socket.allowHalfOpen = false;
+  const few = Math.min(FEW_STREAMS, limits.requestsAtOnce);
   const session = performServerHandshake(socket, {
     // Beyond that Node resets the stream; a head that is not that far above the limit gets an answer.
     maxHeaderListPairs: 2 * limits.headerCount + PSEUDO_FIELDS,
@@ -37,19 +44,24 @@ function serveSession(socket: TLSSocket, front: Front, limits: ProxyLimits): Ser
     strictSingleValueFields: false,
     settings: {
       enablePush: false,
-      maxConcurrentStreams: limits.requestsAtOnce,
+      maxConcurrentStreams: few,
       initialWindowSize: limits.http2WindowBytes,
       maxHeaderListSize: limits.headerBytes,
     },
   });
   session.on('error', () => undefined);
   let open = 0;
+  let isCrowded = false;
   // Not Node's own time-out, which every PING puts off. It ends a session that Node has given up as well.
   const idle = setTimeout(() => void (open === 0 && endSoon(session, socket, limits)), limits.keepAliveMs).unref();
   session.on('stream', (...[stream, , , raw]) => {
     // Reset before anybody heard of it.
     if (stream.destroyed) return;
     open += 1;
+    if (open === few && !isCrowded) {
+      isCrowded = true;
+      session.settings({ maxConcurrentStreams: limits.requestsAtOnce, initialWindowSize: Math.min(NARROW_WINDOW_BYTES, limits.http2WindowBytes) });
+    }
     stream.once('close', () => {
       open -= 1;
       if (open === 0) idle.refresh();

@@ -8,7 +8,7 @@ import { createServer as createTcpServer, type AddressInfo, type Server, type So
 import { randomBytes, randomUUID } from 'node:crypto';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { connect as tlsConnect, type TLSSocket } from 'node:tls';
+import { connect as tlsConnect, type ConnectionOptions, type TLSSocket } from 'node:tls';
 import type { Clock, EndpointClaims, TokenKey, TokenKeyRepository } from '../../src/domain/ports.ts';
 import type { AllowanceOf } from '../../src/proxy/allowance.ts';
 import { ensureCertificates, type Certificates } from '../../src/proxy/certificates.ts';
@@ -153,6 +153,11 @@ export class ProxyBed implements AsyncDisposable {
     this.destinations.ports.set(port, (server.address() as AddressInfo).port);
   }
 
+  /** The applications' ends of the connections that are open. */
+  applicationSockets(): readonly Socket[] {
+    return [...this.#sockets];
+  }
+
   token(claims: Partial<EndpointClaims> = {}): Promise<string> {
     const ports = [{ from: 1, to: 65_535 }];
     return this.tokens.issue({ microvmId: MICROVM, purpose: 'http', ports, expiresAtMs: this.clock.nowMs() + 60_000, ...claims });
@@ -193,8 +198,8 @@ export class ProxyBed implements AsyncDisposable {
   }
 
   /** A TLS connection for raw bytes. */
-  async raw(): Promise<TLSSocket> {
-    const socket = tlsConnect({ host: '127.0.0.1', port: this.port, ca: this.ca, servername: HOST });
+  async raw(options: ConnectionOptions = {}): Promise<TLSSocket> {
+    const socket = tlsConnect({ host: '127.0.0.1', port: this.port, ca: this.ca, servername: HOST, ...options });
     socket.on('error', () => undefined);
     await once(socket, 'secureConnect');
     return socket;
