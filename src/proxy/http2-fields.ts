@@ -1,4 +1,4 @@
-/** Header fields as Node's HTTP/2 gives and takes them (RFC 9113, 8.2 and 8.3). */
+/** Header fields and ends of streams as Node's HTTP/2 gives and takes them (RFC 9113, 8.1 to 8.3). */
 import type { Http2Stream, OutgoingHttpHeaders } from 'node:http2';
 import type { Fields } from './headers.ts';
 
@@ -25,4 +25,19 @@ export function sendTrailers(stream: Http2Stream, fields: Fields): void {
   } catch (error) {
     stream.destroy(error as Error);
   }
+}
+
+/**
+ * Watches for the end of what the other side sends. Node ends a stream that was reset without an error as well; that one counts
+ * as closed by then. To be called before anything of the body is there.
+ * @returns whether it has come
+ */
+export function watchEnd(stream: Http2Stream): () => boolean {
+  let hasEnded = stream.endAfterHeaders;
+  const push = stream.push.bind(stream);
+  stream.push = (chunk: unknown, encoding?: BufferEncoding) => {
+    hasEnded ||= chunk === null && !stream.closed;
+    return push(chunk, encoding);
+  };
+  return () => hasEnded;
 }

@@ -1,7 +1,7 @@
 import { constants, type ServerHttp2Stream } from 'node:http2';
 import type { Duplex, Readable, Writable } from 'node:stream';
 import { isPlainTarget, valuesOf, without, type Fields } from './headers.ts';
-import { headersObject, sendTrailers, splitPseudo } from './http2-fields.ts';
+import { headersObject, sendTrailers, splitPseudo, watchEnd } from './http2-fields.ts';
 import type { AnswerHead, ClientConnection, Inbound, RequestHead } from './inbound.ts';
 import type { ProxyLimits } from './limits.ts';
 import { REFUSALS, RefusedError } from './refusal.ts';
@@ -22,8 +22,6 @@ export class Http2Inbound implements Inbound {
   /** All of the answer has been given to Node. */
   #isAnswerOut = false;
   #isBodyUnwanted = false;
-  /** We have reset the stream behind its answer. */
-  #isStopped = false;
   readonly #limits: ProxyLimits;
 
   /** @param raw the head as it came, pseudo-header fields first */
@@ -37,11 +35,11 @@ export class Http2Inbound implements Inbound {
     this.#fields = fields;
     this.#hasEnded = stream.endAfterHeaders;
     stream.on('error', () => undefined);
-    // Node ends a stream that was reset, too, and calls it aborted only where the answer was not complete.
-    stream.once('end', () => (this.#hasEnded ||= !stream.aborted && stream.rstCode === constants.NGHTTP2_NO_ERROR && !this.#isStopped));
+    const hasEnded = watchEnd(stream);
+    stream.once('end', () => (this.#hasEnded = hasEnded()));
     stream.on('trailers', (_trailers, _flags, rawTrailers) => (this.#trailers = rawTrailers));
     stream.on('wantTrailers', () => this.#sendTrailers());
-    stream.setTimeout(limits.silenceMs, () => stream.close(constants.NGHTTP2_CANCEL));
+    stream.setTimeout(limits.silenceMs, () => this.#giveUp());
   }
 
   get method(): string {
@@ -126,7 +124,7 @@ export class Http2Inbound implements Inbound {
 
   /** A client that opens no window for a refusal gets none. */
   limitAnswer(): void {
-    const timer = setTimeout(() => this.#stream.close(constants.NGHTTP2_CANCEL), this.#limits.unwantedMs).unref();
+    const timer = setTimeout(() => this.#giveUp(), this.#limits.unwantedMs).unref();
     this.#stream.once('close', () => clearTimeout(timer));
   }
 
@@ -139,13 +137,18 @@ export class Http2Inbound implements Inbound {
     if (this.isComplete || this.isGone) return;
     this.#isBodyUnwanted = true;
     if (!this.#isAnswerOut) return;
-    this.#isStopped = true;
     this.#stream.close(constants.NGHTTP2_NO_ERROR);
   }
 
   onClose(listener: () => void): () => void {
     this.#stream.once('close', listener);
     return () => void this.#stream.off('close', listener);
+  }
+
+  /** Not a reset alone: Node would keep the stream until the client, which may have stopped reading, has taken that. */
+  #giveUp(): void {
+    this.#stream.close(constants.NGHTTP2_CANCEL);
+    this.#stream.destroy();
   }
 
   #sendTrailers(): void {

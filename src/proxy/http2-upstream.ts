@@ -1,7 +1,7 @@
 import { connect, constants, type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2';
 import type { Duplex } from 'node:stream';
 import type { Fields } from './headers.ts';
-import { sendTrailers, splitPseudo } from './http2-fields.ts';
+import { sendTrailers, splitPseudo, watchEnd } from './http2-fields.ts';
 import type { ProxyLimits } from './limits.ts';
 import { LINGER_MS, type Answer, type OnFree, type Outbound, type OutboundEvents, type OutboundHead, type UpstreamConnection } from './outbound.ts';
 
@@ -40,19 +40,22 @@ export class Http2Connection implements UpstreamConnection {
     const hasBody = framing !== 'none';
     const left = new AbortController();
     const stream = this.#session.request(head, { endStream: !hasBody, waitForTrailers: hasBody, signal: left.signal });
+    const hasEnded = watchEnd(stream);
     let failure: Error | undefined;
     let trailers: Fields = [];
     stream.on('headers', (headers, _flags, raw) => events.interim(headers[':status']!, splitPseudo(raw).fields));
     stream.on('response', (headers, flags, raw) => {
       const isEmpty = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0;
-      events.answer(answerOf(stream, { status: headers[':status']!, fields: splitPseudo(raw).fields, isEmpty }));
+      const answer = { status: headers[':status']!, fields: splitPseudo(raw).fields, isEmpty };
+      events.answer(answerOf(stream, answer, () => isEmpty || hasEnded()));
     });
     stream.on('wantTrailers', () => {
       if (!stream.closed) sendTrailers(stream, trailers);
     });
     stream.on('error', (error) => (failure ??= error));
     stream.on('close', () => {
-      if (!this.isUsable || !this.#onFree(this)) this.end();
+      // Of a stream that was given up, bytes may still wait to be taken.
+      if (failure !== undefined || !this.isUsable || !this.#onFree(this)) this.end();
       events.closed(failure, stream.rstCode === constants.NGHTTP2_REFUSED_STREAM || (stream.id ?? 0) > this.#lastStreamId);
     });
     return {
@@ -86,7 +89,7 @@ export class Http2Connection implements UpstreamConnection {
   }
 }
 
-function answerOf(stream: ClientHttp2Stream, head: Pick<Answer, 'status' | 'fields' | 'isEmpty'>): Answer {
+function answerOf(stream: ClientHttp2Stream, head: Pick<Answer, 'status' | 'fields' | 'isEmpty'>, hasEnded: () => boolean): Answer {
   let trailers: Fields = [];
   stream.on('trailers', (_trailers, _flags, raw) => (trailers = raw));
   return {
@@ -94,8 +97,7 @@ function answerOf(stream: ClientHttp2Stream, head: Pick<Answer, 'status' | 'fiel
     body: stream,
     trailers: () => trailers,
     get isComplete() {
-      // Node ends a stream that was reset, too.
-      return stream.readableEnded && stream.rstCode === constants.NGHTTP2_NO_ERROR;
+      return stream.readableEnded && stream.rstCode === constants.NGHTTP2_NO_ERROR && hasEnded();
     },
   };
 }

@@ -32,8 +32,14 @@ export class FakeDestinations implements Destinations {
     const native = this.ports.get(port);
     if (native === undefined) throw new LullError('internal', `nothing listens on port ${port}`);
     const socket = dial({ host: '127.0.0.1', port: native, allowHalfOpen: true, noDelay: true });
-    await once(socket, 'connect', { signal });
-    return socket;
+    try {
+      await once(socket, 'connect', { signal });
+      return socket;
+    } catch (error) {
+      // Nobody listens to it any more.
+      socket.on('error', () => undefined).destroy();
+      throw error;
+    }
   }
 
   isAsleep(microvmId: string): boolean {

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { connect as tcpConnect, type Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import { after, before, suite, test } from 'node:test';
-import { connect as tlsConnect, type ConnectionOptions, type TLSSocket } from 'node:tls';
+import { connect as tlsConnect, type ConnectionOptions } from 'node:tls';
 import { DOMAIN, HOST, OTHER_ENDPOINT, ProxyBed, readAll } from '../../fakes/proxy-bed.ts';
 import { until } from '../../fakes/dripping.ts';
 
