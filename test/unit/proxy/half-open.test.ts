@@ -1,6 +1,5 @@
 /** Connections of which one direction, or both, end before their time (RFC 9112, 9.5 and 9.6; RFC 9293, 3.6). */
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { afterEach, beforeEach, suite, test } from 'node:test';
 import type { TLSSocket } from 'node:tls';
@@ -26,8 +25,7 @@ suite('a connection that ends half', { timeout: 30_000 }, () => {
   async function application(act: (socket: Socket) => void): Promise<{ readonly reached: Promise<Heard> }> {
     const { promise, resolve } = Promise.withResolvers<Heard>();
     await bed.rawApp((socket) => {
-      const over = Promise.race([once(socket, 'end'), once(socket, 'close')]);
-      over.catch(() => undefined);
+      const over = new Promise((ended) => socket.once('end', ended).once('close', ended));
       const heard: Heard = { socket, over, text: '' };
       socket.on('data', (bytes: Buffer) => {
         heard.text += bytes.toString('latin1');

@@ -51,16 +51,23 @@ suite('behind HTTP/2 applications the proxy survives', { timeout: 120_000 }, () 
   const NO_ANSWER: Record<string, () => Buffer> = {
     // RFC 9113, 6.8.
     'GOAWAY with garbage': () => Buffer.concat([goaway(Buffer.alloc(16_000, 0xff)), Buffer.alloc(1000, 0xff)]),
+    // RFC 9113, 6.8.
     'GOAWAY of a stream that it took': () => wire.frame(wire.GOAWAY, { payload: Buffer.alloc(3) }),
     // RFC 9113, 5.1: idle and closed streams.
     'DATA of an unknown stream': () => wire.frame(wire.DATA, { stream: 99, payload: Buffer.from('forged') }),
+    // RFC 9113, 5.1: idle and closed streams.
     'HEADERS of an unknown stream': () => wire.headers(99, [[':status', '200']]),
+    // RFC 9113, 5.1: idle and closed streams.
     'HEADERS of a stream of its own': () => wire.headers(2, [[':status', '200']]),
+    // RFC 9113, 5.1: idle and closed streams.
     'a reset of an unknown stream': () => wire.frame(wire.RST_STREAM, { stream: 99, payload: wire.uint32(0) }),
+    // RFC 9113, 5.1: idle and closed streams.
     'a reset of stream 0': () => wire.frame(wire.RST_STREAM, { payload: wire.uint32(0) }),
+    // RFC 9113, 5.1: idle and closed streams.
     'DATA of stream 0': () => wire.frame(wire.DATA, { payload: Buffer.from('forged') }),
     // RFC 9113, 6.4.
     'a reset': () => wire.frame(wire.RST_STREAM, { stream: 1, payload: wire.uint32(2) }),
+    // RFC 9113, 6.4.
     'a reset without an error': () => wire.frame(wire.RST_STREAM, { stream: 1, payload: wire.uint32(0) }),
     // RFC 9113, 8.4: not allowed by our SETTINGS.
     'a push': () => wire.frame(wire.PUSH_PROMISE, { flags: wire.END_HEADERS, stream: 1, payload: Buffer.concat([wire.uint32(2), wire.literals([[':method', 'GET']])]) }),
@@ -68,27 +75,37 @@ suite('behind HTTP/2 applications the proxy survives', { timeout: 120_000 }, () 
     'DATA before HEADERS': () => wire.frame(wire.DATA, { stream: 1, payload: Buffer.from('forged') }),
     // RFC 9113, 8.3.2.
     'no status': () => wire.headers(1, [['x', 'y']]),
+    // RFC 9113, 8.3.2.
     'two statuses': () => wire.headers(1, [[':status', '200'], [':status', '204']]),
+    // RFC 9113, 8.3.2.
     'a status that is none': () => wire.headers(1, [[':status', '2e2']]),
+    // RFC 9113, 8.3.2.
     'a status of four digits': () => wire.headers(1, [[':status', '2000']]),
+    // RFC 9113, 8.3.2.
     'a status beside fields of a request': () => wire.headers(1, [[':status', '200'], [':path', '/']]),
     // RFC 9113, 8.6: there is no Upgrade.
     'status 101': () => wire.headers(1, [[':status', '101']]),
     // RFC 9113, 8.2.1 and 8.2.2.
     'a name in capitals': () => wire.headers(1, [[':status', '200'], ['X-Large', 'a']]),
+    // RFC 9113, 8.2.1 and 8.2.2.
     'fields of the connection': () => wire.headers(1, [[':status', '200'], ['connection', 'close']]),
+    // RFC 9113, 8.2.1 and 8.2.2.
     'a transfer coding': () => wire.headers(1, [[':status', '200'], ['transfer-encoding', 'chunked']]),
     // RFC 9113, 8.1.1.
     'two lengths': () => wire.headers(1, [[':status', '200'], ['content-length', '1'], ['content-length', '2']]),
+    // RFC 9113, 8.1.1.
     'a length of a body that is not there': () => wire.headers(1, [[':status', '200'], ['content-length', '4']]),
     // RFC 9113, 4.2 and 4.3.
     'a frame beyond the size agreed on': () => wire.frame(wire.HEADERS, { flags: wire.END_HEADERS, stream: 1, payload: Buffer.alloc(20_000) }),
+    // RFC 9113, 4.2 and 4.3.
     'headers that are not HPACK': () => wire.frame(wire.HEADERS, { flags: wire.END_HEADERS, stream: 1, payload: Buffer.alloc(100, 0xff) }),
     // RFC 9113, 6.5.
     'SETTINGS of half a value': () => wire.frame(wire.SETTINGS, { payload: Buffer.alloc(5) }),
+    // RFC 9113, 6.5.
     'SETTINGS of an impossible window': () => wire.frame(wire.SETTINGS, { payload: wire.settings([[4, 0xffffffff]]) }),
     // RFC 9113, 6.9.
     'window beyond its size': () => wire.frame(wire.WINDOW_UPDATE, { payload: wire.uint32(0x7fffffff) }),
+    // RFC 9113, 6.9.
     'an answer of HTTP/1.1': () => Buffer.from('HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged'),
     // RFC 9113, 10.5.1; the size of a list is in our SETTINGS.
     'a header that says a large one again and again': () =>
@@ -106,12 +123,15 @@ suite('behind HTTP/2 applications the proxy survives', { timeout: 120_000 }, () 
     for (const [name, bytes] of Object.entries({
       // RFC 9113, 8.1.1.
       'more than the length': () => Buffer.concat([wire.headers(1, [[':status', '200'], ['content-length', '2']], wire.END_HEADERS), wire.frame(wire.DATA, { flags: wire.END_STREAM, stream: 1, payload: Buffer.from('okforged') })]),
+      // RFC 9113, 8.1.1.
       'less than the length': () => Buffer.concat([wire.headers(1, [[':status', '200'], ['content-length', '9']], wire.END_HEADERS), wire.frame(wire.DATA, { flags: wire.END_STREAM, stream: 1, payload: Buffer.from('ok') })]),
       // RFC 9113, 6.4 and 6.8.
       'a reset amid its body': () => Buffer.concat([OK, wire.frame(wire.DATA, { stream: 1, payload: Buffer.from('ok') }), wire.frame(wire.RST_STREAM, { stream: 1, payload: wire.uint32(0) })]),
+      // RFC 9113, 6.4 and 6.8.
       'GOAWAY with an error amid its body': () => Buffer.concat([OK, wire.frame(wire.GOAWAY, { payload: Buffer.concat([wire.uint32(0), wire.uint32(1), Buffer.alloc(100, 0xff)]) })]),
       // RFC 9113, 6.1 and 6.9.1.
       'padding longer than the frame': () => Buffer.concat([OK, wire.frame(wire.DATA, { flags: wire.PADDED, stream: 1, payload: Buffer.from([255, 0]) })]),
+      // RFC 9113, 6.1 and 6.9.1.
       'more than the window': () => Buffer.concat([OK, times(64, () => wire.frame(wire.DATA, { stream: 1, payload: Buffer.alloc(16_384) }))]),
     })) {
       test(`that send ${name}, over ${version}: the answer breaks off`, async () => {
@@ -131,16 +151,21 @@ suite('behind HTTP/2 applications the proxy survives', { timeout: 120_000 }, () 
   const FLOODS: Record<string, () => { readonly first?: Buffer; readonly again: Buffer }> = {
     // RFC 9113, 6.5 and 10.5.
     'SETTINGS': () => ({ again: times(5000, () => wire.frame(wire.SETTINGS, { payload: wire.settings([[4, 65_535]]) })) }),
+    // RFC 9113, 6.5 and 10.5.
     'empty SETTINGS': () => ({ again: times(5000, () => wire.frame(wire.SETTINGS)) }),
     // RFC 9113, 6.7.
     'PINGs': () => ({ again: times(5000, () => wire.frame(wire.PING, { payload: Buffer.alloc(8) })) }),
+    // RFC 9113, 6.7.
     'answers to PINGs': () => ({ again: times(5000, () => wire.frame(wire.PING, { flags: wire.ACK, payload: Buffer.alloc(8) })) }),
     // RFC 9113, 6.10 and 10.5.1.
     'CONTINUATIONs': () => ({ first: HEAD, again: times(5000, () => wire.frame(wire.CONTINUATION, { stream: 1, payload: wire.literals([['x', 'y']]) })) }),
+    // RFC 9113, 6.10 and 10.5.1.
     'empty CONTINUATIONs': () => ({ first: HEAD, again: times(5000, () => wire.frame(wire.CONTINUATION, { stream: 1 })) }),
+    // RFC 9113, 6.10 and 10.5.1.
     'large CONTINUATIONs': () => ({ first: HEAD, again: times(8, () => wire.frame(wire.CONTINUATION, { stream: 1, payload: wire.literals([['x', 'y'.repeat(16_000)]]) })) }),
     // RFC 9113, 8.1; RFC 9110, 15.2.
     'interim answers': () => ({ again: times(5000, () => wire.headers(1, [[':status', '103'], ['link', '</a>']], wire.END_HEADERS)) }),
+    // RFC 9113, 8.1; RFC 9110, 15.2.
     'fields of one letter': () => ({ again: wire.headers(1, [[':status', '200'], ...Array.from({ length: 3000 }, () => ['x', 'y'] as const)], wire.END_HEADERS) }),
     // RFC 9113, 6.1 and 10.5.
     'empty DATA': () => ({ first: OK, again: times(5000, () => wire.frame(wire.DATA, { stream: 1 })) }),
