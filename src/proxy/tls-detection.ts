@@ -11,9 +11,12 @@ export type HttpVersion = 'h2' | 'http/1.1';
 const HANDSHAKE_MS = 5000;
 /** What is kept of a request to an unknown port, to be said again over TLS: heads and the small bodies of calls. */
 const REPLAY_BYTES = 64 * 1024;
-/** `HTTP/1.1 400`: what servers with a TLS port answer in plain text to plain text (Go, nginx, Apache). */
-const PLAIN_REFUSAL = /^HTTP\/1\.[01] 400/;
-const STATUS_LINE_BYTES = 12;
+/** What servers with a TLS port answer in plain text to plain text: a 400 that ends the connection (nginx, Apache; Go by HTTP/1.0). */
+const REFUSAL_LINE = /^HTTP\/1\.[01] 400/;
+const REFUSAL_LINE_BYTES = 12;
+const ENDS_CONNECTION = /^HTTP\/1\.0|^connection:[ \t]*close/im;
+/** None of theirs has so long a head. */
+const REFUSAL_HEAD_BYTES = 4096;
 /** The first two bytes of a TLS record (RFC 8446, 5.1): an alert or a handshake, version 3.x. */
 const isTlsRecord = (bytes: Buffer) => (bytes[0] === 21 || bytes[0] === 22) && bytes[1] === 3;
 
@@ -39,13 +42,31 @@ export async function secure(stream: Duplex, versions: readonly HttpVersion[]): 
   }
 }
 
-/** A peer that refuses with an alert speaks TLS all the same. */
-const isAlert = (error: unknown) => error instanceof LullError && /^ERR_SSL_.*ALERT/.test((error.cause as NodeJS.ErrnoException | undefined)?.code ?? '');
+/**
+ * What a handshake that failed says of a port: who refuses with an alert speaks TLS all the same, who answers in anything else
+ * does not, and of one that is busy or has hung up nothing is known.
+ */
+function verdictOf(error: unknown): Transport | undefined {
+  const code = error instanceof LullError ? ((error.cause as NodeJS.ErrnoException | undefined)?.code ?? '') : '';
+  if (!code.startsWith('ERR_SSL_')) return undefined;
+  return code.includes('ALERT') ? 'tls' : 'plain';
+}
+
+/** What a port's first bytes say: plain HTTP, what a TLS port says to it, or not enough yet. */
+function judge(heard: Buffer): 'plain' | 'suspect' | 'more' {
+  if (isTlsRecord(heard)) return 'suspect';
+  if (heard.length < REFUSAL_LINE_BYTES) return 'more';
+  const text = heard.toString('latin1', 0, REFUSAL_HEAD_BYTES);
+  if (!REFUSAL_LINE.test(text)) return 'plain';
+  const end = text.indexOf('\r\n\r\n');
+  if (end < 0) return heard.length < REFUSAL_HEAD_BYTES ? 'more' : 'plain';
+  return ENDS_CONNECTION.test(text.slice(0, end)) ? 'suspect' : 'plain';
+}
 
 /**
  * A connection to a port of which nothing is known. It speaks in plain text at once, as most applications do. Where the answer
- * is one that a TLS port would give (an alert, a plain 400, a hang-up), it tries TLS on a connection of its own; where that
- * succeeds, the same bytes go there: in plain text they never were a request to anybody.
+ * is one that a TLS port would give (an alert, a plain 400 and a hang-up, or that alone), it tries TLS on a connection of its
+ * own; where that succeeds, the same bytes go there: in plain text they never were a request to anybody.
  */
 export class DetectingStream extends Duplex {
   #far: Duplex;
@@ -70,30 +91,31 @@ export class DetectingStream extends Duplex {
     this.#far = plain;
     this.#dialTls = options.dialTls;
     this.#onVerdict = options.onVerdict;
-    const judge = (bytes: Buffer) => {
+    const hear = (bytes: Buffer) => {
       this.#heard = Buffer.concat([this.#heard, bytes]);
-      if (isTlsRecord(this.#heard)) return suspect();
-      if (this.#heard.length < STATUS_LINE_BYTES) return;
-      if (PLAIN_REFUSAL.test(this.#heard.toString('latin1', 0, STATUS_LINE_BYTES))) return suspect();
-      plain.off('data', judge).off('end', suspect).off('close', suspect).pause();
+      const judgement = judge(this.#heard);
+      if (judgement === 'suspect') return suspect();
+      if (judgement === 'more') return;
+      plain.off('data', hear).off('end', suspect).off('close', suspect).pause();
       this.#settle('plain');
     };
     const suspect = () => {
       // We hung up ourselves.
       if (this.destroyed) return;
-      plain.off('data', judge).off('end', suspect).off('close', suspect).pause();
+      plain.off('data', hear).off('end', suspect).off('close', suspect).pause();
       void this.#tryTls();
     };
     plain.on('error', () => undefined);
-    plain.on('data', judge).once('end', suspect).once('close', suspect);
+    plain.on('data', hear).once('end', suspect).once('close', suspect);
   }
 
   async #tryTls(): Promise<void> {
-    const tls = await this.#dialTls().catch((error: unknown) => (isAlert(error) ? 'refused' : undefined));
-    if (typeof tls !== 'object') return this.#settle(tls === undefined ? undefined : 'tls');
+    const tls = await this.#dialTls().catch(verdictOf);
+    if (tls === undefined || tls === 'plain') return this.#settle(tls);
+    if (tls === 'tls') return this.#giveUp('the application speaks TLS and refused the handshake');
     if (this.destroyed || this.#said === undefined) {
       tls.destroy();
-      return this.#settle('tls');
+      return this.#giveUp('the application speaks TLS, and the request is too large to be said again');
     }
     this.#far.destroy();
     this.#far = tls;
@@ -101,6 +123,12 @@ export class DetectingStream extends Duplex {
     for (const bytes of this.#said) tls.write(bytes);
     if (this.writableEnded) tls.end();
     this.#settle('tls');
+  }
+
+  /** Nothing that was heard is an answer to the request: it was said in the wrong language. */
+  #giveUp(reason: string): void {
+    this.#onVerdict('tls');
+    this.destroy(new LullError('internal', reason));
   }
 
   /** From here on the bytes of the far stream are ours. */

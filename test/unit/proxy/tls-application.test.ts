@@ -55,7 +55,13 @@ suite('an application behind TLS of its own', { timeout: 30_000 }, () => {
         socket.pipe(tls).pipe(socket);
       });
     }, 9001);
-    assert.equal((await bed.ask({ method: 'POST', body: 'over TLS', headers: { 'X-aws-proxy-port': '9001' } })).body, 'over TLS');
+    const ask = (body: string) => bed.ask({ method: 'POST', body, headers: { 'X-aws-proxy-port': '9001' } });
+    // What it says to that is no answer of the application's.
+    const large = 'x'.repeat(1024 * 1024);
+    assert.equal((await ask(large)).status, 502);
+    assert.equal((await ask(large)).body, large);
+    bed.proxy.forget(MICROVM);
+    assert.equal((await ask('over TLS')).body, 'over TLS');
   });
 
   test('may agree on HTTP/2 with a client of HTTP/2, and has to where it is forced', async () => {
@@ -86,5 +92,19 @@ suite('an application without TLS', { timeout: 30_000 }, () => {
     assert.equal((await bed.ask({ path: '/gone' })).status, 502);
     const answer = await bed.ask();
     assert.deepEqual([answer.status, answer.body], [400, 'mine']);
+  });
+
+  test('may answer its first request 400 and keep the connection: no other one is opened', async () => {
+    await using bed = await ProxyBed.start();
+    await bed.app((_request, response) => response.writeHead(400).end('mine'));
+    for (let at = 0; at < 3; at++) assert.equal((await bed.ask({ method: 'POST', body: 'once' })).body, 'mine');
+    assert.equal(bed.destinations.connects.length, 1);
+  });
+
+  test('that hangs up after a 400 is asked for TLS once, not each time', async () => {
+    await using bed = await ProxyBed.start();
+    await bed.app((_request, response) => response.writeHead(400, { Connection: 'close' }).end('mine'));
+    for (let at = 0; at < 3; at++) assert.equal((await bed.ask()).body, 'mine');
+    assert.equal(bed.destinations.connects.length, 4);
   });
 });
