@@ -378,8 +378,8 @@ export interface MicrovmRuntime {
   untouchedSince(microvmId: string, generation: number): Promise<boolean>;
   /** A byte stream to 127.0.0.1:`port` in a running microVM. @throws LullError internal where the guest refuses, or `signal` gives it up */
   dial(microvmId: string, port: number, signal?: AbortSignal): Promise<Duplex>;
-  /** A shell beside the application. @throws LullError internal where the image has none, or was built before there were shells */
-  openShell(microvmId: string): Promise<ShellSession>;
+  /** A shell beside the application. @throws LullError internal where the image has none or was built before there were shells, or `signal` gives it up */
+  openShell(microvmId: string, signal?: AbortSignal): Promise<ShellSession>;
   /** One HTTP POST from inside the guest to 127.0.0.1:`port` (section 4). @returns `refused` where the signal gives it up */
   callHook(microvmId: string, hook: { port: number; path: string; body?: string; timeoutMs: number; signal: AbortSignal }): Promise<HookOutcome>;
   /** The application's output: what was kept, then, with `follow`, what comes. */

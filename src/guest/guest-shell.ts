@@ -15,12 +15,12 @@ export class GuestShell implements ShellSession {
   }
 
   /** @throws GuestError `no-shell` where the image has none, `unsupported` where its agent is older than shells, or as `AgentSession.open` */
-  static async open(session: AgentSession): Promise<GuestShell> {
+  static async open(session: AgentSession, signal?: AbortSignal): Promise<GuestShell> {
     // An agent that does not know them would end the session over the question.
     if (!session.welcome.features.includes('shell')) {
       throw new GuestError('unsupported', 'the image was built by an earlier Lull, which had no shells: build a new version of it');
     }
-    const stream = await session.open({ to: 'shell' });
+    const stream = await session.open({ to: 'shell' }, signal === undefined ? {} : { signal });
     // What is typed behind the shell's end has nowhere to go, and neither side is kept waiting for it.
     stream.allowHalfOpen = false;
     return new GuestShell(session, stream);

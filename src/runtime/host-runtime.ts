@@ -166,8 +166,8 @@ export class HostRuntime implements MicrovmRuntime {
     return this.#required(microvmId).dial(port, signal);
   }
 
-  async openShell(microvmId: string): Promise<ShellSession> {
-    return this.#required(microvmId).openShell();
+  async openShell(microvmId: string, signal?: AbortSignal): Promise<ShellSession> {
+    return this.#required(microvmId).openShell(signal);
   }
 
   callHook(microvmId: string, hook: HookCall): Promise<HookOutcome> {

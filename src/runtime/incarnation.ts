@@ -122,8 +122,8 @@ export class Incarnation {
   }
 
   /** A shell beside the application. @throws LullError internal where the image has none, its agent knows none, or nobody is there */
-  async openShell(): Promise<ShellSession> {
-    return GuestShell.open(this.#required());
+  async openShell(signal?: AbortSignal): Promise<ShellSession> {
+    return GuestShell.open(this.#required(), signal);
   }
 
   /** Ends the process. */

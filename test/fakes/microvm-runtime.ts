@@ -20,6 +20,8 @@ export class FakeMicrovmRuntime implements MicrovmRuntime {
   readonly hooks: { readonly path: string; readonly timeoutMs: number; readonly body?: string }[] = [];
   /** The terminal of every shell. */
   readonly shell = new PassThrough();
+  /** What gives the opening of the last one up; this runtime takes its time all the same. */
+  shellSignal: AbortSignal | undefined;
   readonly #held = new Map<RuntimeStep, Promise<void>>();
   readonly #events = new EventEmitter<{ step: [string] }>().setMaxListeners(0);
 
@@ -105,7 +107,8 @@ export class FakeMicrovmRuntime implements MicrovmRuntime {
     return new PassThrough();
   }
 
-  async openShell(microvmId: string): Promise<ShellSession> {
+  async openShell(microvmId: string, signal?: AbortSignal): Promise<ShellSession> {
+    this.shellSignal = signal;
     await this.#take('openShell', microvmId);
     return { stream: this.shell, resize: async () => {} };
   }

@@ -165,12 +165,16 @@ export class Lifecycle {
       if (microvm === undefined) return;
       // From here on requests wait: one that began now would be cut off.
       this.#letTraffic(microvmId, false);
+      this.#asleep.add(microvmId);
       try {
         await this.#suspend(microvm, options);
       } catch (error) {
         // Its end has the next turn.
         const runsOn = !(error instanceof HookInterrupted) && (await this.get(microvmId)).state === 'RUNNING';
-        if (runsOn) this.#letTraffic(microvmId, true);
+        if (runsOn) {
+          this.#asleep.delete(microvmId);
+          this.#letTraffic(microvmId, true);
+        }
         throw error;
       }
     });

@@ -100,7 +100,7 @@ export class Traffic {
    * @throws LullError as {@link connect}, and where its image has no shell
    */
   openShell(microvmId: string, signal: AbortSignal): Promise<ShellSession> {
-    const open = () => this.#runtime.openShell(microvmId);
+    const open = () => this.#runtime.openShell(microvmId, signal);
     return this.#reach(microvmId, signal, { open, close: ({ stream }) => stream.destroy() });
   }
 

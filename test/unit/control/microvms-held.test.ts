@@ -159,9 +159,12 @@ describe('held requests', () => {
     assert.deepEqual(bed.forgotten, [id]);
     const asked = ask(bed, id);
     assert.equal(taken(bed, 'dial'), 0);
+    // It is on its way to sleep.
+    assert.equal(bed.microvms.traffic.isAsleep(id), true);
     letAnswer();
     await Promise.all([refused, asked]);
     assert.equal(await bed.state(id), 'RUNNING');
+    assert.equal(bed.microvms.traffic.isAsleep(id), false);
   });
 });
 

@@ -108,6 +108,7 @@ describe('a wake', () => {
     const gone = new AbortController();
     const held = bed.microvms.traffic.openShell(id, gone.signal);
     await opening;
+    assert.equal(bed.runtime.shellSignal, gone.signal);
     gone.abort(new Error('the client went away'));
     letGo();
     await assert.rejects(held, /went away/);

@@ -423,6 +423,16 @@ test('a shell: bytes both ways, a size, and its end', { skip }, async () => {
   await assert.rejects(shell.resize({ cols: 1, rows: 1 }), codeIs('ENXIO'));
 });
 
+test('a shell that is given up while it is opened is none, and the session goes on', { skip }, async () => {
+  await using agent = await Loopback.start();
+  await using session = await agent.session();
+  const gone = new AbortController();
+  const opening = GuestShell.open(session, gone.signal);
+  gone.abort();
+  await assert.rejects(opening, codeIs('ABORT_ERR'));
+  (await GuestShell.open(session)).stream.destroy();
+});
+
 test('a shell whose session ends is gone', { skip }, async () => {
   await using agent = await Loopback.start();
   const session = await agent.session();
