@@ -21,6 +21,8 @@ export interface Terminal {
   readonly dataFolder: () => string;
   /** Writes to standard output. */
   readonly out: (text: string | Buffer) => void;
+  /** Resolves when standard output takes more; undefined for at once. For what may be endless: the rest is short. */
+  readonly drained?: () => Promise<unknown> | undefined;
   /** Writes one line to standard error. */
   readonly say: (line: string) => void;
   /** Standard input; none where left out. */

@@ -32,13 +32,17 @@ export function addShell({ program, terminal, action }: CommandContext): void {
   );
 }
 
-async function dial(installation: Installation, microvmIdentifier: string, { out, signal }: Terminal): Promise<OpenShell> {
+async function dial(installation: Installation, microvmIdentifier: string, { out, drained, signal }: Terminal): Promise<OpenShell> {
   const way = await wayTo(installation, microvmIdentifier);
   const request = { microvmIdentifier, expirationInMinutes: TOKEN_MINUTES };
   const made = await installation.client.call('CreateMicrovmShellAuthToken', request).catch((error: unknown) => {
     throw isWithoutShells(error) ? new CommandFailure(`${error.message} Launch one with \`lull run --shell IMAGE\`.`, { cause: error }) : error;
   });
-  return openShell({ ...way, token: tokenOf(made), screen: out, signal }).catch(async (error: unknown) => {
+  const screen = (bytes: Buffer) => {
+    out(bytes);
+    return drained?.();
+  };
+  return openShell({ ...way, token: tokenOf(made), screen, signal }).catch(async (error: unknown) => {
     if (!(error instanceof ShellRefusal)) throw error;
     const hint = error.status === BAD_GATEWAY ? await hintFor(installation, microvmIdentifier) : '';
     throw new CommandFailure(`${microvmIdentifier} took no shell (${error.message})${hint}.`, { cause: error });
@@ -78,9 +82,9 @@ async function type(keyboard: Keyboard, shell: OpenShell, leave: (nothing: undef
   for await (const bytes of keyboard.input as AsyncIterable<Buffer>) {
     const typed = keyboard.isTerminal ? keys.pass(bytes) : bytes;
     if (typed === 'leave') return leave(undefined);
-    if (typed.length > 0 && !shell.keyboard.write(typed)) await Promise.race([drained(shell), shell.ended]);
+    if (typed.length > 0 && !shell.keyboard.write(typed)) await Promise.race([typedOn(shell), shell.ended]);
   }
   shell.keyboard.write(END_OF_PIPE);
 }
 
-const drained = ({ keyboard }: OpenShell) => new Promise((resolve) => keyboard.once('drain', resolve));
+const typedOn = ({ keyboard }: OpenShell) => new Promise((resolve) => keyboard.once('drain', resolve));

@@ -10,8 +10,8 @@ import { ServerUnreachable } from './transport.ts';
 export interface ShellRequest extends EndpointWay {
   /** Of CreateMicrovmShellAuthToken. */
   readonly token: string;
-  /** Told what the terminal shows, in order. */
-  readonly screen: (bytes: Buffer) => void;
+  /** Told what the terminal shows, in order. @returns resolves when it can show more; undefined for at once */
+  readonly screen: (bytes: Buffer) => Promise<unknown> | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -54,7 +54,13 @@ export async function openShell(request: ShellRequest): Promise<OpenShell> {
   const ended = once(socket, 'close').then(([code, reason]) => ({ code: Number(code), reason: String(reason) }));
   ended.finally(() => signal.removeEventListener('abort', hangUp)).catch(() => undefined);
   // Frames that come with the answer are not to be missed.
-  socket.on('message', (message: Buffer, isBinary) => isBinary && screen(message));
+  socket.on('message', (message: Buffer, isBinary) => {
+    const held = isBinary ? screen(message) : undefined;
+    if (held === undefined) return;
+    // The shell waits for a screen that does not go on, as it would for a terminal.
+    socket.pause();
+    void held.then(() => socket.resume());
+  });
   await opened(socket, request);
   const keyboard = new Writable({ write: (bytes: Buffer, _encoding, done) => socket.send(bytes, done) });
   // Why nothing can be typed any more is told by the end of the session.

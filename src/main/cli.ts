@@ -1,4 +1,5 @@
 /** Front door of the command line. */
+import { once } from 'node:events';
 import type { Keyboard, Terminal } from '../cli/command-line.ts';
 import { runCommandLine } from '../cli/program.ts';
 import { createMachine } from './machine.ts';
@@ -52,6 +53,7 @@ const terminal: Terminal = {
   out: (text) => {
     process.stdout.write(text);
   },
+  drained: () => (process.stdout.writableNeedDrain ? once(process.stdout, 'drain') : undefined),
   say: (line) => {
     process.stderr.write(`lull: ${line}\n`);
   },
