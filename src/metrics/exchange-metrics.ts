@@ -1,6 +1,5 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
-import type { ExchangeObserver, ExchangeRecord, UpgradeKind } from '../proxy/exchange.ts';
-import type { RefusalName } from '../proxy/refusal.ts';
+import type { ExchangeObserver, ExchangeOutcome, ExchangeRecord, UpgradeKind } from '../proxy/exchange.ts';
 import type { HttpVersion } from '../proxy/tls-detection.ts';
 import type { MicrovmSeries } from './microvm-series.ts';
 import type { ReadFigures } from './read-figures.ts';
@@ -62,7 +61,7 @@ export class ExchangeMetrics implements ExchangeObserver {
     this.#upgradesOpen.inc({ protocol });
   }
 
-  ended(record: ExchangeRecord, { refusal, upgrade }: { readonly refusal: RefusalName | undefined; readonly upgrade: UpgradeKind | undefined }): void {
+  ended(record: ExchangeRecord, { refusal, upgrade, isConnected }: ExchangeOutcome): void {
     const { version, microvmId, msToFirstByte, durationMs, heldMs, woke } = record;
     const status = statusClass(record.status);
     this.#inFlight.dec({ version });
@@ -72,7 +71,7 @@ export class ExchangeMetrics implements ExchangeObserver {
     else this.#duration.observe({ version }, durationMs / MS_PER_SECOND);
     if (msToFirstByte !== undefined) this.#firstByte.observe({ version }, msToFirstByte / MS_PER_SECOND);
     if (microvmId === undefined) return;
-    this.#hold.observe({ woke: `${woke}` }, heldMs / MS_PER_SECOND);
+    if (isConnected) this.#hold.observe({ woke: `${woke}` }, heldMs / MS_PER_SECOND);
     this.#series.answered(microvmId, status);
   }
 }

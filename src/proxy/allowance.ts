@@ -47,6 +47,11 @@ class Bucket {
     return this.#level;
   }
 
+  /** How long until it is full again. */
+  get fullInMs(): number {
+    return ((this.#perSecond - this.level) / this.#perSecond) * 1000;
+  }
+
   /** Takes more than there is, if need be. @returns how long it takes until the debt is paid, 0 where there is none */
   take(amount: number): number {
     this.#level = this.level - amount;
@@ -55,17 +60,23 @@ class Bucket {
 }
 
 interface Account {
+  readonly microvmId: string;
   readonly allowance: Allowance;
   readonly connections: Set<ClientConnection>;
   readonly requests: Bucket;
   readonly bytes: Bucket;
 }
 
-/** Holds microVMs to their allowance. */
+/**
+ * Holds microVMs to their allowance. What is counted outlives their sleep, since connections of clients do; once nobody is
+ * connected and both buckets are full again, an account is as good as none, and goes.
+ */
 export class Allowances {
   readonly #allowanceOf: AllowanceOf;
   readonly #clock: Clock;
   readonly #accounts = new Map<string, Account>();
+  /** Where a connection is counted: one of HTTP/2 may serve many microVMs. */
+  readonly #counted = new WeakMap<ClientConnection, Set<Account>>();
 
   constructor(allowanceOf: AllowanceOf, clock: Clock) {
     this.#allowanceOf = allowanceOf;
@@ -73,7 +84,7 @@ export class Allowances {
   }
 
   /**
-   * Counts a request that has been admitted, and the connection that it came on until that closes.
+   * Counts a request that has been admitted, and the connection that it came on, which is open, until that closes.
    * @throws RefusedError too many (429)
    */
   enter(target: { microvmId: string; baselineMib: number }, connection: ClientConnection): void {
@@ -82,8 +93,7 @@ export class Allowances {
     const { allowance, connections, requests } = account;
     if (!connections.has(connection)) {
       if (connections.size >= allowance.connections) throw new RefusedError(REFUSALS.tooMany, 'too many connections');
-      connections.add(connection);
-      connection.once('close', () => connections.delete(connection));
+      this.#count(connection, account);
     }
     if (requests.level < 1) throw new RefusedError(REFUSALS.tooMany, 'too many requests');
     requests.take(1);
@@ -96,9 +106,27 @@ export class Allowances {
     return new Promise((resolve) => void this.#clock.at(this.#clock.nowMs() + waitMs, resolve));
   }
 
-  /** The microVM sleeps or ends: what is still connected is counted when it asks again. */
-  forget(microvmId: string): void {
-    this.#accounts.delete(microvmId);
+  #count(connection: ClientConnection, account: Account): void {
+    account.connections.add(connection);
+    const counted = this.#counted.get(connection);
+    if (counted !== undefined) return void counted.add(account);
+    const accounts = new Set([account]);
+    this.#counted.set(connection, accounts);
+    connection.once('close', () => {
+      for (const each of accounts) {
+        each.connections.delete(connection);
+        this.#dropSpent(each);
+      }
+    });
+  }
+
+  #dropSpent(account: Account): void {
+    const { microvmId, connections, requests, bytes } = account;
+    // Whoever is connected comes by here when he leaves.
+    if (connections.size > 0 || this.#accounts.get(microvmId) !== account) return;
+    const fullInMs = Math.max(requests.fullInMs, bytes.fullInMs);
+    if (fullInMs === 0) this.#accounts.delete(microvmId);
+    else this.#clock.at(this.#clock.nowMs() + Math.ceil(fullInMs), () => this.#dropSpent(account));
   }
 
   #accountOf({ microvmId, baselineMib }: { microvmId: string; baselineMib: number }): Account | undefined {
@@ -106,6 +134,7 @@ export class Allowances {
     const allowance = known === undefined ? this.#allowanceOf(baselineMib) : undefined;
     if (allowance === undefined) return known;
     const account = {
+      microvmId,
       allowance,
       connections: new Set<ClientConnection>(),
       requests: new Bucket(allowance.requestsPerSecond, this.#clock),

@@ -4,6 +4,9 @@ import type { Admitted } from './admission.ts';
 import { nameOf, type Refusal, type RefusalName } from './refusal.ts';
 import type { HttpVersion } from './tls-detection.ts';
 
+/** The longest that is registered has 17 (IANA, HTTP methods); one of HTTP/2 is whatever a client says. */
+const MAX_METHOD_LENGTH = 32;
+
 /** What the bytes of an upgraded connection are; the client's own word for others may be anything. */
 export type UpgradeKind = 'websocket' | 'other';
 
@@ -29,13 +32,21 @@ export interface ExchangeRecord {
   readonly woke: boolean;
 }
 
+/** What became of one, beside its answer. */
+export interface ExchangeOutcome {
+  readonly refusal: RefusalName | undefined;
+  readonly upgrade: UpgradeKind | undefined;
+  /** It got through to the application, or to a shell. */
+  readonly isConnected: boolean;
+}
+
 /** Told of every exchange as it goes. Calls are many and must cost little. */
 export interface ExchangeObserver {
   began(version: HttpVersion): void;
   passed(bytes: number, way: { readonly direction: 'in' | 'out'; readonly microvmId: string }): void;
   /** It goes on as a connection of another protocol. */
   upgraded(kind: UpgradeKind): void;
-  ended(record: ExchangeRecord, outcome: { readonly refusal: RefusalName | undefined; readonly upgrade: UpgradeKind | undefined }): void;
+  ended(record: ExchangeRecord, outcome: ExchangeOutcome): void;
 }
 
 /** Looks away. */
@@ -65,6 +76,8 @@ export class Exchange {
   bytesOut = 0;
   heldMs = 0;
   woke = false;
+  /** It has a connection to the application, or a shell. */
+  isConnected = false;
   readonly #start: ExchangeStart;
   readonly #startedAtMs: number;
   #status: number | undefined;
@@ -118,13 +131,15 @@ export class Exchange {
     this.#ended = true;
     if (this.#status === undefined) this.failed('the client left');
     const record = this.#record();
-    this.#start.observer.ended(record, { refusal: this.#refusal, upgrade: this.#upgrade });
+    const { isConnected } = this;
+    this.#start.observer.ended(record, { refusal: this.#refusal, upgrade: this.#upgrade, isConnected });
     this.#start.log.info(this.#failure === undefined ? record : { ...record, ...this.#failure }, 'request');
   }
 
   #record(): ExchangeRecord {
     const { requestId, target, bytesIn, bytesOut, heldMs, woke } = this;
-    const { version, method, clock } = this.#start;
+    const { version, clock } = this.#start;
+    const method = this.#start.method.slice(0, MAX_METHOD_LENGTH);
     const since = (ms: number) => Math.max(0, ms - this.#startedAtMs);
     const msToFirstByte = this.#firstByteAtMs === undefined ? undefined : since(this.#firstByteAtMs);
     return {

@@ -41,7 +41,7 @@ export class Front {
   constructor(options: FrontOptions) {
     this.#options = options;
     this.#pool = new UpstreamPool(options);
-    this.#shells = new Shells(options.random);
+    this.#shells = new Shells(options);
     this.#activity = new Activity(options.destinations, options.clock);
     this.#allowances = new Allowances(options.allowanceOf ?? (() => undefined), options.clock);
   }
@@ -58,15 +58,19 @@ export class Front {
       if (head.fields.length > 2 * this.#options.limits.headerCount) throw new RefusedError(REFUSALS.malformed, 'too many headers');
       const target = await admit(askOf(head), this.#options);
       exchange.target = target;
+      // What has closed by now closes no more, and would be counted for ever.
+      if (inbound.isGone) return;
       this.#allowances.enter(target, inbound.connection);
-      const visit = { inbound, exchange, meter: this.#meter(target, exchange) };
+      const visit = { inbound, exchange, meter: this.#meter(target, exchange), farewellMs: this.#options.limits.farewellMs };
       const { microvmId, port } = target;
       if (port === undefined) return await this.#serveShell(microvmId, head, visit);
       const way = { microvmId, port, versions: versionsOf(inbound, head) };
       const drop = (unused: UpstreamConnection) => unused.destroy();
       const connect = () => this.#held(microvmId, visit, { open: (signal) => this.#pool.connect(way, signal), drop });
-      const connection = (inbound.isGone ? undefined : this.#pool.takeIdle(way)) ?? (await connect());
-      if (connection !== undefined) relay({ ...visit, head: addressed(head), connection, again: connect });
+      const connection = this.#pool.takeIdle(way) ?? (await connect());
+      if (connection === undefined) return;
+      exchange.isConnected = true;
+      relay({ ...visit, head: addressed(head), connection, again: connect });
     } catch (error) {
       const refused = error instanceof RefusedError ? error : new RefusedError(REFUSALS.fault, 'the proxy failed', error);
       if (refused.refusal === REFUSALS.fault) log.error({ err: error, requestId: exchange.requestId }, 'the proxy failed');
@@ -87,7 +91,6 @@ export class Front {
   forget(microvmId: string): void {
     this.#pool.forget(microvmId);
     this.#activity.forget(microvmId);
-    this.#allowances.forget(microvmId);
   }
 
   /** Ends the connections that wait for a next request, and the shells. */
@@ -139,6 +142,7 @@ export class Front {
     try {
       const opened = await way.open(left.signal);
       exchange.woke ||= wasAsleep;
+      exchange.isConnected = true;
       if (!inbound.isGone) return opened;
       way.drop(opened);
     } catch (error) {

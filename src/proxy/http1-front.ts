@@ -44,7 +44,8 @@ export function serveHttp1(server: Server, front: Front, limits: ProxyLimits): v
     answerRaw(client, refused.refusal, front.refuseBytes(method, refused));
   };
   server.on('request', (request, response) => void serve(request, response));
-  server.on('checkContinue', (request, response) => void serve(request, response));
+  // What else a client expects is the application's affair: HTTP/2 knows no other refusal of it either.
+  for (const event of ['checkContinue', 'checkExpectation']) server.on(event, (request, response) => void serve(request, response));
   server.on('upgrade', (request, client, early) => {
     if (isBusy(client)) return hangUp(client);
     void front.serve(upgrading(request, { client, early }, limits));

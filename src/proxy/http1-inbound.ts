@@ -90,7 +90,9 @@ export class Http1Inbound implements Inbound {
     // RFC 9112 section 6.1: who sends it does not know what it means, nor may whoever passed it on.
     if (framing === 'chunked' && httpVersion === '1.0') throw new RefusedError(REFUSALS.malformed, 'a transfer coding in HTTP/1.0');
     const hosts = valuesOf(rawHeaders, 'host');
-    // Of two Hosts Node keeps the first; RFC 9112 section 3.2 wants them refused.
+    // RFC 9112, 3.2.
+    if (hosts.length === 0 && httpVersion === '1.1') throw new RefusedError(REFUSALS.malformed, 'no Host');
+    // Of two Node keeps the first.
     if (hosts.length > 1) throw new RefusedError(REFUSALS.malformed, 'more than one Host');
     const target = /^https?:\/\/([^/?]*)(.*)$/i.exec(url);
     if (target !== null && target[1]!.toLowerCase() !== hosts[0]?.toLowerCase()) {

@@ -1,6 +1,7 @@
 import { performServerHandshake, type ServerHttp2Session } from 'node:http2';
 import type { Server } from 'node:https';
 import type { TLSSocket } from 'node:tls';
+import { cutOffAfter } from './cut-off.ts';
 import type { Front } from './front.ts';
 import { Http2Inbound } from './http2-inbound.ts';
 import type { ProxyLimits } from './limits.ts';
@@ -77,6 +78,5 @@ function serveSession(socket: TLSSocket, front: Front, limits: ProxyLimits): Ser
 /** Ends a session that nobody uses: politely, and after a moment in any case, since Node waits until the client has read all. */
 function endSoon(session: ServerHttp2Session, socket: TLSSocket, limits: ProxyLimits): void {
   if (!session.destroyed) session.close();
-  const timer = setTimeout(() => socket.destroy(), limits.unwantedMs).unref();
-  socket.once('close', () => clearTimeout(timer));
+  cutOffAfter(socket, limits.unwantedMs);
 }

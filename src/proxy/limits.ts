@@ -22,6 +22,8 @@ export interface ProxyLimits {
   /** What is still read of a body that nobody wants, so that the client sees the answer and not a reset. */
   readonly unwantedBytes: number;
   readonly unwantedMs: number;
+  /** How long a client may take to read what is left of an upgraded connection or a shell whose other side has gone. */
+  readonly farewellMs: number;
   /** How long `close()` lets requests end. */
   readonly closeMs: number;
 }
@@ -39,5 +41,6 @@ export const DEFAULT_LIMITS: ProxyLimits = {
   http2WindowBytes: 256 * 1024,
   unwantedBytes: 16 * 1024 * 1024,
   unwantedMs: 5000,
+  farewellMs: 30_000,
   closeMs: 5000,
 };

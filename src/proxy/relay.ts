@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream';
+import { cutOffAfter } from './cut-off.ts';
 import type { Exchange } from './exchange.ts';
 import { requestFields, responseFields, trailersOf, valueOf, wantsTrailers, type Fields } from './headers.ts';
 import { sendRefusal, type AnswerHead, type Inbound, type RequestHead } from './inbound.ts';
@@ -22,6 +23,8 @@ export interface Passage {
   readonly meter: Meter;
   /** A new connection, where this one turns out not to take the request; undefined where the client went away meanwhile. */
   readonly again?: (() => Promise<UpstreamConnection | undefined>) | undefined;
+  /** See `ProxyLimits`. */
+  readonly farewellMs: number;
 }
 
 /** Of all interim answers to a request together: they are written whether or not the client reads. */
@@ -187,7 +190,7 @@ function refuse({ inbound, exchange }: Passage): void {
 }
 
 /** Joins client and application after an Upgrade; each may end its direction first (half-close). */
-function join({ inbound, head, exchange, meter }: Passage, answer: AnswerHead, far: { stream: Duplex; early: Buffer }): void {
+function join({ inbound, head, exchange, meter, farewellMs }: Passage, answer: AnswerHead, far: { stream: Duplex; early: Buffer }): void {
   const { stream, early } = far;
   exchange.switched(head.upgrade);
   const client = inbound.switchProtocols({ ...answer, fields: withSelection(responseFields(answer.fields), head.fields) });
@@ -197,6 +200,9 @@ function join({ inbound, head, exchange, meter }: Passage, answer: AnswerHead, f
   client.once('end', () => stream.end());
   stream.once('end', () => client.end());
   // A side that is gone altogether takes the other along, after what is still to be written.
-  stream.once('close', () => client.end(() => client.destroy()));
+  stream.once('close', () => {
+    client.end(() => client.destroy());
+    cutOffAfter(client, farewellMs);
+  });
   client.once('close', () => stream.destroy());
 }

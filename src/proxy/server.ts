@@ -103,6 +103,8 @@ function createListener(tls: TlsPair, limits: ProxyLimits, { front, count }: { f
     // An upgraded protocol may end one direction first.
     allowHalfOpen: true,
     shouldUpgradeCallback: isUpgrade,
+    // Node's own refusal has no request id, and is in no log.
+    requireHostHeader: false,
   });
   // Node silently drops what is above its own count; ours refuses.
   server.maxHeadersCount = 0;

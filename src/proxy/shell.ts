@@ -4,6 +4,7 @@ import type { Random, ShellSession } from '../domain/ports.ts';
 import type { Exchange } from './exchange.ts';
 import { valueOf } from './headers.ts';
 import type { Inbound, RequestHead, Upgrading } from './inbound.ts';
+import type { ProxyLimits } from './limits.ts';
 import { pump } from './pump.ts';
 import { REFUSALS, RefusedError } from './refusal.ts';
 import type { Meter } from './relay.ts';
@@ -35,6 +36,7 @@ export function checkHandshake({ method, fields }: RequestHead): void {
 /** The shells that clients are in. */
 export class Shells {
   readonly #random: Random;
+  readonly #limits: ProxyLimits;
   readonly #channels = new Set<TerminalChannel>();
   readonly #handshakes = new WebSocketServer({
     noServer: true,
@@ -44,8 +46,9 @@ export class Shells {
     handleProtocols: (offered) => offered.has(MARKER) && MARKER,
   });
 
-  constructor(random: Random) {
+  constructor({ random, limits }: { random: Random; limits: ProxyLimits }) {
     this.#random = random;
+    this.#limits = limits;
     // Without a listener ws would answer by itself; a refusal of ours says it as it is said everywhere.
     this.#handshakes.on('wsClientError', () => undefined);
   }
@@ -62,12 +65,15 @@ export class Shells {
       stream.destroy();
       throw new RefusedError(REFUSALS.malformed, 'no handshake of a WebSocket');
     }
-    exchange.answered(101);
+    exchange.switched('websocket');
     socket.send(JSON.stringify({ type: 'session_init', session_id: this.#random.uuid() }));
     const resize = lastOf(shell);
-    const channel = new TerminalChannel(socket, (size) => {
-      void meter.inward(0);
-      resize(size);
+    const channel = new TerminalChannel(socket, {
+      farewellMs: this.#limits.farewellMs,
+      onResize: (size) => {
+        void meter.inward(0);
+        resize(size);
+      },
     });
     this.#channels.add(channel);
     void meter.inward(0);
@@ -90,6 +96,8 @@ export class Shells {
   #agree({ request, client, early }: Upgrading): WebSocket | undefined {
     let agreed: WebSocket | undefined;
     this.#handshakes.handleUpgrade(request, client, early, (socket) => (agreed = socket));
+    // ws puts an end to the limit of the connection.
+    request.socket.setTimeout(this.#limits.silenceMs);
     return agreed;
   }
 }

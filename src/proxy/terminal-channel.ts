@@ -2,6 +2,7 @@
 import { Duplex } from 'node:stream';
 import type { WebSocket } from 'ws';
 import { z } from 'zod';
+import { cutOffAfter } from './cut-off.ts';
 
 /** What a terminal's size can be (tty_ioctl(4), `struct winsize`). */
 const side = z.int().min(1).max(65_535);
@@ -23,12 +24,14 @@ export interface Farewell {
 /** A client's WebSocket as the raw terminal bytes that it carries, both ways. Destroyed when the client is gone. */
 export class TerminalChannel extends Duplex {
   readonly #socket: WebSocket;
+  readonly #farewellMs: number;
   #farewell: Farewell | undefined;
 
-  /** @param onResize told what the client asks for; its message is no input */
-  constructor(socket: WebSocket, onResize: (size: TerminalSize) => void) {
+  /** @param options `onResize` is told what the client asks for, whose message is no input; `farewellMs` limits {@link finish} */
+  constructor(socket: WebSocket, { onResize, farewellMs }: { onResize: (size: TerminalSize) => void; farewellMs: number }) {
     super();
     this.#socket = socket;
+    this.#farewellMs = farewellMs;
     socket.on('message', (message: Buffer, isBinary) => {
       const size = isBinary ? undefined : sizeOf(message);
       if (size !== undefined) onResize(size);
@@ -40,10 +43,12 @@ export class TerminalChannel extends Duplex {
     this.on('error', () => undefined);
   }
 
-  /** Closes it once everything written has gone; the first reason is the true one. */
+  /** Closes it once everything written has gone, a client that does not read in any case; the first reason is the true one. */
   finish(farewell: Farewell): void {
-    this.#farewell ??= farewell;
+    if (this.#farewell !== undefined) return;
+    this.#farewell = farewell;
     this.end();
+    cutOffAfter(this, this.#farewellMs);
   }
 
   override _read(): void {

@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { request as httpsRequest } from 'node:https';
-import type { Duplex } from 'node:stream';
+import { PassThrough, type Duplex } from 'node:stream';
 import { afterEach, beforeEach, suite, test } from 'node:test';
 import type { ServerMetrics } from '../../../src/metrics/server-metrics.ts';
-import { HOST, MICROVM, OTHER_ENDPOINT, OTHER_MICROVM, ProxyBed } from '../../fakes/proxy-bed.ts';
+import { ENDPOINT, HOST, MICROVM, OTHER_ENDPOINT, OTHER_MICROVM, ProxyBed } from '../../fakes/proxy-bed.ts';
 import { metricsOver, scraped } from './metrics-bed.ts';
 
 suite('the metrics of endpoints', { timeout: 30_000 }, () => {
@@ -38,7 +38,8 @@ suite('the metrics of endpoints', { timeout: 30_000 }, () => {
       'lull_endpoint_sent_bytes_total': 12,
       'lull_endpoint_request_duration_seconds_count{version="h2"}': 2,
       'lull_endpoint_first_byte_seconds_count{version="http/1.1"}': 1,
-      'lull_endpoint_hold_seconds_count{woke="false"}': 3,
+      // The one that was refused got no connection to wait for.
+      'lull_endpoint_hold_seconds_count{woke="false"}': 2,
     };
     assert.deepEqual(Object.fromEntries(Object.keys(expected).map((series) => [series, all.figure(series)])), expected);
   });
@@ -90,6 +91,24 @@ suite('the metrics of endpoints', { timeout: 30_000 }, () => {
     assert.equal(await figure('lull_endpoint_sent_bytes_total'), 5);
     socket.resume().end('ping');
     await once(socket, 'close');
+    await over(1);
+    const all = await scraped(metrics);
+    assert.equal(all.figure('lull_endpoint_upgrades_open{protocol="websocket"}'), 0);
+    assert.equal(all.figure('lull_endpoint_upgrades_total{protocol="websocket"}'), 1);
+    assert.equal(all.figure('lull_endpoint_request_duration_seconds_count{version="http/1.1"}'), undefined);
+  });
+
+  test('tell a shell as the WebSocket that it is', async () => {
+    bed.destinations.known.set(ENDPOINT, { microvmId: MICROVM, ingress: ['SHELL_INGRESS'], baselineMib: 512 });
+    const terminal = new PassThrough();
+    bed.destinations.shell = () => Promise.resolve({ stream: terminal, resize: () => Promise.resolve() });
+    const handshake = { Connection: 'Upgrade', Upgrade: 'websocket', 'Sec-WebSocket-Version': '13', 'Sec-WebSocket-Key': 'dGhlIHNhbXBsZSBub25jZQ==' };
+    const token = { 'X-aws-proxy-auth': await bed.token({ purpose: 'shell', ports: [] }) };
+    const request = httpsRequest(await bed.options({ headers: { ...handshake, ...token } }));
+    request.end();
+    const [, socket] = (await once(request, 'upgrade')) as [unknown, Duplex];
+    assert.equal(await figure('lull_endpoint_upgrades_open{protocol="websocket"}'), 1);
+    socket.destroy();
     await over(1);
     const all = await scraped(metrics);
     assert.equal(all.figure('lull_endpoint_upgrades_open{protocol="websocket"}'), 0);

@@ -51,6 +51,11 @@ suite('the access log', { timeout: 30_000 }, () => {
     assert.deepEqual({ woke, status, reason }, { woke: false, status: 502, reason: 'the wake failed' });
   });
 
+  test('has no more than 32 characters of what a client of HTTP/2 calls its method', async () => {
+    await bed.ask({ version: 'HTTP/2', method: 'M'.repeat(10_000), headers: { 'X-aws-proxy-auth': '' } });
+    assert.equal((await bed.line())['method'], 'M'.repeat(32));
+  });
+
   test('has no status where the client left first', async () => {
     const asked = Promise.withResolvers<void>();
     await bed.app(() => asked.resolve(), 9000);

@@ -1,9 +1,11 @@
 /** What the endpoint of one microVM may carry (section 5.6), where an operator wants AWS's figures. */
 import assert from 'node:assert/strict';
+import { EventEmitter } from 'node:events';
 import { Agent } from 'node:https';
 import { suite, test } from 'node:test';
-import { awsAllowance, type Allowance } from '../../../src/proxy/allowance.ts';
-import { DOMAIN, HOST, OTHER_ENDPOINT, OTHER_MICROVM, ProxyBed, wholeOf } from '../../fakes/proxy-bed.ts';
+import { Allowances, awsAllowance, type Allowance } from '../../../src/proxy/allowance.ts';
+import { DOMAIN, HOST, MICROVM, OTHER_ENDPOINT, OTHER_MICROVM, ProxyBed, wholeOf } from '../../fakes/proxy-bed.ts';
+import { SteeredClock } from '../../fakes/steered-clock.ts';
 import { askIn, openSession, VERSIONS } from '../../fakes/proxy-client.ts';
 
 const MIB = 1024 * 1024;
@@ -17,6 +19,39 @@ test('AWS’s figures by size (5.6)', () => {
     if (requests !== undefined) assert.equal(allowance.requestsPerSecond, requests);
   }
   assert.deepEqual(awsAllowance(128), awsAllowance(512));
+});
+
+suite('what is counted of a microVM', () => {
+  const target = { microvmId: MICROVM, baselineMib: 512 };
+
+  test('goes once nobody is connected and everything has flowed off, and not before', () => {
+    const clock = new SteeredClock(0);
+    let made = 0;
+    const allowances = new Allowances(() => (made++, { connections: 1, requestsPerSecond: 2, bytesPerSecond: 10 }), clock);
+    const visit = () => {
+      const connection = new EventEmitter();
+      allowances.enter(target, connection);
+      return connection;
+    };
+    const first = visit();
+    assert.throws(visit, /too many connections/);
+    void allowances.pass(MICROVM, 30);
+    first.emit('close');
+    clock.advance(500);
+    visit().emit('close');
+    assert.equal(made, 1);
+    // Thirty bytes of which ten were there, and ten more that fill the bucket.
+    clock.advance(2500);
+    visit().emit('close');
+    assert.equal(made, 2);
+  });
+
+  test('hangs on a connection by one listener, however many microVMs it serves', () => {
+    const allowances = new Allowances(awsAllowance, new SteeredClock(0));
+    const connection = new EventEmitter();
+    for (let at = 0; at < 20; at++) allowances.enter({ ...target, microvmId: `microvm-${at}` }, connection);
+    assert.equal(connection.listenerCount('close'), 1);
+  });
 });
 
 suite('a microVM’s allowance', { timeout: 30_000 }, () => {
@@ -50,6 +85,15 @@ suite('a microVM’s allowance', { timeout: 30_000 }, () => {
       assert.ok(performance.now() - startedAtMs > 500, `${performance.now() - startedAtMs} ms`);
     });
   }
+
+  test('bytes wait also where the request was held because its microVM fell asleep', async () => {
+    await using bed = await start({ bytesPerSecond: MIB });
+    bed.destinations.beforeConnect = async () => bed.proxy.forget(MICROVM);
+    const startedAtMs = performance.now();
+    const answer = await bed.ask({ method: 'POST', body: 'x'.repeat(MIB) });
+    assert.equal(answer.body.length, MIB);
+    assert.ok(performance.now() - startedAtMs > 500, `${performance.now() - startedAtMs} ms`);
+  });
 
   test('connections beyond so many are refused, those that are open go on; requests of one HTTP/2 connection are one', async () => {
     await using bed = await start({ connections: 2 });

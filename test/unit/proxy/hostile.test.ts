@@ -10,10 +10,11 @@ suite('the proxy survives', { timeout: 60_000 }, () => {
   const asked: string[] = [];
   before(async () => {
     bed = await ProxyBed.start({ headersMs: 300, handshakeMs: 300, keepAliveMs: 300, silenceMs: 1000, headerBytes: 16 * 1024 });
-    await bed.app((request, response) => {
+    const app = await bed.app((request, response) => {
       asked.push(request.url ?? '');
       request.resume().on('end', () => response.end('served'));
     });
+    app.on('checkExpectation', (request, response) => app.emit('request', request, response));
     auth = await bed.token();
   });
   after(() => bed[Symbol.asyncDispose]());
@@ -26,6 +27,17 @@ suite('the proxy survives', { timeout: 60_000 }, () => {
     socket.write(Buffer.from(bytes, 'latin1'));
     return readAll(socket);
   }
+
+  test('a refusal that Node would give by itself is ours: with a request id, and a line in the log', async () => {
+    const refused = await exchange(`GET / HTTP/1.1\r\nX-aws-proxy-auth: ${auth}\r\n\r\n`);
+    const requestId = /^HTTP\/1\.1 400 [^]*\r\nx-amzn-requestid: (.*)\r\n/.exec(refused)?.[1];
+    assert.equal((await bed.line((line) => line['requestId'] === requestId))['reason'], 'no Host');
+    // Section 5.5 has no 417: whether it can be met is the application's affair.
+    const unmet = await exchange(`GET /expects HTTP/1.1\r\nHost: ${HOST}\r\nExpect: the-moon\r\nConnection: close\r\n\r\n`);
+    assert.match(unmet, /^HTTP\/1\.1 403 [^]*\r\nx-amzn-requestid: /);
+    assert.match(await exchange(`GET /expects HTTP/1.1\r\n${good()}Expect: the-moon\r\nConnection: close\r\n\r\n`), /^HTTP\/1\.1 200 /);
+    assert.equal(asked.pop(), '/expects');
+  });
 
   const MALFORMED: Record<string, () => string> = {
     // RFC 9112, 3.

@@ -5,9 +5,10 @@ import { once } from 'node:events';
 import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http';
 import { Agent, request as httpsRequest } from 'node:https';
 import type { Socket } from 'node:net';
-import type { Readable, Writable } from 'node:stream';
+import type { Readable } from 'node:stream';
 import { after, before, suite, test } from 'node:test';
 import { promisify } from 'node:util';
+import { fill, steady } from '../../fakes/flow.ts';
 import { HOST, MICROVM, ProxyBed, readAll, seen, wholeOf } from '../../fakes/proxy-bed.ts';
 import { VERSIONS } from '../../fakes/proxy-client.ts';
 
@@ -394,33 +395,8 @@ suite('through the proxy', { timeout: 60_000 }, () => {
   });
 });
 
-/** Writes that many bytes, as fast as they are taken, and ends. @returns how many have been given so far */
-function fill(sink: Writable, size: number): () => number {
-  const chunk = Buffer.alloc(256 * 1024, 'x');
-  let written = 0;
-  const more = () => {
-    while (written < size) {
-      written += chunk.length;
-      if (!sink.write(chunk)) return void sink.once('drain', more);
-    }
-    sink.end();
-  };
-  more();
-  return () => written;
-}
-
 async function lengthOf(body: Readable): Promise<number> {
   let length = 0;
   for await (const part of body) length += (part as Buffer).length;
   return length;
-}
-
-/** Resolves once a count has begun and then not moved over many turns of the loop. */
-async function steady(count: () => number): Promise<void> {
-  let last = -1;
-  for (let still = 0; still < 400; still++) {
-    await new Promise((resolve) => setTimeout(resolve, 1));
-    if (count() !== last || last === 0) still = 0;
-    last = count();
-  }
 }

@@ -9,6 +9,7 @@ import { WebSocket, type ClientOptions } from 'ws';
 import { LullError } from '../../../src/domain/errors.ts';
 import type { ManagedConnector } from '../../../src/domain/ids.ts';
 import type { ShellSession } from '../../../src/domain/ports.ts';
+import { atRest, drained } from '../../fakes/flow.ts';
 import { ENDPOINT, HOST, MICROVM, OTHER_MICROVM, ProxyBed } from '../../fakes/proxy-bed.ts';
 import { PtyShell } from '../../fakes/pty-shell.ts';
 
@@ -285,6 +286,32 @@ suite('the shell endpoint', { timeout: 60_000 }, () => {
     for await (const chunk of inside) if ((received += (chunk as Buffer).length) >= typed) break;
   });
 
+  test('that is lost is not kept for a client that does not read', async () => {
+    await bed[Symbol.asyncDispose]();
+    bed = await ProxyBed.start({ farewellMs: 50 });
+    token = await shellToken();
+    admits('SHELL_INGRESS');
+    const { inside, stream } = streamShell();
+    const client = await open();
+    client.socket.pause();
+    const block = Buffer.alloc(64 * 1024, 'o');
+    while (inside.write(block) || (await drained(inside)));
+    stream.destroy();
+    assert.equal((await bed.line())['status'], 101);
+    client.socket.terminate();
+  });
+
+  test('in which nothing happens for as long as a connection may be silent is hung up', async () => {
+    await bed[Symbol.asyncDispose]();
+    bed = await ProxyBed.start({ silenceMs: 500 });
+    token = await shellToken();
+    admits('SHELL_INGRESS');
+    const { stream } = streamShell();
+    const client = await open();
+    assert.equal((await client.closed).code, 1006);
+    if (!stream.closed) await new Promise((resolve) => stream.once('close', resolve));
+  });
+
   test('of many sizes at once the last one counts, and one is set at a time', async () => {
     const sizes: number[] = [];
     const first = Promise.withResolvers<void>();
@@ -326,18 +353,7 @@ suite('the shell endpoint', { timeout: 60_000 }, () => {
   });
 });
 
-/** True where a stream goes on before the event loop has nothing else to do for a while. */
-async function drained(stream: Duplex): Promise<boolean> {
-  const isDrained = once(stream, 'drain').then(() => true);
-  return Promise.race([isDrained, idle()]);
-}
-
 /** True where all of a message left this process. */
 function sent(socket: WebSocket, block: Buffer): Promise<boolean> {
-  return Promise.race([new Promise<boolean>((resolve) => socket.send(block, () => resolve(true))), idle()]);
-}
-
-async function idle(): Promise<false> {
-  for (let turn = 0; turn < 2000; turn += 1) await new Promise((resolve) => setImmediate(resolve));
-  return false;
+  return Promise.race([new Promise<boolean>((resolve) => socket.send(block, () => resolve(true))), atRest()]);
 }

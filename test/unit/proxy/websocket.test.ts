@@ -2,9 +2,12 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import type { IncomingMessage } from 'node:http';
+import { request as httpsRequest } from 'node:https';
+import type { Duplex } from 'node:stream';
 import { after, before, suite, test } from 'node:test';
 import { setDefaultCACertificates } from 'node:tls';
 import { WebSocket as Ws, WebSocketServer } from 'ws';
+import { drained } from '../../fakes/flow.ts';
 import { HOST, OTHER_MICROVM, ProxyBed } from '../../fakes/proxy-bed.ts';
 
 suite('a WebSocket', { timeout: 30_000 }, () => {
@@ -133,4 +136,31 @@ suite('a WebSocket', { timeout: 30_000 }, () => {
     const [code] = (await once(another, 'close')) as [number];
     assert.equal(code, 1006);
   });
+});
+
+test('an upgraded connection whose microVM has gone is not kept for a client that does not read', { timeout: 30_000 }, async () => {
+  await using bed = await ProxyBed.start({ farewellMs: 50 });
+  const app = await bed.app(() => undefined);
+  const streams: Duplex[] = [];
+  const connect = bed.destinations.connect.bind(bed.destinations);
+  bed.destinations.connect = async (...given) => {
+    streams.push(await connect(...given));
+    return streams.at(-1)!;
+  };
+  const flood = Promise.withResolvers<Duplex>();
+  app.on('upgrade', (_request, socket: Duplex) => {
+    socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: flood\r\n\r\n');
+    flood.resolve(socket);
+  });
+  const request = httpsRequest(await bed.options({ headers: { Connection: 'Upgrade', Upgrade: 'flood' } }));
+  request.end();
+  const [, client] = (await once(request, 'upgrade')) as [unknown, Duplex];
+  client.pause();
+  const application = await flood.promise;
+  const block = Buffer.alloc(64 * 1024);
+  // Until every buffer on the way is full.
+  while (application.write(block) || (await drained(application)));
+  streams[0]!.destroy();
+  assert.equal((await bed.line())['status'], 101);
+  client.destroy();
 });
