@@ -4,8 +4,9 @@ import { once } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import { Duplex, PassThrough } from 'node:stream';
 import { afterEach, beforeEach, suite, test } from 'node:test';
-import type { TLSSocket } from 'node:tls';
+import { createSecureContext, type TLSSocket } from 'node:tls';
 import { WebSocket, type ClientOptions } from 'ws';
+import { openShell } from '../../../src/client/shell.ts';
 import { LullError } from '../../../src/domain/errors.ts';
 import type { ManagedConnector } from '../../../src/domain/ids.ts';
 import type { ShellSession } from '../../../src/domain/ports.ts';
@@ -15,6 +16,9 @@ import { PtyShell } from '../../fakes/pty-shell.ts';
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const UPGRADE = { Connection: 'Upgrade', Upgrade: 'websocket', 'Sec-WebSocket-Key': 'dGhlIHNhbXBsZSBub25jZQ==' };
+
+/** More than is ever under way of one direction. */
+const FULL = 64 * 1024 * 1024;
 
 /** A client of the shell endpoint and all that it has seen. */
 class ShellClient {
@@ -265,13 +269,12 @@ suite('the shell endpoint', { timeout: 60_000 }, () => {
     const { inside, stream } = streamShell();
     const client = await open();
     client.socket.pause();
-    const full = 64 * 1024 * 1024;
     const block = Buffer.alloc(64 * 1024, 'o');
     let shown = 0;
     // Until nothing moves any more: the bytes that are under way are bounded, whatever the kernel takes of them.
     while (inside.write(block) || (await drained(inside))) {
       shown += block.length;
-      assert.ok(shown < full, 'the shell is held');
+      assert.ok(shown < FULL, 'the shell is held');
     }
     stream.pause();
     client.socket.resume();
@@ -280,7 +283,7 @@ suite('the shell endpoint', { timeout: 60_000 }, () => {
     let typed = 0;
     while (await sent(client.socket, block)) {
       typed += block.length;
-      assert.ok(typed < full, 'the client is held');
+      assert.ok(typed < FULL, 'the client is held');
     }
     let received = 0;
     for await (const chunk of inside) if ((received += (chunk as Buffer).length) >= typed) break;
@@ -310,6 +313,29 @@ suite('the shell endpoint', { timeout: 60_000 }, () => {
     const client = await open();
     assert.equal((await client.closed).code, 1006);
     if (!stream.closed) await new Promise((resolve) => stream.once('close', resolve));
+  });
+
+  test('waits for the screen of `lull shell`, which a pipe may be that nobody reads', async () => {
+    const { inside } = streamShell();
+    const room = Promise.withResolvers<void>();
+    let [shown, length] = [0, 0];
+    const whole = Promise.withResolvers<void>();
+    const screen = (bytes: Buffer) => {
+      shown += bytes.length;
+      if (shown >= length && length > 0) whole.resolve();
+      return room.promise;
+    };
+    const way = { endpoint: HOST, connect: { host: '127.0.0.1', port: bed.port }, trust: createSecureContext({ ca: bed.ca }) };
+    const shell = await openShell({ ...way, token, screen, signal: new AbortController().signal });
+    const block = Buffer.alloc(64 * 1024, 'o');
+    let written = block.length;
+    for (; inside.write(block) || (await drained(inside)); written += block.length) assert.ok(written < FULL, 'the shell is held');
+    assert.ok(shown < written / 2, `${shown} of ${written}`);
+    length = written;
+    room.resolve();
+    await whole.promise;
+    shell.hangUp();
+    await shell.ended;
   });
 
   test('of many sizes at once the last one counts, and one is set at a time', async () => {
