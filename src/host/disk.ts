@@ -1,4 +1,5 @@
 /** Disk images: sparse copies that take no more room, and no more time, than what is in them. */
+import { stat } from 'node:fs/promises';
 import { effect, type Effects } from '../lib/effects.ts';
 import { run } from './process.ts';
 
@@ -22,3 +23,9 @@ export async function extentsOf(hostTool: string, path: string): Promise<[offset
     return [offset!, length!];
   });
 }
+
+/** stat(2): `st_blocks` counts these, whatever the file system's own are. */
+const BLOCK_BYTES = 512;
+
+/** What a file takes of its disk, in bytes: its holes take nothing. */
+export const allocatedBytes = async (path: string): Promise<number> => (await stat(path)).blocks * BLOCK_BYTES;

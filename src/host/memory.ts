@@ -94,6 +94,13 @@ function isUntouched(entries: Buffer, offset: number): boolean {
   return UNTOUCHED.some((untouched) => untouched.compare(entries, offset, offset + length) === 0);
 }
 
+/** What a process holds that is in no file, in bytes: proc(5), `RssAnon` and `VmSwap`, counters that cost no walk over its pages. */
+export function anonymousBytes(pid: number): number {
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+  const kib = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1] ?? 0);
+  return (kib('RssAnon') + kib('VmSwap')) * 1024;
+}
+
 /** The address in the process of a guest page. */
 export function addressOf(mappings: readonly MemoryMapping[], page: number): number {
   const offset = page * PAGE_BYTES;

@@ -1,6 +1,6 @@
 /** The two disks of an image: the root, read-only EROFS, and the scratch disk that takes a microVM's writes. */
 import { createHash } from 'node:crypto';
-import { stat } from 'node:fs/promises';
+import { allocatedBytes } from '../host/disk.ts';
 import { run } from '../host/process.ts';
 import { Files } from '../lib/files.ts';
 import { ROOT_DISK_SCRIPT } from './sandbox-script.ts';
@@ -51,9 +51,6 @@ export function makeScratchDisk(files: Files, path: string, sizeBytes: number): 
     const options = ['-b', '4096', '-I', '256', '-m', '0', '-O', '^has_journal,^resize_inode,sparse_super2', '-E', 'assume_storage_prezeroed=1,lazy_itable_init=0,nodiscard,root_owner=0:0'];
     await run(['mke2fs', '-q', '-F', '-t', 'ext4', ...options, path], { timeoutMs: MKE2FS_LIMIT_MS, env: { PATH: '/usr/sbin:/sbin:/usr/bin:/bin' } });
     await file.sync();
-    return (await stat(path)).blocks * BLOCK_BYTES;
+    return await allocatedBytes(path);
   });
 }
-
-/** stat(2): `st_blocks` counts these, whatever the file system's own are. */
-const BLOCK_BYTES = 512;

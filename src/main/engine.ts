@@ -17,6 +17,7 @@ import type { Realm } from '../domain/ids.ts';
 import type { Platform } from '../domain/platform.ts';
 import type { Clock, EndpointTokens, ImageBuilder, RuntimeObserver, Store } from '../domain/ports.ts';
 import type { Quotas } from '../domain/quotas.ts';
+import { DiskSpace } from '../host/disk-space.ts';
 import { createBuildLogs } from '../image/build-log.ts';
 import { createImageBuilder } from '../image/builder.ts';
 import type { Files } from '../lib/files.ts';
@@ -82,6 +83,7 @@ export async function openEngine(stack: AsyncDisposableStack, ground: EngineGrou
   await store.uploads.forgetBefore(clock.nowMs() - UPLOAD_LIFE_MS);
   const blobs = await openBlobs(join(options.dataFolder, 'objects'), { keep: await store.objects.blobIds(), files });
   const workers = stack.use(new MemoryWorkers({ effects: files.effects }));
+  const space = new DiskSpace();
   const drivers = driversWithEffects(ground.drivers, files.effects);
   const snapshots = new Snapshots(layout, drivers);
   const networks = await openNetworks(ground, layout);
@@ -93,6 +95,7 @@ export async function openEngine(stack: AsyncDisposableStack, ground: EngineGrou
     logs: applicationLogs,
     drivers,
     workers,
+    space,
     snapshots,
     clock,
     random: systemRandom,

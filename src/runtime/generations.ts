@@ -2,6 +2,8 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LullError } from '../domain/errors.ts';
+import type { DiskSpace } from '../host/disk-space.ts';
+import { anonymousBytes } from '../host/memory.ts';
 import { hostBootId } from '../host/process.ts';
 import type { Files } from '../lib/files.ts';
 import { shortName } from './data-layout.ts';
@@ -18,7 +20,7 @@ import {
   type GenerationManifest,
   type NewGenerationManifest,
 } from './manifests.ts';
-import type { CaptureResult } from './memory-diff.ts';
+import type { CaptureJob, CaptureResult } from './memory-diff.ts';
 import type { MemoryWorkers } from './memory-workers.ts';
 import type { RestorableSnapshot } from './snapshots.ts';
 
@@ -36,18 +38,26 @@ export interface SaveRequest {
   readonly snapshot: RestorableSnapshot;
 }
 
+/** Measured: 20 KB. Manifest, folder and the agent's secret are in it too. */
+const DEVICE_STATE_BYTES = 1024 ** 2;
+
 export class Generations {
   readonly #layout: DataLayout;
   readonly #files: Files;
   readonly #workers: MemoryWorkers;
+  readonly #space: DiskSpace;
 
-  constructor({ layout, files, workers }: { layout: DataLayout; files: Files; workers: MemoryWorkers }) {
+  constructor({ layout, files, workers, space }: { layout: DataLayout; files: Files; workers: MemoryWorkers; space: DiskSpace }) {
     this.#layout = layout;
     this.#files = files;
     this.#workers = workers;
+    this.#space = space;
   }
 
-  /** Writes a paused machine as a generation. Where this returns, it survives the loss of power. */
+  /**
+   * Writes a paused machine as a generation. Where this returns, it survives the loss of power.
+   * @throws LullError insufficient-capacity, and nothing is written, where the disk has too little room for it
+   */
   async save(request: SaveRequest): Promise<{ capture: CaptureResult; deviceStateBytes: number; steps: StepTimer['steps'] }> {
     const { id, machine } = request;
     const { microvmId, snapshotId, generation } = id;
@@ -56,21 +66,21 @@ export class Generations {
     const { driver, manifest: image } = request.snapshot;
     const { pageStructs, guestMemoryMib } = image;
     const timer = new StepTimer();
+    const job: CaptureJob = {
+      pid: machine.identity.pid,
+      mappings: machine.mappings(),
+      imagePath: this.#layout.snapshot(snapshotId).memory,
+      imageExtents: image.memoryExtents,
+      ...(pageStructs === undefined ? {} : { free: { pageStructs, regions: driver.ramRegions(guestMemoryMib) } }),
+      outPath: files.memoryDiff,
+    };
+    using _room = await this.#reserve(dir, job);
     await this.#files.makeNewFolder(files.dir);
     // The disk is flushed while memory is read: they do not touch each other.
     const flushed = timer.time('flush disk', () => this.#files.sync(scratch));
     flushed.catch(() => undefined);
     await timer.time('device state', () => machine.saveDeviceState(files.deviceState));
-    const capture = await timer.time('memory', () =>
-      this.#workers.run('capture', {
-        pid: machine.identity.pid,
-        mappings: machine.mappings(),
-        imagePath: this.#layout.snapshot(snapshotId).memory,
-        imageExtents: image.memoryExtents,
-        ...(pageStructs === undefined ? {} : { free: { pageStructs, regions: driver.ramRegions(guestMemoryMib) } }),
-        outPath: files.memoryDiff,
-      }),
-    );
+    const capture = await timer.time('memory', () => this.#workers.run('capture', job));
     await flushed;
     const deviceState = await digestOf(files.deviceState);
     await timer.time('commit', async () => {
@@ -89,6 +99,12 @@ export class Generations {
       for (const path of [dir, this.#layout.microvmsDir]) await this.#files.sync(path);
     });
     return { capture, deviceStateBytes: deviceState.sizeBytes, steps: timer.steps };
+  }
+
+  /** Room for all that the process holds, which costs nothing to know; where there is less, for what may differ from the image. */
+  async #reserve(dir: string, job: CaptureJob): Promise<Disposable> {
+    const taken = await this.#space.take(dir, anonymousBytes(job.pid) + DEVICE_STATE_BYTES);
+    return taken ?? this.#space.reserve(dir, (await this.#workers.run('bound', job)) + DEVICE_STATE_BYTES, 'suspend it');
   }
 
   /**

@@ -11,7 +11,8 @@ import type { HookOutcome } from '../domain/hooks.ts';
 import type { ProcessIdentity } from '../domain/microvm.ts';
 import type { Egress } from '../domain/network-connector.ts';
 import type { Clock, LaunchRequest, MicrovmRuntime, Random, RuntimeObserver, ShellSession, StepTimes, SuspendReport } from '../domain/ports.ts';
-import { copySparse } from '../host/disk.ts';
+import { allocatedBytes, copySparse } from '../host/disk.ts';
+import type { DiskSpace } from '../host/disk-space.ts';
 import { endProcess, isRunning } from '../host/process.ts';
 import type { Files } from '../lib/files.ts';
 import { StepTimer } from '../lib/step-timer.ts';
@@ -30,6 +31,7 @@ export interface RuntimeParts {
   readonly files: Files;
   readonly drivers: Drivers;
   readonly workers: MemoryWorkers;
+  readonly space: DiskSpace;
   readonly snapshots: Snapshots;
   readonly logs: ApplicationLogs;
   readonly observer: RuntimeObserver;
@@ -54,12 +56,14 @@ export class HostRuntime implements MicrovmRuntime {
   }
 
   async prepareLaunch(request: LaunchRequest): Promise<ProcessIdentity> {
-    const { layout, snapshots } = this.#parts;
+    const { layout, snapshots, space } = this.#parts;
     const files = layout.microvm(request.microvmId);
+    const { scratch } = layout.snapshot(request.snapshotId);
     const timer = new StepTimer();
     const snapshot = await snapshots.restorable(request.snapshotId);
+    using _room = await space.reserve(layout.microvmsDir, await allocatedBytes(scratch), 'copy its disk');
     await this.#parts.files.makeFolder(files.dir);
-    await timer.time('copy disk', () => copySparse(layout.snapshot(request.snapshotId).scratch, files.scratch, this.#parts.files.effects));
+    await timer.time('copy disk', () => copySparse(scratch, files.scratch, this.#parts.files.effects));
     const { deviceState } = layout.snapshot(request.snapshotId);
     const { machine, network } = await timer.time('start process', () => this.#prepare(request, snapshot, deviceState));
     await orEnd(machine, () => timer.time('device state', () => machine.loadDeviceState()));
@@ -68,7 +72,9 @@ export class HostRuntime implements MicrovmRuntime {
   }
 
   async prepareWake(request: LaunchRequest & { generation: number }): Promise<ProcessIdentity> {
-    const { layout, snapshots, workers } = this.#parts;
+    const { layout, snapshots, workers, space } = this.#parts;
+    // It takes next to nothing itself; but on a full disk it would be stopped at its first write, and asleep it is safe.
+    using _room = await space.reserve(layout.microvmsDir, 0, 'wake it');
     const files = layout.generation(request.microvmId, request.generation);
     const timer = new StepTimer();
     const snapshot = await snapshots.restorable(request.snapshotId);

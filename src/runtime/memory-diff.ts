@@ -56,6 +56,14 @@ interface Run extends PageRun {
   readonly kind: typeof KIND_ZEROS | typeof KIND_KEPT;
 }
 
+/** What {@link captureDiff} writes at most, in bytes: of pages that may differ from the image it is not known yet whether they do. */
+export function boundDiff(job: CaptureJob): number {
+  using memory = openedFile(`/proc/${job.pid}/mem`, 'r');
+  using image = openedFile(job.imagePath, 'r');
+  const runs = pagesToLookAt(job, { memory: memory.fd, image: image.fd });
+  return runs.reduce((bytes, { count }) => bytes + count * (PAGE_BYTES + RUN_BYTES), TRAILER_BYTES);
+}
+
 /** Writes what a paused process's memory differs from its image; the caller makes it durable. */
 export function captureDiff(job: CaptureJob): CaptureResult {
   using memory = openedFile(`/proc/${job.pid}/mem`, 'r');
@@ -66,11 +74,7 @@ export function captureDiff(job: CaptureJob): CaptureResult {
   const own = Buffer.allocUnsafe(CHUNK_PAGES * PAGE_BYTES);
   const theirs = Buffer.allocUnsafe(CHUNK_PAGES * PAGE_BYTES);
   let scannedPages = 0;
-  const held = privateRuns(job.pid, job.mappings);
-  const readNow = (into: Buffer, offset: number) => readAt(memory.fd, into, addressOf(job.mappings, offset / PAGE_BYTES));
-  const readImage = (into: Buffer, offset: number) => readAt(image.fd, into, offset);
-  const wanted = job.free === undefined ? held : new FreePages({ ...job.free, readNow, readImage }).without(held);
-  for (const chunk of chunksOf(wanted)) {
+  for (const chunk of chunksOf(pagesToLookAt(job, { memory: memory.fd, image: image.fd }))) {
     const bytes = chunk.count * PAGE_BYTES;
     readAt(memory.fd, own.subarray(0, bytes), addressOf(job.mappings, chunk.first));
     const hole = isHole(chunk.first * PAGE_BYTES, bytes);
@@ -79,6 +83,14 @@ export function captureDiff(job: CaptureJob): CaptureResult {
     scannedPages += chunk.count;
   }
   return { ...writer.finish(), scannedPages };
+}
+
+/** What the process holds privately, without what is free in the guest. */
+function pagesToLookAt({ pid, mappings, free }: CaptureJob, { memory, image }: { memory: number; image: number }): readonly PageRun[] {
+  const held = privateRuns(pid, mappings);
+  const readNow = (into: Buffer, offset: number) => readAt(memory, into, addressOf(mappings, offset / PAGE_BYTES));
+  const readImage = (into: Buffer, offset: number) => readAt(image, into, offset);
+  return free === undefined ? held : [...new FreePages({ ...free, readNow, readImage }).without(held)];
 }
 
 /**

@@ -2,11 +2,12 @@
 import { createHash } from 'node:crypto';
 import { parentPort } from 'node:worker_threads';
 import { openedFile, readSome } from '../host/positioned-file.ts';
-import { applyDiff, captureDiff, type ApplyJob, type CaptureJob, type CaptureResult, type Extent } from './memory-diff.ts';
+import { applyDiff, boundDiff, captureDiff, type ApplyJob, type CaptureJob, type CaptureResult, type Extent } from './memory-diff.ts';
 import { findPageStructs, type PageStructs } from './page-structs.ts';
 
 /** Everything the worker can do, by name. */
 const jobs = {
+  bound: (job: CaptureJob): number => boundDiff(job),
   capture: (job: CaptureJob): CaptureResult => captureDiff(job),
   findPageStructs: (job: Parameters<typeof findPageStructs>[0]): PageStructs | undefined => findPageStructs(job),
   apply: (job: ApplyJob): void => applyDiff(job),

@@ -3,7 +3,7 @@
  * leaves a mark the intent is committed, after it the outcome, by the table of states in `src/domain/microvm.ts`.
  */
 import { isDeepStrictEqual } from 'node:util';
-import { LullError } from '../../domain/errors.ts';
+import { isLullError, LullError } from '../../domain/errors.ts';
 import type { OnSuspendHookFailure } from '../../domain/hooks.ts';
 import { MICROVM_REQUESTS, STATE_REASONS, type Microvm, type MicrovmEvent, type MicrovmRequest, type MicrovmState, type ProcessIdentity } from '../../domain/microvm.ts';
 import { egressOf } from '../../domain/network-connector.ts';
@@ -362,7 +362,7 @@ export class Lifecycle {
       this.#log.error({ microvmId, generation, err: error }, 'suspend failed');
       this.#onOperation('suspend', undefined);
       await this.#undoSuspend(microvmId, generation);
-      throw new LullError('internal', `The MicroVM ${microvmId} could not be suspended: ${messageOf(error)}`, { cause: error });
+      throw failure(`The MicroVM ${microvmId} could not be suspended`, error);
     }
     await this.#runtime.release(microvmId, generation);
   }
@@ -396,7 +396,7 @@ export class Lifecycle {
       this.#note(await this.#microvms.apply(microvmId, 'wake', { process }));
     } catch (error) {
       await this.#runtime.abandonPrepared(microvmId);
-      throw new LullError('internal', `The MicroVM ${microvmId} could not be woken: ${messageOf(error)}`, { cause: error });
+      throw failure(`The MicroVM ${microvmId} could not be woken`, error);
     }
   }
 
@@ -428,7 +428,7 @@ export class Lifecycle {
       const stateReason = STATE_REASONS.notResumed(messageOf(error));
       this.#note(await this.#commit(microvmId, 'wakeLost', { stateReason, ...this.#ended() }));
     }
-    throw new LullError('internal', `The MicroVM ${microvmId} could not be woken: ${messageOf(error)}`, { cause: error });
+    throw failure(`The MicroVM ${microvmId} could not be woken`, error);
   }
 
   async #lost(microvmId: string, stateReason: string): Promise<void> {
@@ -505,6 +505,9 @@ function setMember<T>(set: Set<T>, member: T, isMember: boolean): void {
 }
 
 const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error));
+
+/** Lull's own failure, unless it was the host that could not. */
+const failure = (what: string, cause: unknown) => new LullError(isLullError(cause, 'insufficient-capacity') ? cause.kind : 'internal', `${what}: ${messageOf(cause)}`, { cause });
 
 /** A hook's own words are AWS's `stateReason`; everything else is wrapped. */
 function reasonOf(error: unknown, wrap: (detail: string) => string): string {
