@@ -25,7 +25,7 @@ export function addExtensions(app: FastifyInstance, control: ControlPlane, metri
   app.addHook('preClose', async () => {
     for (const stream of open) stream.abort();
   });
-  add(app, 'health', (): HealthAnswer => control.server.health());
+  add(app, 'health', (): Promise<HealthAnswer> => control.server.health());
   add(app, 'metrics', async (_input, { request, reply }) => {
     if (!mayReadMetrics(request.raw, metricsToken?.())) throw new ApiError('AccessDeniedException', METRICS_REFUSAL);
     const text = await control.server.metrics();

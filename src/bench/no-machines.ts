@@ -24,6 +24,8 @@ export const NO_RUNTIME: MicrovmRuntime = {
   callHook: async () => 200,
   async *logs() {},
   sweep: async () => [],
+  diskFault: () => undefined,
+  goOn: async () => {},
   holds: () => true,
   present: async () => [],
   tidy: async () => [],

@@ -77,6 +77,9 @@ export type ExtensionInput<E extends ExtensionName> = z.output<(typeof EXTENSION
 /** As for the operations: typed for a generic caller. */
 export const EXTENSION_INPUT_OF: { readonly [E in ExtensionName]: { readonly input: z.ZodType<ExtensionInput<E>> } } = EXTENSIONS;
 
+/** In bytes; `reservedBytes` of those available are promised to what is under way. */
+const diskFigures = z.object({ sizeBytes: z.number(), availableBytes: z.number(), reservedBytes: z.number() });
+
 export const healthAnswer = z.object({
   status: z.literal('ok'),
   version: z.string(),
@@ -84,6 +87,9 @@ export const healthAnswer = z.object({
   accelerator: z.string(),
   /** What was found not as it should be since the start, and brought into order. */
   reconciler: z.object({ runs: z.number(), mended: z.number(), lastRunAtMs: z.number().nullable() }),
+  disks: z.object({ data: diskFigures, platform: diskFigures }),
+  /** MicroVMs that stand still because their disk is full or fails. */
+  stoppedByDisk: z.number(),
 });
 export type HealthAnswer = z.output<typeof healthAnswer>;
 

@@ -2,6 +2,7 @@
  * Every use-case of the control plane, as the API sees it: a handler makes one call here. Inputs are already parsed and
  * have their defaults; results are records of the domain, which the API renders.
  */
+import type { DiskFigures } from '../domain/disk.ts';
 import type { Image, ImageConfig, ImageVersion, ImageVersionStatus, LoggingConfig } from '../domain/image.ts';
 import type { VerifiedFile, VerifyRequest } from '../domain/integrity.ts';
 import type { IdlePolicy, Microvm } from '../domain/microvm.ts';
@@ -189,10 +190,14 @@ export interface ServerHealth {
   readonly driver: string;
   readonly accelerator: string;
   readonly reconciler: ReconcilerFigures;
+  /** By folder. */
+  readonly disks: Readonly<Record<'data' | 'platform', DiskFigures>>;
+  /** MicroVMs that stand still because their disk is full or fails. */
+  readonly stoppedByDisk: number;
 }
 
 export interface ServerUseCases {
-  health(): ServerHealth;
+  health(): Promise<ServerHealth>;
   /** What the server counts, in Prometheus's text format. */
   metrics(): Promise<string>;
   /** Suspends every running microVM, then ends the server (`lull down`). Resolves when all sleep. */

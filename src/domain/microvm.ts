@@ -154,6 +154,9 @@ export interface Microvm {
   readonly process: ProcessIdentity | null;
 }
 
+/** Why a microVM stands still that runs: its disk is on one that has no room left, or that can be neither written nor read. */
+export type DiskFault = 'full' | 'failed';
+
 const CHECK_HOOK = 'Please check your hook endpoint and application logs for more details.';
 
 /** The reasons in `stateReason`. Section 3.1 where recorded; the others are ours (NOT FOUND in section 14). */
@@ -170,6 +173,10 @@ export const STATE_REASONS = {
   agentLost: "The MicroVM's agent could not be reached any more.",
   notResumed: (detail: string) => `The MicroVM could not be resumed, and its disk had already moved on: ${detail}`,
   notSuspended: (detail: string) => `The MicroVM could neither be suspended nor go on: ${detail}`,
+  diskStopped: {
+    full: "The MicroVM stands still because the host's disk is full. It goes on when there is room again.",
+    failed: "The MicroVM stands still because the host's disk fails. It goes on when that can be written and read again.",
+  },
   vmmDied: (doing: string) => `The virtual machine's process ended unexpectedly while ${doing}.`,
 } as const;
 

@@ -9,7 +9,7 @@ import type { Image, ImageBuild, ImageConfig, ImageState, ImageVersion, ImageVer
 import type { Egress, NetworkConnector, ConnectorState } from './network-connector.ts';
 import type { LogExtent, LogGroup, LogLine, LogSource, LogStream } from './log-stream.ts';
 import type { Role } from './role.ts';
-import type { Microvm, MicrovmEvent, MicrovmState, ProcessIdentity } from './microvm.ts';
+import type { DiskFault, Microvm, MicrovmEvent, MicrovmState, ProcessIdentity } from './microvm.ts';
 import type { ObjectRepository, UploadRepository } from './object-store.ts';
 
 /** Wall clock and timers, so that tests can steer time. */
@@ -335,6 +335,8 @@ export interface RuntimeObserver {
   vmmDied(microvmId: string, process: ProcessIdentity): void;
   /** Its agent cannot be reached any more although its process lives. */
   agentLost(microvmId: string): void;
+  /** Its disk failed, and it stands still until {@link MicrovmRuntime.goOn}. */
+  diskFailed(microvmId: string): void;
   /** The application's main process ended inside the guest. */
   applicationExited(microvmId: string, exitCode: number): void;
   /** The guest opened a connection to a service of its host. Whatever comes over it is the application's: hostile. */
@@ -357,7 +359,10 @@ export interface MicrovmRuntime {
   continue(microvmId: string): Promise<StepTimes>;
   /** Takes up the connection to an adopted microVM that ran on while no server was there. */
   reconnect(microvmId: string): Promise<void>;
-  /** Freezes, pauses and writes generation `generation` durably. The process stays, paused. */
+  /**
+   * Freezes, pauses and writes generation `generation` durably. The process stays, paused.
+   * @throws LullError insufficient-capacity where the disk has no room for it, and nothing is written
+   */
   saveGeneration(microvmId: string, generation: number): Promise<SuspendReport>;
   /**
    * Removes the void generation, durably, and only then lets the paused process go on: whatever crashes when, a complete
@@ -388,6 +393,13 @@ export interface MicrovmRuntime {
   sweep(known: ReadonlySet<string>): Promise<readonly string[]>;
   /** True while this process leads the microVM's. */
   holds(microvmId: string): boolean;
+  /** Why a microVM that runs stands still; undefined where it does not. It answers nothing meanwhile. */
+  diskFault(microvmId: string): DiskFault | undefined;
+  /**
+   * Lets it go on: what it asked of its disk is asked anew.
+   * @throws LullError insufficient-capacity where it was stopped again; anything else where its agent does not answer
+   */
+  goOn(microvmId: string): Promise<void>;
   /** Every microVM of which there is anything on this host: files, a process, sockets. */
   present(): Promise<readonly string[]>;
   /**

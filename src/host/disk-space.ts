@@ -3,19 +3,12 @@
  * to: what goes on at the same time is rather refused too early than broken off half-way.
  */
 import { stat, statfs } from 'node:fs/promises';
+import type { DiskFigures } from '../domain/disk.ts';
 import { hostFull } from '../domain/refusals.ts';
 
 const MIB = 1024 ** 2;
 /** Promised to nobody: the store, secrets and logs are written when nothing else can be. */
 const KEPT_BYTES = 32 * MIB;
-
-/** How the disk of a folder stands, in bytes. */
-export interface DiskFigures {
-  readonly sizeBytes: number;
-  readonly availableBytes: number;
-  /** Promised, of what is available. */
-  readonly reservedBytes: number;
-}
 
 /** The promises of this process, by disk: folders of one file system share what it has. */
 export class DiskSpace {

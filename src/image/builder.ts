@@ -5,12 +5,15 @@ import { BuildFailure, type HooksConfig, type SnapshotSizes } from '../domain/im
 import { GUEST_S3_ENDPOINT } from '../domain/guest-service.ts';
 import type { BuildRequest, ImageBuilder } from '../domain/ports.ts';
 import { WIRE_ARCHITECTURES, type Architecture } from '../domain/platform.ts';
+import { isLullError } from '../domain/errors.ts';
+import type { DiskSpace } from '../host/disk-space.ts';
 import { effect } from '../lib/effects.ts';
 import type { Files } from '../lib/files.ts';
 import { microvmSize, type MicrovmSize } from '../domain/sizes.ts';
 import { DEFAULT_ARTIFACT_LIMITS, unpackArtifact } from './artifact.ts';
 import type { BuildLog, BuildLogs } from './build-log.ts';
 import type { ContainerBuilder } from './container-build.ts';
+import { DiskFull, watchDisk } from './disk-watch.ts';
 import type { OciConfig } from './oci-config.ts';
 import { makeScratchDisk } from './root-disk.ts';
 
@@ -22,6 +25,14 @@ const SNAPSHOT_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const LOGS = [LOG_NAME];
 /** The files of a snapshot (`src/runtime/data-layout.ts`), and the console of its boot. */
 const SNAPSHOT = ['memory', 'device-state', 'root.erofs', 'scratch.ext4', 'manifest.json', 'console.log'];
+
+const MIB = 1024 ** 2;
+/** Root disk and snapshot of a small image: to begin with less is in vain. What becomes of it is watched. */
+const IMAGE_BYTES = 512 * MIB;
+/** Likewise its unpacked artifact and its layers. */
+const LAYERS_BYTES = 1024 * MIB;
+/** What a build leaves to those who suspend and write logs meanwhile. */
+const KEPT_BYTES = 128 * MIB;
 
 /** Boots what was built, waits until its application is up, and saves it. */
 export interface Snapshotter {
@@ -51,6 +62,7 @@ export interface Snapshotter {
 
 export interface ImageBuilderParts {
   readonly files: Files;
+  readonly space: DiskSpace;
   readonly containers: Pick<ContainerBuilder, 'build'>;
   readonly snapshotter: Snapshotter;
   readonly logs: BuildLogs;
@@ -74,13 +86,14 @@ export function createImageBuilder(parts: ImageBuilderParts): ImageBuilder {
       parts.files.makeFolderNow(parts.snapshotDir(request.snapshotId));
       using log = parts.logs.open(logPath(request.snapshotId));
       try {
-        return await buildVersion(parts, request, { log, signal });
+        return await buildInRoom(parts, request, { log, signal });
       } catch (error) {
         // What cannot be removed now goes with the next reconciliation; the failure of the build is the one to tell.
         await removeAllBut(parts.files, parts.snapshotDir(request.snapshotId), LOGS).catch(() => undefined);
         signal.throwIfAborted();
-        log.line(error instanceof BuildFailure ? error.step : 'build', describe(error));
-        throw error;
+        const failure = await withTrueReason(error, parts);
+        log.line(failure instanceof BuildFailure ? failure.step : 'build', describe(failure));
+        throw failure;
       }
     },
     events: (snapshotId, options) => parts.logs.events(logPath(snapshotId), options),
@@ -101,6 +114,29 @@ export function createImageBuilder(parts: ImageBuilderParts): ImageBuilder {
     },
   };
 }
+
+/** Begins only where there is room, and ends once the disk is nearly full. */
+async function buildInRoom(parts: ImageBuilderParts, request: BuildRequest, { log, signal }: { log: BuildLog; signal: AbortSignal }): Promise<SnapshotSizes> {
+  const { space, imagesDir, contextsDir } = parts;
+  const stop = new AbortController();
+  using _image = await space.reserve(imagesDir, IMAGE_BYTES, 'build an image');
+  using _layers = await space.reserve(contextsDir, LAYERS_BYTES, 'build an image');
+  using _watch = await watchDisk({ dir: imagesDir, maxBytes: Number.POSITIVE_INFINITY, mayCount: false, keptBytes: KEPT_BYTES, controller: stop });
+  return await buildVersion(parts, request, { log, signal: AbortSignal.any([signal, stop.signal]) });
+}
+
+/** The same failure, unless a full disk was behind it: that need not be what was noticed first. */
+async function withTrueReason(error: unknown, { space, imagesDir }: ImageBuilderParts): Promise<unknown> {
+  if (error instanceof BuildFailure && error.code !== 'INTERNAL_PLATFORM_ERROR') return error;
+  const isFull = causesOf(error).some(saysFull) || (await space.figures(imagesDir)).availableBytes < KEPT_BYTES;
+  if (!isFull) return error;
+  const step = error instanceof BuildFailure ? error.step : 'build';
+  const failure = new BuildFailure('DISK_STORAGE_FULL', step, { cause: error });
+  if (error instanceof BuildFailure) failure.codeBytes = error.codeBytes;
+  return failure;
+}
+
+const saysFull = (error: Error) => error instanceof DiskFull || isLullError(error, 'insufficient-capacity') || /ENOSPC|No space left on device/.test(error.message);
 
 async function buildVersion(parts: ImageBuilderParts, request: BuildRequest, { log, signal }: { log: BuildLog; signal: AbortSignal }): Promise<SnapshotSizes> {
   const size = microvmSize(request.config.minimumMemoryMib);
@@ -226,7 +262,12 @@ const namesIn = (dir: string) =>
 
 /** What the log's reader gets to see: the failure and what caused it, one line each. */
 function describe(error: unknown): string {
-  const lines: string[] = [];
-  for (let current: unknown = error; current instanceof Error && lines.length < 5; current = current.cause) lines.push(current.message);
-  return lines.join(': ') || String(error);
+  return causesOf(error).map(({ message }) => message).join(': ') || String(error);
+}
+
+/** The error and what caused it, five at most. */
+function causesOf(error: unknown): readonly Error[] {
+  const causes: Error[] = [];
+  for (let current: unknown = error; current instanceof Error && causes.length < 5; current = current.cause) causes.push(current);
+  return causes;
 }

@@ -13,13 +13,22 @@ export class DiskFull extends Error {
   override readonly name = 'DiskFull';
 }
 
+export interface DiskLimits {
+  readonly dir: string;
+  readonly maxBytes: number;
+  /** The server may see all files below `dir`. */
+  readonly mayCount: boolean;
+  /** Less must not be left on the disk. */
+  readonly keptBytes?: number;
+}
+
 /**
  * Aborts `controller` with {@link DiskFull} once `dir` has grown by more than `maxBytes`, or its file system is nearly full.
  * Growth is first told from the free space, which costs nothing; what else happens on the disk is excluded by counting the
  * files, where the server may see them all.
  */
-export async function watchDisk(options: { dir: string; maxBytes: number; mayCount: boolean; controller: AbortController }): Promise<Disposable> {
-  const { dir, maxBytes, mayCount, controller } = options;
+export async function watchDisk(options: DiskLimits & { controller: AbortController }): Promise<Disposable> {
+  const { dir, maxBytes, mayCount, keptBytes = HOST_RESERVE_BYTES, controller } = options;
   const free = async (): Promise<{ bytes: number; inodes: number; hasInodes: boolean }> => {
     const stats = await statfs(dir);
     return { bytes: stats.bavail * stats.bsize, inodes: stats.ffree, hasInodes: stats.files > 0 };
@@ -29,7 +38,7 @@ export async function watchDisk(options: { dir: string; maxBytes: number; mayCou
   let over = false;
   const look = async (): Promise<void> => {
     const now = await free();
-    if (now.bytes < HOST_RESERVE_BYTES || (now.hasInodes && now.inodes < HOST_RESERVE_INODES)) throw new DiskFull('the disk of the host is nearly full');
+    if (now.bytes < keptBytes || (now.hasInodes && now.inodes < HOST_RESERVE_INODES)) throw new DiskFull('the disk of the host is nearly full');
     const mayHaveGrown = before.free - now.bytes > maxBytes;
     if (mayHaveGrown && (!mayCount || (await usedBytes(dir)) - before.used > maxBytes)) {
       throw new DiskFull(`the build used more than ${maxBytes} bytes of disk`);

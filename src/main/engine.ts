@@ -17,7 +17,7 @@ import type { Realm } from '../domain/ids.ts';
 import type { Platform } from '../domain/platform.ts';
 import type { Clock, EndpointTokens, ImageBuilder, RuntimeObserver, Store } from '../domain/ports.ts';
 import type { Quotas } from '../domain/quotas.ts';
-import { DiskSpace } from '../host/disk-space.ts';
+import type { DiskSpace } from '../host/disk-space.ts';
 import { createBuildLogs } from '../image/build-log.ts';
 import { createImageBuilder } from '../image/builder.ts';
 import type { Files } from '../lib/files.ts';
@@ -47,6 +47,7 @@ export interface EngineGround {
   readonly platform: Platform;
   readonly drivers: Drivers;
   readonly containers: Pick<LazyContainerBuilder, 'build' | 'contextsDir'>;
+  readonly space: DiskSpace;
   readonly files: Files;
   readonly clock: Clock;
   readonly log: Log;
@@ -76,14 +77,13 @@ const UPLOAD_LIFE_MS = 7 * 24 * 3_600_000;
 
 /** Opens an engine, released with `stack`. Nothing runs by itself before `recover`, which brings the store and the world together. */
 export async function openEngine(stack: AsyncDisposableStack, ground: EngineGround, outward: Outward) {
-  const { options, files, clock, log } = ground;
+  const { options, space, files, clock, log } = ground;
   const layout = new DataLayout(options.dataFolder, runtimeFolderOf(options, files));
   await files.makeFolder(layout.microvmsDir);
   const store = stack.use(await openStore({ path: join(options.dataFolder, 'lull.db'), files, log }));
   await store.uploads.forgetBefore(clock.nowMs() - UPLOAD_LIFE_MS);
   const blobs = await openBlobs(join(options.dataFolder, 'objects'), { keep: await store.objects.blobIds(), files });
   const workers = stack.use(new MemoryWorkers({ effects: files.effects }));
-  const space = new DiskSpace();
   const drivers = driversWithEffects(ground.drivers, files.effects);
   const snapshots = new Snapshots(layout, drivers);
   const networks = await openNetworks(ground, layout);
@@ -151,6 +151,7 @@ async function openNetworks({ options, files, log }: EngineGround, layout: DataL
 const observerOf = (microvms: () => Microvms, outward: Outward): RuntimeObserver => ({
   vmmDied: (id, process) => microvms().vmmDied(id, process),
   agentLost: (id) => microvms().agentLost(id),
+  diskFailed: (id) => microvms().stoppedByDisk.note(id),
   applicationExited: (id, code) => microvms().applicationExited(id, code),
   guestConnected: (id, service, connection) => outward.guestConnected(id, service, connection),
 });
@@ -167,7 +168,7 @@ interface ImageGround {
 }
 
 function imageControl(ground: EngineGround, { layout, workers, driver, snapshots, store, blobs, passRole, counted }: ImageGround): ImageControl {
-  const { options, realm, platform, containers, files, clock, log } = ground;
+  const { options, realm, platform, containers, space, files, clock, log } = ground;
   const snapshotter = new SnapshotMaker({
     layout,
     files,
@@ -181,6 +182,7 @@ function imageControl(ground: EngineGround, { layout, workers, driver, snapshots
   });
   const builder = createImageBuilder({
     files,
+    space,
     containers,
     snapshotter,
     logs: createBuildLogs({ clock }),

@@ -23,6 +23,7 @@ import { defaultHookTimeoutScale } from '../domain/hooks.ts';
 import { quotasOf, ratesOf } from '../domain/quotas.ts';
 import type { EndpointTokens, Store } from '../domain/ports.ts';
 import { createBuildLogFiles } from '../image/build-log-files.ts';
+import { DiskSpace } from '../host/disk-space.ts';
 import { ServerMetrics } from '../metrics/server-metrics.ts';
 import { Files } from '../lib/files.ts';
 import { KeyedQueue } from '../lib/keyed-queue.ts';
@@ -91,7 +92,7 @@ export async function startServer(given: ServerOptions, environment: ServerEnvir
   const quotas = quotasOf(options.quotas, defaultMemoryQuotaMib());
   const hookTimeoutScale = options.hookTimeoutScale ?? defaultHookTimeoutScale(driver.accelerator);
   const containers = stack.use(lazyContainerBuilder(options, platform, log));
-  const ground = { options, realm, quotas, hookTimeoutScale, platform, drivers, containers, files: new Files(), clock: systemClock, log };
+  const ground = { options, realm, quotas, hookTimeoutScale, platform, drivers, containers, space: new DiskSpace(), files: new Files(), clock: systemClock, log };
   const parts = await openParts(stack, { ...ground, certificates, metricsToken });
   const listeners = await listen(stack, parts);
   const held = stack.move();
@@ -118,6 +119,7 @@ interface Front {
   metrics?: ServerMetrics;
   proxy?: Proxy;
   guests?: GuestServer;
+  microvms?: Microvms;
 }
 
 async function openParts(stack: AsyncDisposableStack, ground: Ground) {
@@ -126,6 +128,7 @@ async function openParts(stack: AsyncDisposableStack, ground: Ground) {
   const engine = await openEngine(stack, ground, outwardOf(ground, front));
   const { store, blobs, layout, applicationLogs, tokens, microvms, images, reconciler, recover } = engine;
   const metrics = front.metrics!;
+  front.microvms = microvms;
   const proxy = (front.proxy = makeProxy(ground, { tokens, metrics, traffic: () => microvms.traffic }));
   const ports = { store, realm: ground.realm, clock: systemClock, random: systemRandom };
   const ownKeyId = await ensureCredentials({ ...ports, files, dataFolder: options.dataFolder, keys: store.accessKeys });
@@ -138,6 +141,7 @@ async function openParts(stack: AsyncDisposableStack, ground: Ground) {
     driver: drivers.current,
     metrics,
     reconciler,
+    disks: disksOf(ground),
     connectors: createConnectorUseCases(ports),
     tags: createTagUseCases(ports),
     keys: createKeyUseCases({ ...ports, ownKeyId }),
@@ -155,7 +159,8 @@ async function openParts(stack: AsyncDisposableStack, ground: Ground) {
 function outwardOf(ground: Ground, front: Front): Outward {
   return {
     attend: (store) => {
-      const metrics = (front.metrics = makeMetrics(ground, store, () => front.proxy!.connections()));
+      const counts = { connections: () => front.proxy!.connections(), stoppedByDisk: () => front.microvms!.stoppedByDisk.count };
+      const metrics = (front.metrics = makeMetrics(ground, store, counts));
       return {
         tokens: createEndpointTokens({ keys: store.tokenKeys, clock: systemClock, random: systemRandom }),
         microvmEnded: (microvmId) => metrics.microvmEnded(microvmId),
@@ -173,15 +178,20 @@ function logRetentionOf({ options, log }: Ground, catalogue: LogCatalogue): LogR
   return new LogRetention({ catalogue, log, clock: systemClock, daysKept, maxBytes: maxMib * MIB });
 }
 
-type ControlParts = Omit<ControlPlane, 'microvms' | 'server'> & { readonly microvms: Microvms; readonly driver: Driver; readonly metrics: ServerMetrics; readonly reconciler: Reconciler };
+type ControlParts = Omit<ControlPlane, 'microvms' | 'server'> & { readonly microvms: Microvms; readonly driver: Driver; readonly metrics: ServerMetrics; readonly reconciler: Reconciler; readonly disks: Disks };
 
-function controlPlane({ microvms, driver, metrics, reconciler, ...rest }: ControlParts) {
+function controlPlane({ microvms, driver, metrics, reconciler, disks, ...rest }: ControlParts) {
   const stop = Promise.withResolvers<void>();
   const control: ControlPlane = {
     ...rest,
     microvms: microvms.useCases,
     server: {
-      health: () => ({ status: 'ok', version: VERSION, driver: driver.name, accelerator: driver.accelerator, reconciler: reconciler.figures }),
+      health: async () => {
+        const [data, platform] = await Promise.all([disks.data(), disks.platform()]);
+        const { name, accelerator } = driver;
+        const { count: stoppedByDisk } = microvms.stoppedByDisk;
+        return { status: 'ok', version: VERSION, driver: name, accelerator, reconciler: reconciler.figures, disks: { data, platform }, stoppedByDisk };
+      },
       metrics: () => metrics.text(),
       suspendAllAndStop: async () => {
         const suspended = await microvms.suspendAll();
@@ -193,13 +203,28 @@ function controlPlane({ microvms, driver, metrics, reconciler, ...rest }: Contro
   return { control, stopRequested: stop.promise };
 }
 
-function makeMetrics({ options, certificates, quotas, drivers: { current: driver }, log }: Ground, store: Store, connections: () => number): ServerMetrics {
+/** The disks that fill up. */
+type Disks = ReturnType<typeof disksOf>;
+
+const disksOf = ({ options, space }: Pick<Ground, 'options' | 'space'>) => ({
+  data: () => space.figures(options.dataFolder),
+  platform: () => space.figures(options.platformFolder),
+});
+
+/** Counted elsewhere, and asked for only once there are microVMs. */
+interface Counts {
+  readonly connections: () => number;
+  readonly stoppedByDisk: () => number;
+}
+
+function makeMetrics({ options, certificates, quotas, drivers: { current: driver }, space, log }: Ground, store: Store, { connections, stoppedByDisk }: Counts): ServerMetrics {
   const { api, endpoint } = certificates;
   return new ServerMetrics({
     about: { version: VERSION, driver: driver.name, accelerator: driver.accelerator },
     microvms: store.microvms,
     memoryQuotaMib: quotas.memory,
-    folders: { data: options.dataFolder, platform: options.platformFolder },
+    disks: disksOf({ options, space }),
+    stoppedByDisk: () => stoppedByDisk(),
     availableMib: () => hostCapacity.availableMib(),
     certificates: () => ({ endpoint: endpoint.expiresAtMs, ...(api === undefined ? {} : { api: api.expiresAtMs }) }),
     connections,

@@ -1,7 +1,7 @@
 /** What Lull tells Prometheus: text format 0.0.4, in a registry of its own. */
-import { statfs } from 'node:fs/promises';
 import { collectDefaultMetrics, Counter, Histogram, Registry } from 'prom-client';
 import type { MicrovmOperation } from '../control/microvms/lifecycle.ts';
+import type { DiskFigures } from '../domain/disk.ts';
 import type { ImageBuilder, MicrovmRepository, StepTimes } from '../domain/ports.ts';
 import type { Log } from '../lib/log.ts';
 import { ExchangeMetrics } from './exchange-metrics.ts';
@@ -19,8 +19,10 @@ export interface ServerMetricsParts {
   readonly about: Readonly<Record<'version' | 'driver' | 'accelerator', string>>;
   readonly microvms: Pick<MicrovmRepository, 'countByState' | 'allocatedMib'>;
   readonly memoryQuotaMib: number;
-  /** Folders whose disks are watched, by the name that their series get. */
-  readonly folders: Readonly<Record<string, string>>;
+  /** The disks of folders, by the name that their series get. */
+  readonly disks: Readonly<Record<string, () => Promise<DiskFigures>>>;
+  /** How many microVMs stand still because of theirs. */
+  readonly stoppedByDisk: () => number;
   readonly availableMib: () => number;
   /** When each listener's certificate ends, in milliseconds since the epoch. */
   readonly certificates: () => Readonly<Record<string, number>>;
@@ -100,7 +102,7 @@ export class ServerMetrics {
 
 /** What is the server's and the host's, and no event's. */
 function addServerFigures(figures: ReadFigures, parts: ServerMetricsParts): void {
-  const { about, microvms, memoryQuotaMib, folders, availableMib, certificates, connections } = parts;
+  const { about, microvms, memoryQuotaMib, disks, stoppedByDisk, availableMib, certificates, connections } = parts;
   figures.gauge({ name: 'lull_build_info', help: 'Always 1; what runs is in the labels', labelNames: ['version', 'driver', 'accelerator'], read: () => [[about, 1]] });
   figures.gauge({
     ...{ name: 'lull_microvms', help: 'MicroVMs that have not ended, by state', labelNames: ['state'] },
@@ -112,11 +114,13 @@ function addServerFigures(figures: ReadFigures, parts: ServerMetricsParts): void
   });
   figures.gauge({ name: 'lull_memory_quota_bytes', help: 'The quota', read: () => [[{}, memoryQuotaMib * MIB]] });
   figures.gauge({ name: 'lull_host_memory_available_bytes', help: 'What the host has left for microVMs', read: () => [[{}, availableMib() * MIB]] });
-  const disks = (read: (disk: { bsize: number; bavail: number; blocks: number }) => number) => async () =>
-    await Promise.all(Object.entries(folders).map(async ([folder, path]) => [{ folder }, read(await statfs(path))] as const));
+  const ofDisks = (figure: keyof DiskFigures) => async () =>
+    await Promise.all(Object.entries(disks).map(async ([folder, read]) => [{ folder }, (await read())[figure]] as const));
   const labelNames = ['folder'];
-  figures.gauge({ name: 'lull_disk_available_bytes', help: 'Free on the disk of a folder', labelNames, read: disks(({ bsize, bavail }) => bsize * bavail) });
-  figures.gauge({ name: 'lull_disk_size_bytes', help: 'Size of the disk of a folder', labelNames, read: disks(({ bsize, blocks }) => bsize * blocks) });
+  figures.gauge({ name: 'lull_disk_available_bytes', help: 'Free on the disk of a folder', labelNames, read: ofDisks('availableBytes') });
+  figures.gauge({ name: 'lull_disk_reserved_bytes', help: 'Promised to what is under way, of what is free', labelNames, read: ofDisks('reservedBytes') });
+  figures.gauge({ name: 'lull_disk_size_bytes', help: 'Size of the disk of a folder', labelNames, read: ofDisks('sizeBytes') });
+  figures.gauge({ name: 'lull_microvms_stopped_by_disk', help: 'MicroVMs that stand still because their disk is full or fails', read: () => [[{}, stoppedByDisk()]] });
   figures.gauge({
     ...{ name: 'lull_certificate_expiry_timestamp_seconds', help: 'When the certificate of a listener ends', labelNames: ['listener'] },
     read: () => Object.entries(certificates()).map(([listener, atMs]) => [{ listener }, atMs / 1000]),

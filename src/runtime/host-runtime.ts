@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { LullError } from '../domain/errors.ts';
 import type { HookOutcome } from '../domain/hooks.ts';
-import type { ProcessIdentity } from '../domain/microvm.ts';
+import type { DiskFault, ProcessIdentity } from '../domain/microvm.ts';
 import type { Egress } from '../domain/network-connector.ts';
 import type { Clock, LaunchRequest, MicrovmRuntime, Random, RuntimeObserver, ShellSession, StepTimes, SuspendReport } from '../domain/ports.ts';
 import { allocatedBytes, copySparse } from '../host/disk.ts';
@@ -197,6 +197,14 @@ export class HostRuntime implements MicrovmRuntime {
     return strays;
   }
 
+  diskFault(microvmId: string): DiskFault | undefined {
+    return this.#live.get(microvmId)?.machine.diskFault;
+  }
+
+  goOn(microvmId: string): Promise<void> {
+    return this.#required(microvmId).goOn();
+  }
+
   holds(microvmId: string): boolean {
     return this.#live.has(microvmId);
   }
@@ -279,6 +287,7 @@ export class HostRuntime implements MicrovmRuntime {
       onExit: (exitCode) => {
         if (this.#live.get(microvmId) === incarnation) this.#parts.observer.applicationExited(microvmId, exitCode);
       },
+      onDiskFault: () => this.#parts.observer.diskFailed(microvmId),
       onConnection: (service, connection) => this.#parts.observer.guestConnected(microvmId, service, connection),
     });
     this.#live.set(microvmId, incarnation);

@@ -4,6 +4,7 @@ import type { Duplex } from 'node:stream';
 import { z } from 'zod';
 import { LullError } from '../domain/errors.ts';
 import { GUEST_SERVICES, type GuestService } from '../domain/guest-service.ts';
+import { STATE_REASONS, type DiskFault } from '../domain/microvm.ts';
 import type { Clock, Random, ShellSession } from '../domain/ports.ts';
 import { AgentSession } from '../guest/agent-session.ts';
 import type { CardAddress } from '../guest/connect-options.ts';
@@ -41,6 +42,8 @@ export interface IncarnationParts {
   readonly onConnection: (service: GuestService, connection: Duplex) => void;
   /** The agent cannot be reached any more although its process lives. */
   readonly onLost: () => void;
+  /** It stands still until {@link Incarnation.goOn}. */
+  readonly onDiskFault: () => void;
   readonly clock: Pick<Clock, 'nowMs'>;
   readonly random: Pick<Random, 'bytes'>;
 }
@@ -53,11 +56,15 @@ export class Incarnation {
   #session: AgentSession | undefined;
   /** Set before we end the process ourselves, so that its end surprises nobody. */
   #ending = false;
+  /** Rejects when its disk stops the machine; another one whenever that goes on. */
+  #stopped = neverYet();
 
   constructor(parts: IncarnationParts) {
     this.machine = parts.machine;
     this.#parts = parts;
     this.#secrets = parts.secrets;
+    parts.machine.onDiskFault((fault) => this.#noteDiskFault(fault));
+    if (parts.machine.diskFault !== undefined) this.#noteDiskFault(parts.machine.diskFault);
   }
 
   /** The secrets that a process of this microVM may know, as an earlier server kept them. */
@@ -89,31 +96,46 @@ export class Incarnation {
     const greeted = this.#greet({ channel, resetConnections: true, nextSecret, network: cardOf(this.#parts.network) });
     greeted.catch(() => undefined);
     await timer.time('resume', () => this.machine.resume());
-    await timer.time('agent', () => greeted);
+    await timer.time('agent', () => this.#unlessStopped(greeted));
     return timer.steps;
   }
 
-  /** Greets the agent of a machine that ran on without us: its clock and connections are its own. */
-  reconnect(): Promise<void> {
-    return this.#greet({});
+  /** Greets the agent of a machine that ran on without us: its clock and connections are its own. One that stands still is greeted when it goes on. */
+  async reconnect(): Promise<void> {
+    if (this.machine.diskFault === undefined) await this.#greet({});
+  }
+
+  /**
+   * Lets a machine go on that stands still, and sets its clock.
+   * @throws LullError insufficient-capacity where its disk has stopped it again
+   */
+  async goOn(): Promise<void> {
+    this.#stopped = neverYet();
+    await this.machine.resume();
+    const session = this.#session;
+    const realtimeNs = `${BigInt(this.#parts.clock.nowMs()) * 1_000_000n}`;
+    // Also the proof that it does go on.
+    const answered = session === undefined ? this.#greet({ resetConnections: false }) : session.call('clock', { realtimeNs }, { timeoutMs: HELLO_LIMIT_MS });
+    await this.#unlessStopped<unknown>(answered);
   }
 
   /** Stops the application and brings its memory and disk to rest, then pauses the machine. */
   async quiesce(): Promise<StepTimer['steps']> {
     const session = this.#required();
     const timer = new StepTimer();
-    await timer.time('freeze', () => this.#agent('freeze', () => session.call('freeze', {}, { timeoutMs: QUIESCE_LIMIT_MS })));
-    await timer.time('quiesce', () => this.#agent('quiesce', () => session.call('quiesce', { trim: false }, { timeoutMs: QUIESCE_LIMIT_MS })));
+    await timer.time('freeze', () => this.#unlessStopped(this.#agent('freeze', () => session.call('freeze', {}, { timeoutMs: QUIESCE_LIMIT_MS }))));
+    await timer.time('quiesce', () => this.#unlessStopped(this.#agent('quiesce', () => session.call('quiesce', { trim: false }, { timeoutMs: QUIESCE_LIMIT_MS }))));
     await timer.time('hang up', () => this.#hangUp());
     await timer.time('pause', () => this.machine.pause());
     return timer.steps;
   }
 
-  /** Goes on after {@link quiesce}, or after it failed half-way. Writes nothing: the disk may be full. */
+  /** Goes on after {@link quiesce}, or after it failed half-way; where its disk does not let it, later. Writes nothing: the disk may be full. */
   async undoQuiesce(): Promise<void> {
     await this.#hangUp();
-    await this.machine.resume();
-    await this.#greet({ resetConnections: false });
+    await this.goOn().catch((error: unknown) => {
+      if (this.machine.diskFault === undefined) throw error;
+    });
   }
 
   /** A stream to 127.0.0.1:`port` inside. @throws LullError internal where nothing listens, or nobody is there */
@@ -162,6 +184,17 @@ export class Incarnation {
 
   #agent<T>(subject: string, act: () => Promise<T>): Promise<T> {
     return effect(this.#parts.files.effects, { kind: 'agent', subject }, act);
+  }
+
+  /** Gives up waiting for an agent that cannot answer before its machine goes on. */
+  async #unlessStopped<T>(answer: Promise<T>): Promise<T> {
+    answer.catch(() => undefined);
+    return await Promise.race([answer, this.#stopped.promise]);
+  }
+
+  #noteDiskFault(fault: DiskFault): void {
+    this.#stopped.reject(new LullError('insufficient-capacity', STATE_REASONS.diskStopped[fault]));
+    this.#parts.onDiskFault();
   }
 
   /** A server that died in the middle of a greeting leaves more than one secret that it may be. */
@@ -217,6 +250,12 @@ export class Incarnation {
     }
     if (!this.#ending) this.#parts.onLost();
   }
+}
+
+function neverYet(): PromiseWithResolvers<never> {
+  const promise = Promise.withResolvers<never>();
+  promise.promise.catch(() => undefined);
+  return promise;
 }
 
 /** How an agent is greeted: over which channel, whether it was restored (and ends connections), what secret and what address it gets. */

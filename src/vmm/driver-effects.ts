@@ -31,6 +31,10 @@ function machineWithEffects(machine: Machine, effects: Effects): Machine {
   return {
     identity: machine.identity,
     exited: machine.exited,
+    get diskFault() {
+      return machine.diskFault;
+    },
+    onDiskFault: (listener) => machine.onDiskFault(listener),
     mappings: () => machine.mappings(),
     loadDeviceState: () => vmm('load device state', () => machine.loadDeviceState()),
     saveDeviceState: (path) => effect(effects, { kind: 'write', subject: path }, () => machine.saveDeviceState(path)),

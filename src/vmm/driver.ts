@@ -4,7 +4,7 @@
  * a file that both kinds of machine map, and its pages are the runtime's business.
  */
 import type { Duplex } from 'node:stream';
-import type { ProcessIdentity } from '../domain/microvm.ts';
+import type { DiskFault, ProcessIdentity } from '../domain/microvm.ts';
 import type { Confinement } from '../domain/platform.ts';
 import type { MemoryMapping } from '../host/memory.ts';
 
@@ -112,6 +112,10 @@ export interface Machine {
   loadDeviceState(): Promise<void>;
   /** Writes the device state of a paused machine. */
   saveDeviceState(path: string): Promise<void>;
+  /** Set while the machine stands still because a disk of it could not be written or read: {@link resume} has it try once more. */
+  readonly diskFault: DiskFault | undefined;
+  /** Calls back each time that it is stopped so. */
+  onDiskFault(listener: (fault: DiskFault) => void): void;
   pause(): Promise<void>;
   resume(): Promise<void>;
   /** Opens the agent's channel. One at a time: the previous one must be closed. */

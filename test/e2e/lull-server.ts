@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { CloudWatchLogs } from '@aws-sdk/client-cloudwatch-logs';
 import { LambdaMicrovms, type GetMicrovmImageBuildCommandOutput } from '@aws-sdk/client-lambda-microvms';
 import { S3 } from '@aws-sdk/client-s3';
@@ -77,10 +78,10 @@ export class LullServer implements AsyncDisposable {
     this.#options = options;
   }
 
-  /** Starts one on new folders. @param options more words of `lull up` */
-  static async start(options: readonly string[] = []): Promise<LullServer> {
+  /** Starts one on new folders. @param options more words of `lull up` @param below where the data folder is made */
+  static async start(options: readonly string[] = [], below = '/var/tmp'): Promise<LullServer> {
     // Images are large: not under /tmp, which may be memory. Sockets want a short path.
-    const server = new LullServer({ data: await mkdtemp('/var/tmp/lull-e2e-'), runtime: await mkdtemp('/tmp/lr-') }, options);
+    const server = new LullServer({ data: await mkdtemp(join(below, 'lull-e2e-')), runtime: await mkdtemp('/tmp/lr-') }, options);
     try {
       await server.up();
       return server;

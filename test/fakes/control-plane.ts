@@ -24,6 +24,8 @@ export const MANAGED_IMAGE: ManagedImage = {
   ],
 };
 
+const DISK = { sizeBytes: 1000, availableBytes: 500, reservedBytes: 50 };
+
 /** A fresh double with its usual answers. What is only kept and shown needs no double. */
 export function fakeControlPlane(real: Pick<ControlPlane, 'roles' | 'logs' | 'connectors' | 'tags' | 'keys' | 'quotas'>): FakeControlPlane {
   const calls: RecordedCall[] = [];
@@ -60,7 +62,10 @@ export function fakeControlPlane(real: Pick<ControlPlane, 'roles' | 'logs' | 'co
       },
     }),
     server: recorded('server', {
-      health: () => ({ status: 'ok' as const, version: '0.1.0', driver: 'qemu', accelerator: 'tcg', reconciler: { runs: 3, mended: 1, lastRunAtMs: 1000 } }),
+      health: async () => ({
+        ...{ status: 'ok' as const, version: '0.1.0', driver: 'qemu', accelerator: 'tcg', reconciler: { runs: 3, mended: 1, lastRunAtMs: 1000 } },
+        ...{ disks: { data: DISK, platform: DISK }, stoppedByDisk: 2 },
+      }),
       metrics: async () => '# TYPE lull_build_info gauge\nlull_build_info 1\n',
       suspendAllAndStop: async () => ({ suspended: 2 }),
     }),

@@ -2,10 +2,10 @@
 import { EventEmitter, once } from 'node:events';
 import { PassThrough, type Duplex } from 'node:stream';
 import type { HookOutcome } from '../../src/domain/hooks.ts';
-import type { ProcessIdentity } from '../../src/domain/microvm.ts';
+import type { DiskFault, ProcessIdentity } from '../../src/domain/microvm.ts';
 import type { MicrovmRuntime, ShellSession, StepTimes, SuspendReport } from '../../src/domain/ports.ts';
 
-export type RuntimeStep = Exclude<keyof MicrovmRuntime, 'logs' | 'detach' | 'holds' | 'present'>;
+export type RuntimeStep = Exclude<keyof MicrovmRuntime, 'logs' | 'detach' | 'holds' | 'present' | 'diskFault'>;
 
 export class FakeMicrovmRuntime implements MicrovmRuntime {
   /** Every step, in order: `step id`. */
@@ -14,6 +14,8 @@ export class FakeMicrovmRuntime implements MicrovmRuntime {
   readonly failing = new Set<RuntimeStep>();
   /** What adopt, verifyGeneration and untouchedSince answer. */
   answers = { alive: true, complete: true, untouched: true, hook: 200 as HookOutcome };
+  /** Those that stand still; the next `goOn` that does not fail lets one go on. */
+  readonly diskFaults = new Map<string, DiskFault>();
   /** What {@link present} answers. */
   readonly found = new Set<string>();
   /** Every call of a hook, in order. */
@@ -125,6 +127,15 @@ export class FakeMicrovmRuntime implements MicrovmRuntime {
   async sweep(): Promise<readonly string[]> {
     await this.#take('sweep', '');
     return [];
+  }
+
+  diskFault(microvmId: string): DiskFault | undefined {
+    return this.diskFaults.get(microvmId);
+  }
+
+  async goOn(microvmId: string): Promise<void> {
+    await this.#take('goOn', microvmId);
+    this.diskFaults.delete(microvmId);
   }
 
   holds(): boolean {

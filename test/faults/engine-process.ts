@@ -12,6 +12,7 @@ import { createIntegrityUseCases } from '../../src/control/integrity.ts';
 import type { VerifiedFile } from '../../src/domain/integrity.ts';
 import type { Clock } from '../../src/domain/ports.ts';
 import { quotasOf } from '../../src/domain/quotas.ts';
+import { DiskSpace } from '../../src/host/disk-space.ts';
 import { Files } from '../../src/lib/files.ts';
 import type { Log } from '../../src/lib/log.ts';
 import { openEngine, type Engine } from '../../src/main/engine.ts';
@@ -114,6 +115,7 @@ class Server {
         platform: { arch: 'x86_64', createdAtMs: 0, kernel: { ...file, release: 'none' }, initramfs: file, agent: file, qemu: { id: 'fake', version: '9.0', path: '/', argv: [] }, baseImages: [] },
         drivers: { current: fakeDriver, withVmm: async () => fakeDriver },
         containers: { contextsDir, build: async () => container },
+        space: new DiskSpace(),
         files,
         clock: this.#clock,
         log: logTo(join(work, 'engine.log')),

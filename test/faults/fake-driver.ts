@@ -110,6 +110,8 @@ class FakeMachine implements Machine {
     return found;
   }
 
+  readonly diskFault = undefined;
+  onDiskFault = () => undefined;
   loadDeviceState = () => this.#order('load', this.#parts.statePath).then(() => undefined);
   saveDeviceState = (path: string) => this.#order('save', path).then(() => undefined);
   pause = () => this.#order('pause').then(() => undefined);

@@ -8,7 +8,7 @@ import type { OnSuspendHookFailure } from '../../domain/hooks.ts';
 import { MICROVM_REQUESTS, STATE_REASONS, type Microvm, type MicrovmEvent, type MicrovmRequest, type MicrovmState, type ProcessIdentity } from '../../domain/microvm.ts';
 import { egressOf } from '../../domain/network-connector.ts';
 import type { Clock, LaunchRequest, MicrovmPatch, MicrovmRepository, MicrovmRuntime, StepTimes } from '../../domain/ports.ts';
-import { microvmNotFound, requireAllowed } from '../../domain/refusals.ts';
+import { hostFull, microvmNotFound, requireAllowed } from '../../domain/refusals.ts';
 import { Gate } from '../../lib/gate.ts';
 import { KeyedQueue } from '../../lib/keyed-queue.ts';
 import type { Log } from '../../lib/log.ts';
@@ -98,9 +98,9 @@ export class Lifecycle {
     return this.#reports.get(microvmId) ?? NO_REPORT;
   }
 
-  /** Resolves when what is under way for this microVM has ended. */
-  settled(microvmId: string): Promise<void> {
-    return this.#queue.run(microvmId, async () => undefined);
+  /** Does something with a microVM once what is under way with it has ended, and before anything else. */
+  inTurn(microvmId: string, work: () => Promise<void> = async () => undefined): Promise<void> {
+    return this.#queue.run(microvmId, work);
   }
 
   /** Resolves when nothing is under way. */
@@ -182,11 +182,15 @@ export class Lifecycle {
 
   async #suspend(microvm: Microvm, { onHookFailure = this.#onSuspendHookFailure, isWanted }: SuspendOptions): Promise<void> {
     const { microvmId, lastGeneration } = microvm;
+    const fault = this.#runtime.diskFault(microvmId);
+    // It would answer neither its hook nor the host.
+    if (fault !== undefined) throw hostFull(STATE_REASONS.diskStopped[fault]);
     if (isWanted?.() === false) throw new LullError('conflict', `The MicroVM ${microvmId} has traffic again.`);
     try {
       await this.#hooks.suspend(microvm);
     } catch (error) {
-      if (!(error instanceof HookFailure) || onHookFailure === 'keepRunning') throw error;
+      const isStopped = this.#runtime.diskFault(microvmId) !== undefined;
+      if (!(error instanceof HookFailure) || onHookFailure === 'keepRunning' || isStopped) throw error;
       // AWS goes to TERMINATED at once; `/terminate` is not called of one that has just refused (section 3.1).
       return this.#end(microvm, { reason: error.message, isAnswering: false });
     }
@@ -447,7 +451,7 @@ export class Lifecycle {
   async #end(microvm: Microvm, { reason, isAnswering }: Ending): Promise<void> {
     const { microvmId, state } = microvm;
     if (state !== 'TERMINATING') this.#note(await this.#microvms.apply(microvmId, 'terminate', { stateReason: reason }));
-    if (state === 'RUNNING' && isAnswering) {
+    if (state === 'RUNNING' && isAnswering && this.#runtime.diskFault(microvmId) === undefined) {
       await this.#hooks.terminate(microvm).catch((error: unknown) => this.#log.warn({ microvmId, err: error }, 'the terminate hook failed'));
     }
     await this.#runtime.destroy(microvmId);

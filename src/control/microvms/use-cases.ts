@@ -14,6 +14,7 @@ import type { HoldLimits } from './holds.ts';
 import { RuntimeHooks } from './hooks.ts';
 import { Lifecycle, type OperationEnded } from './lifecycle.ts';
 import { Admission, type AdmissionParts } from './run.ts';
+import { StoppedByDisk } from './stopped-by-disk.ts';
 import { Traffic } from './traffic.ts';
 
 export interface MicrovmParts extends AdmissionParts {
@@ -49,6 +50,7 @@ const SUSPENDS_AT_ONCE = 2;
 export class Microvms implements AsyncDisposable {
   readonly useCases: MicrovmUseCases;
   readonly traffic: Traffic;
+  readonly stoppedByDisk: StoppedByDisk;
   readonly #store: Store;
   readonly #runtime: MicrovmRuntime;
   readonly #lifecycle: Lifecycle;
@@ -81,6 +83,7 @@ export class Microvms implements AsyncDisposable {
       if (microvm.state === 'TERMINATED') parts.onEnd(microvm);
       this.#deadlines.watch(microvm);
     });
+    this.stoppedByDisk = new StoppedByDisk({ lifecycle, runtime, clock, log, onLost: (microvmId) => this.agentLost(microvmId) });
     const { holdLimits } = parts;
     this.traffic = new Traffic({ microvms: store.microvms, runtime, lifecycle, deadlines: this.#deadlines, clock, holdLimits });
     this.useCases = useCasesOf(parts, lifecycle, roles);
@@ -146,7 +149,7 @@ export class Microvms implements AsyncDisposable {
   async suspendAll(): Promise<number> {
     this.#lifecycle.drain();
     const onTheirWay = await this.#store.microvms.inStates(['PENDING', 'SUSPENDING', 'WAKING']);
-    await Promise.all(onTheirWay.map(({ microvmId }) => this.#lifecycle.settled(microvmId)));
+    await Promise.all(onTheirWay.map(({ microvmId }) => this.#lifecycle.inTurn(microvmId)));
     let suspended = 0;
     await atMost(SUSPENDS_AT_ONCE, await this.#store.microvms.inStates(['RUNNING']), async ({ microvmId }) => {
       await this.#lifecycle.suspend(microvmId, { onHookFailure: 'keepRunning' }).then(
@@ -160,6 +163,7 @@ export class Microvms implements AsyncDisposable {
   /** Starts nothing more by itself, and waits for what is under way, so that nothing is left in the middle. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#deadlines[Symbol.dispose]();
+    this.stoppedByDisk[Symbol.dispose]();
     await within('what was under way with microVMs', STOP_LIMIT_MS, this.#lifecycle.idle()).catch((error: unknown) => {
       this.#log.warn({ err: error }, 'stopping all the same; the next start finishes it');
     });
@@ -185,7 +189,11 @@ function useCasesOf(parts: MicrovmParts, lifecycle: Lifecycle, roles: ExecutionR
       if (isNew) lifecycle.startLaunch(microvm.microvmId);
       return microvm;
     },
-    get: (microvmId) => lifecycle.get(microvmId),
+    get: async (microvmId) => {
+      const microvm = await lifecycle.get(microvmId);
+      const fault = runtime.diskFault(microvmId);
+      return fault === undefined ? microvm : { ...microvm, stateReason: STATE_REASONS.diskStopped[fault] };
+    },
     list: (filter, page) => store.microvms.list(filter, page),
     suspend: (microvmId) => lifecycle.suspend(microvmId),
     resume: (microvmId) => lifecycle.wake(microvmId),

@@ -119,11 +119,11 @@ function machineArguments(spec: MachineSpec, target: QemuTarget, share: 'on' | '
     ...diskArguments(),
     '-drive',
     `if=none,id=root,format=raw,readonly=on,file.locking=off,file=${ROOT_DISK_SET}`,
-    ...['-device', 'virtio-blk-device,drive=root,serial=lull-root'],
+    ...['-device', 'virtio-blk-device,drive=root,serial=lull-root,rerror=stop'],
     '-drive',
-    // werror=stop would hide a full disk from the guest as a hang: let it see the error.
     `if=none,id=scratch,format=raw,discard=unmap,detect-zeroes=unmap,file.locking=off,file=${SCRATCH_DISK_SET}`,
-    ...['-device', 'virtio-blk-device,drive=scratch,serial=lull-scratch'],
+    // An error that the guest saw would be for ever: its file system turns read-only. So it waits until its disk is there again.
+    ...['-device', 'virtio-blk-device,drive=scratch,serial=lull-scratch,werror=stop,rerror=stop'],
     ...networkArguments(spec.network),
   ];
 }

@@ -152,13 +152,14 @@ async function adopt(spec: MachineSpec, identity: ProcessIdentity, users: JailUs
   if (!(await isRunning(identity))) return undefined;
   const stream = connect(controlSocketPath(spec.runDir));
   const qmp = new QmpClient(stream);
+  let machine: QemuMachine;
   try {
     await qmp.negotiate();
+    machine = await QemuMachine.adopted(identity, qmp, spec);
   } catch {
     qmp.close();
     return undefined;
   }
-  const machine = QemuMachine.adopted(identity, qmp, spec);
   const uid = await userOf(identity.pid);
   if (uid !== undefined) {
     users.claim(uid);

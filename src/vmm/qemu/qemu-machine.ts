@@ -5,7 +5,7 @@ import { constants, copyFile, stat } from 'node:fs/promises';
 import { connect } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { z } from 'zod';
-import type { ProcessIdentity } from '../../domain/microvm.ts';
+import type { DiskFault, ProcessIdentity } from '../../domain/microvm.ts';
 import { mappingsOf, type MemoryMapping } from '../../host/memory.ts';
 import { endProcess, identityOf, tailOf } from '../../host/process.ts';
 import { within } from '../../lib/deadline.ts';
@@ -22,6 +22,12 @@ const MAX_STATE_BYTES = 16 * 1024 ** 2;
 const HANG_UP_QUESTIONS = 1000;
 
 const chardevList = z.array(z.object({ label: z.string(), filename: z.string() }));
+
+/** qapi/block-core.json of QEMU: an input or output error, and what was done about it. */
+const blockError = z.object({ action: z.string(), nospace: z.boolean().optional() });
+/** qapi/run-state.json: `io-error` is a machine that such an error has stopped. */
+const runState = z.object({ status: z.string() });
+const blockList = z.array(z.object({ 'io-status': z.string().optional() }));
 
 /** Harmless words: the state has no vmdescription section, which nothing needs, and the network card may have no backend. */
 const EXPECTED_NOISE = /Expected vmdescription section|nic virtio-net-device\.0 has no peer/;
@@ -40,12 +46,15 @@ export class QemuMachine implements Machine {
   readonly exited: Promise<string>;
   readonly #qmp: QmpClient;
   readonly #spec: MachineSpec;
+  readonly #diskListeners = new Set<(fault: DiskFault) => void>();
+  #diskFault: DiskFault | undefined;
 
   private constructor(parts: Parts) {
     this.identity = parts.identity;
     this.#qmp = parts.qmp;
     this.#spec = parts.spec;
     this.exited = parts.qmp.closed.then(() => parts.said());
+    parts.qmp.onEvent((event) => this.#noteDiskFault(event));
   }
 
   /**
@@ -70,8 +79,21 @@ export class QemuMachine implements Machine {
   }
 
   /** A process that an earlier server started. */
-  static adopted(identity: ProcessIdentity, qmp: QmpClient, spec: MachineSpec): QemuMachine {
-    return new QemuMachine({ identity, qmp, spec, said: () => '' });
+  static async adopted(identity: ProcessIdentity, qmp: QmpClient, spec: MachineSpec): Promise<QemuMachine> {
+    const machine = new QemuMachine({ identity, qmp, spec, said: () => '' });
+    const { status } = runState.parse(await qmp.execute('query-status'));
+    if (status !== 'io-error') return machine;
+    const blocks = blockList.parse(await qmp.execute('query-block'));
+    machine.#diskFault = blocks.some((block) => block['io-status'] === 'nospace') ? 'full' : 'failed';
+    return machine;
+  }
+
+  get diskFault(): DiskFault | undefined {
+    return this.#diskFault;
+  }
+
+  onDiskFault(listener: (fault: DiskFault) => void): void {
+    this.#diskListeners.add(listener);
   }
 
   mappings(): MemoryMapping[] {
@@ -104,6 +126,7 @@ export class QemuMachine implements Machine {
   }
 
   async resume(): Promise<void> {
+    this.#diskFault = undefined;
     await this.#qmp.execute('cont');
   }
 
@@ -129,6 +152,15 @@ export class QemuMachine implements Machine {
 
   detach(): void {
     this.#qmp.close();
+  }
+
+  /** There is one event for each request that failed. */
+  #noteDiskFault({ event, data }: QmpEvent): void {
+    if (event !== 'BLOCK_IO_ERROR') return;
+    const { data: error } = blockError.safeParse(data);
+    if (error?.action !== 'stop' || this.#diskFault !== undefined) return;
+    this.#diskFault = error.nospace === true ? 'full' : 'failed';
+    for (const listener of this.#diskListeners) listener(this.#diskFault);
   }
 }
 

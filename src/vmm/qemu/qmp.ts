@@ -100,6 +100,11 @@ export class QmpClient {
     }
   }
 
+  /** Calls back with every event from now on. */
+  onEvent(listener: (event: QmpEvent) => void): void {
+    this.#listeners.add(listener);
+  }
+
   close(): void {
     this.#stream.destroy();
   }

@@ -26,7 +26,7 @@ suite('the metrics of the server', () => {
   test('leave out what cannot be read, and say so in the log', async () => {
     const warned: object[] = [];
     const log = { debug: () => undefined, info: () => undefined, warn: (fields: object) => void warned.push(fields), error: () => undefined };
-    const all = await scraped(metricsOver({ folders: { data: '/nowhere' }, log }));
+    const all = await scraped(metricsOver({ disks: { data: () => Promise.reject(new Error('no such disk')) }, log }));
     assert.equal(all.figure('lull_disk_size_bytes{folder="data"}'), undefined);
     assert.equal(all.figure('lull_memory_quota_bytes'), 2 ** 32);
     assert.deepEqual(new Set(warned.map((fields) => 'metric' in fields && fields.metric)), new Set(['lull_disk_available_bytes', 'lull_disk_size_bytes']));

@@ -1,0 +1,78 @@
+/** A host whose disk is full: what does not fit is refused whole, and a microVM that needs room stands still until there is some. */
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import { cannotMount, SmallDisk } from '../fakes/small-disk.ts';
+import { cannotServe, LullServer } from './lull-server.ts';
+import { WAKES_BY_TRAFFIC, type TestMicrovm } from './test-microvm.ts';
+
+const PROBE = join(import.meta.dirname, '../fixtures/probe-app');
+const MIB = 1024 ** 2;
+const DISK_MIB = 3072;
+/** Less than a launch or a suspend needs, and what Lull keeps for itself. */
+const NEARLY_NOTHING = 33 * MIB;
+const NO_ROOM = /^The host's disk has \d+ MiB left to give and \d+ MiB are needed to /;
+
+/** The next line of the server's with these words. */
+const said = (server: LullServer, words: string, from: number) =>
+  server.process.said(words, (line) => (line.includes(words) ? true : undefined), { from });
+
+describe('a server on a full disk', { skip: (await cannotServe()) || (await cannotMount()) }, () => {
+  it('refuses what does not fit, and lets a microVM that needs room go on when there is some', async () => {
+    await using disk = await SmallDisk.make(DISK_MIB);
+    await using server = await LullServer.start([], disk.folder);
+    await server.image('probe', PROBE);
+    const microvm = await server.run('probe', { idlePolicy: WAKES_BY_TRAFFIC });
+    await microvm.ask('/count');
+    await refusesWhatDoesNotFit(server, disk, microvm);
+    await standsStill(server, disk, microvm);
+    await microvm.suspend();
+    assert.deepEqual(await microvm.json('/append?after'), { lines: ['before', 'stopped', 'adopted', 'after'] });
+    await microvm.terminate();
+  });
+});
+
+async function refusesWhatDoesNotFit(server: LullServer, disk: SmallDisk, microvm: TestMicrovm): Promise<void> {
+  await microvm.json('/append?before');
+  const sleeper = await server.run('probe', { idlePolicy: WAKES_BY_TRAFFIC });
+  await sleeper.suspend();
+  await disk.leave(NEARLY_NOTHING);
+  await assert.rejects(server.lambda.suspendMicrovm({ microvmIdentifier: microvm.id }), { name: 'InsufficientCapacityException', message: /could not be suspended: The host's disk has / });
+  assert.equal(await microvm.state(), 'RUNNING');
+  assert.equal((await microvm.ask('/count')).status, 200);
+  const built = await server.build('other', PROBE);
+  assert.deepEqual([built.imageState, built.stateReason], ['CREATE_FAILED', 'The container image build ran out of disk space.']);
+  assert.ok(built.log.some(({ text }) => NO_ROOM.test(text)), 'the log of the build says how much is missing');
+  await disk.leave(0);
+  await assert.rejects(server.lambda.resumeMicrovm({ microvmIdentifier: sleeper.id }), { name: 'InsufficientCapacityException' });
+  assert.equal(await sleeper.state(), 'SUSPENDED');
+  await disk.empty();
+  await sleeper.resume();
+  await sleeper.terminate();
+}
+
+async function standsStill(server: LullServer, disk: SmallDisk, microvm: TestMicrovm): Promise<void> {
+  await disk.leave(0);
+  const from = server.process.lines.length;
+  const stopped = microvm.json('/append?stopped');
+  await said(server, 'stands still', from);
+  const { state, stateReason } = await microvm.get();
+  assert.deepEqual([state, stateReason], ['RUNNING', "The MicroVM stands still because the host's disk is full. It goes on when there is room again."]);
+  assert.equal((await server.client.health()).stoppedByDisk, 1);
+  await assert.rejects(server.lambda.suspendMicrovm({ microvmIdentifier: microvm.id }), { name: 'InsufficientCapacityException', message: /stands still/ });
+  await disk.empty();
+  assert.deepEqual(await stopped, { lines: ['before', 'stopped'] });
+  await said(server, 'goes on', from);
+  assert.equal((await microvm.get()).stateReason, undefined);
+
+  await disk.leave(0);
+  const again = server.process.lines.length;
+  const lost = microvm.json('/append?adopted').catch(() => undefined);
+  await said(server, 'stands still', again);
+  await server.crash();
+  await lost;
+  assert.match((await microvm.get()).stateReason ?? '', /stands still/);
+  await disk.empty();
+  await said(server, 'goes on', 0);
+  assert.equal((await server.client.health()).stoppedByDisk, 0);
+}
