@@ -3,7 +3,7 @@ import { pipeline } from 'node:stream/promises';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { parseInput } from '../contract/constraints.ts';
 import { EVENTS_MEDIA_TYPE, EXTENSIONS, EXTENSION_INPUT_OF, LOG_MEDIA_TYPE, METRICS_MEDIA_TYPE } from '../contract/extensions.ts';
-import type { CreateKeyAnswer, ExtensionInput, ExtensionName, HealthAnswer, KeysAnswer, RebuildAnswer, ReportAnswer, ShutdownAnswer } from '../contract/extensions.ts';
+import type { CreateKeyAnswer, ExtensionInput, ExtensionName, GarbageAnswer, HealthAnswer, KeysAnswer, RebuildAnswer, ReportAnswer, ShutdownAnswer } from '../contract/extensions.ts';
 import { ApiError } from '../contract/exceptions.ts';
 import { routerPath } from '../contract/labels.ts';
 import type { ControlPlane, MicrovmReport } from '../control/control-plane.ts';
@@ -33,6 +33,7 @@ export function addExtensions(app: FastifyInstance, control: ControlPlane, metri
   });
   add(app, 'microvmReport', async ({ microvmIdentifier }) => renderReport(await control.microvms.report(microvmIdentifier)));
   add(app, 'shutdown', (): Promise<ShutdownAnswer> => control.server.suspendAllAndStop());
+  add(app, 'collectGarbage', async (choice): Promise<GarbageAnswer> => ({ garbage: [...(await control.garbage.collect(choice))] }));
   add(app, 'keys', async (): Promise<KeysAnswer> => ({ keys: [...(await control.keys.list())] }));
   add(app, 'createKey', async ({ description }): Promise<CreateKeyAnswer> => {
     const { accessKeyId, secretAccessKey, createdAtMs, description: kept } = await control.keys.create(description);

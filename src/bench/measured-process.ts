@@ -68,7 +68,7 @@ async function serveProxy(): Promise<Ready> {
   const unread = () => Promise.reject(new Error('nobody asks for figures'));
   const { exchanges: observer } = new ServerMetrics({
     ...{ about: { version: '', driver: '', accelerator: '' }, microvms: { countByState: unread, allocatedMib: unread }, memoryQuotaMib: 0 },
-    ...{ folders: {}, availableMib: () => 0, certificates: () => ({}), connections: () => 0, maxSeries: 0, log },
+    ...{ disks: {}, stoppedByDisk: () => 0, availableMib: () => 0, certificates: () => ({}), connections: () => 0, maxSeries: 0, log },
   });
   const proxy = createProxy({ destinations, tokens, clock, random, domain: DOMAIN, tls: TLS, log, observer });
   const port = (await proxy.listen({ host: HOST, port: 0 }))!;

@@ -2,8 +2,8 @@
 import { createReadStream } from 'node:fs';
 import type { Readable } from 'node:stream';
 import type { z } from 'zod';
-import { EXTENSIONS, buildEventLine, createKeyAnswer, healthAnswer, keysAnswer, rebuildAnswer, reportAnswer, shutdownAnswer, verifiedFileLine } from '../contract/extensions.ts';
-import type { BuildEventLine, CreateKeyAnswer, HealthAnswer, KeysAnswer, RebuildAnswer, ReportAnswer, ShutdownAnswer, VerifiedFileLine } from '../contract/extensions.ts';
+import { EXTENSIONS, buildEventLine, createKeyAnswer, garbageAnswer, healthAnswer, keysAnswer, rebuildAnswer, reportAnswer, shutdownAnswer, verifiedFileLine } from '../contract/extensions.ts';
+import type { BuildEventLine, CreateKeyAnswer, GarbageAnswer, HealthAnswer, KeysAnswer, RebuildAnswer, ReportAnswer, ShutdownAnswer, VerifiedFileLine } from '../contract/extensions.ts';
 import { fillTemplate } from '../contract/labels.ts';
 import { emptyAnswer } from '../contract/microvms.ts';
 import { LAMBDA_SERVICE, OPERATIONS, S3_SERVICE } from '../contract/operations.ts';
@@ -86,6 +86,11 @@ export class LullClient {
 
   async revokeKey(accessKeyId: string): Promise<void> {
     await this.#extension('revokeKey', emptyAnswer, { labels: { accessKeyId } });
+  }
+
+  /** Removes what nobody uses, or only says what that is. */
+  async collectGarbage(dryRun: boolean): Promise<GarbageAnswer['garbage']> {
+    return (await this.#extension('collectGarbage', garbageAnswer, { body: { dryRun } })).garbage;
   }
 
   /** Suspends every running microVM and stops the server. */

@@ -69,6 +69,8 @@ export const EXTENSIONS = {
     input: z.object({ description: nullable(text(1, 256)) }),
   },
   revokeKey: { ...GET, method: 'DELETE', path: '/lull/v1/keys/{accessKeyId}', input: z.object({ accessKeyId: text(1, 128) }) },
+  /** `POST`, also for a dry run: one word apart they should not go to two places. */
+  collectGarbage: { ...GET, method: 'POST', path: '/lull/v1/gc', hasBody: true, input: z.object({ dryRun: z.boolean() }) },
   shutdown: { ...GET, method: 'POST', path: '/lull/v1/shutdown', input: NOTHING },
 } as const satisfies Record<string, ExtensionContract>;
 
@@ -135,6 +137,10 @@ export type KeysAnswer = z.output<typeof keysAnswer>;
 
 export const shutdownAnswer = z.object({ suspended: z.int() });
 export type ShutdownAnswer = z.output<typeof shutdownAnswer>;
+
+/** What was removed, or would be. */
+export const garbageAnswer = z.object({ garbage: z.array(z.object({ kind: z.string(), name: z.string(), sizeBytes: z.number() })) });
+export type GarbageAnswer = z.output<typeof garbageAnswer>;
 
 /** Prometheus's text format. */
 export const METRICS_MEDIA_TYPE = 'text/plain; version=0.0.4; charset=utf-8';

@@ -8,6 +8,7 @@ import type { VerifiedFile, VerifyRequest } from '../domain/integrity.ts';
 import type { IdlePolicy, Microvm } from '../domain/microvm.ts';
 import type { ConnectorState, NetworkConnector, VpcEgressConfiguration } from '../domain/network-connector.ts';
 import type { AccessKey, BuildEvent, EndpointClaims, Page, PageRequest, StepTimes, SuspendReport, Tags } from '../domain/ports.ts';
+import type { GarbageUseCases } from './garbage.ts';
 import type { LogUseCases } from './logs/log-use-cases.ts';
 import type { QuotaUseCases } from './quota-use-cases.ts';
 import type { RoleCredentials } from './microvms/execution-role.ts';
@@ -212,6 +213,7 @@ export interface ControlPlane {
   readonly keys: KeyUseCases;
   readonly roles: RoleUseCases;
   readonly logs: LogUseCases;
+  readonly garbage: GarbageUseCases;
   readonly quotas: QuotaUseCases;
   readonly integrity: IntegrityUseCases;
   readonly server: ServerUseCases;

@@ -131,6 +131,8 @@ export interface BlobStore {
   /** Opens the bytes `[start, end]`, both included; all of them without a range. */
   read(blobId: string, range?: { start: number; end: number }): Readable;
   remove(blobId: string): Promise<void>;
+  /** What is not among `kept`, and has not been touched since `beforeMs`: something that is just stored has no row yet. */
+  orphans(kept: ReadonlySet<string>, beforeMs: number): Promise<readonly { readonly path: string; readonly sizeBytes: number }[]>;
   /** Path of the file, for those who need one (the zip reader). */
   path(blobId: string): string;
 }

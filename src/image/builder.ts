@@ -16,6 +16,7 @@ import type { ContainerBuilder } from './container-build.ts';
 import { DiskFull, watchDisk } from './disk-watch.ts';
 import type { OciConfig } from './oci-config.ts';
 import { makeScratchDisk } from './root-disk.ts';
+import type { RootDiskPool } from './root-disk-pool.ts';
 
 /** Every microVM of an image has it, as on AWS (contract reference, section 8.1). */
 const HOSTNAME = 'microvm';
@@ -63,6 +64,7 @@ export interface Snapshotter {
 export interface ImageBuilderParts {
   readonly files: Files;
   readonly space: DiskSpace;
+  readonly rootDisks: RootDiskPool;
   readonly containers: Pick<ContainerBuilder, 'build'>;
   readonly snapshotter: Snapshotter;
   readonly logs: BuildLogs;
@@ -101,6 +103,7 @@ export function createImageBuilder(parts: ImageBuilderParts): ImageBuilder {
       parts.onRemove(snapshotId);
       await removeWorkings(parts, snapshotId);
       await parts.files.removeTree(parts.snapshotDir(snapshotId));
+      await parts.rootDisks.prune();
     },
     present: async () => {
       const found = await Promise.all([namesIn(parts.imagesDir), namesIn(parts.contextsDir), parts.snapshotter.left()]);
@@ -205,7 +208,11 @@ async function containerToDisks({ parts, request, log, signal, contextDir, disks
   const tag = request.snapshotId;
   const act = <T>(kind: string, subject: string, work: () => Promise<T>) => effect(parts.files.effects, { kind, subject }, work);
   await using image = await log.step('container', () => act('build container', tag, () => parts.containers.build({ contextDir, tag, log, signal })));
-  const codeBytes = await log.step('root disk', () => act('write', disks.rootDisk, () => image.writeRootDisk(disks.rootDisk)));
+  const codeBytes = await log.step('root disk', async () => {
+    const sizeBytes = await act('write', disks.rootDisk, () => image.writeRootDisk(disks.rootDisk));
+    await parts.rootDisks.share(disks.rootDisk);
+    return sizeBytes;
+  });
   await log.step('scratch disk', () => makeScratchDisk(parts.files, disks.scratch, size.scratchBytes));
   return { config: image.config, codeBytes };
 }

@@ -1,5 +1,4 @@
 /** The two disks of an image: the root, read-only EROFS, and the scratch disk that takes a microVM's writes. */
-import { createHash } from 'node:crypto';
 import { allocatedBytes } from '../host/disk.ts';
 import { run } from '../host/process.ts';
 import { Files } from '../lib/files.ts';
@@ -7,6 +6,8 @@ import { ROOT_DISK_SCRIPT } from './sandbox-script.ts';
 
 /** Nobody writes to a root disk again: every microVM of the image maps it. */
 const ROOT_DISK_MODE = 0o444;
+/** Nobody looks for a disk by it; one of its own would make two of the same content differ (RFC 9562, version 8: of our own making). */
+const UUID = '6c756c6c-0000-8000-a000-000000000000';
 const MKE2FS_LIMIT_MS = 60_000;
 
 /**
@@ -26,17 +27,11 @@ export async function writeErofs(options: {
   return new Files().create(path, async (file) => {
     // mkfs.erofs opens by name, /proc/self/fd/3, which asks for permission anew.
     await file.chmod(0o666);
-    await options.run(['sh', '-c', ROOT_DISK_SCRIPT, 'root-disk', image, uuidOf(image)], file.fd);
+    await options.run(['sh', '-c', ROOT_DISK_SCRIPT, 'root-disk', image, UUID], file.fd);
     await file.chmod(ROOT_DISK_MODE);
     await file.sync();
     return (await file.stat()).size;
   });
-}
-
-/** The same for the same image, so that a build can be repeated (RFC 9562, version 8: our own content). */
-function uuidOf(name: string): string {
-  const hex = createHash('sha256').update(name).digest('hex');
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-a${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
 }
 
 /**

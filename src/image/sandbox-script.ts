@@ -81,13 +81,19 @@ cd /
 exit $?
 `;
 
-/** The tree of an image as EROFS on descriptor 3, which the server opened. Arguments: image, UUID. */
+/**
+ * The tree of an image as EROFS on descriptor 3, which the server opened; the same bytes for the same layers. Arguments: image, UUID.
+ * The moment in SOURCE_DATE_EPOCH (2100) is written as that of the build, and times of files after it would be cut to it.
+ */
 export const ROOT_DISK_SCRIPT = `
 set -eu
+export SOURCE_DATE_EPOCH=4102444800
 container=$(buildah from --pull-never "$1")
 tree=$(buildah mount "$container")
 # The storage makes the top folder 0555 where no layer says otherwise; everybody else's is 0755.
 [ "$(stat -c %a "$tree")" != 555 ] || chmod 755 "$tree"
+# It is made anew for each look at the image.
+touch --date=@0 "$tree"
 status=0
 mkfs.erofs --quiet --preserve-mtime -U "$2" /proc/self/fd/3 "$tree" || status=$?
 buildah rm "$container" > /dev/null

@@ -20,6 +20,7 @@ import type { Quotas } from '../domain/quotas.ts';
 import type { DiskSpace } from '../host/disk-space.ts';
 import { createBuildLogs } from '../image/build-log.ts';
 import { createImageBuilder } from '../image/builder.ts';
+import { RootDiskPool } from '../image/root-disk-pool.ts';
 import type { Files } from '../lib/files.ts';
 import type { Log } from '../lib/log.ts';
 import { ApplicationLogs } from '../runtime/application-logs.ts';
@@ -128,7 +129,8 @@ export async function openEngine(stack: AsyncDisposableStack, ground: EngineGrou
       onOperation: attendants.operationEnded,
     }),
   );
-  const images: ImageControl = stack.use(imageControl(ground, { layout, workers, driver: drivers.current, snapshots, store, blobs, passRole, counted: attendants.counted }));
+  const rootDisks = new RootDiskPool({ files, folder: join(options.dataFolder, 'root-disks'), hash: (path) => workers.run('hash', { path }) });
+  const images: ImageControl = stack.use(imageControl(ground, { layout, workers, rootDisks, driver: drivers.current, snapshots, store, blobs, passRole, counted: attendants.counted }));
   const reconciler = stack.use(new Reconciler({ reconciliations: [() => microvms.reconcile(), () => images.reconcile()], clock, log }));
   const recover = async () => {
     await microvms.recover();
@@ -136,7 +138,7 @@ export async function openEngine(stack: AsyncDisposableStack, ground: EngineGrou
     reconciler.start();
     await reconciler.idle();
   };
-  return { layout, store, blobs, applicationLogs, tokens, microvms, images, reconciler, recover };
+  return { layout, store, blobs, rootDisks, applicationLogs, tokens, microvms, images, reconciler, recover };
 }
 
 async function openNetworks({ options, files, log }: EngineGround, layout: DataLayout): Promise<GuestNetworks> {
@@ -159,6 +161,7 @@ const observerOf = (microvms: () => Microvms, outward: Outward): RuntimeObserver
 interface ImageGround {
   readonly layout: DataLayout;
   readonly workers: MemoryWorkers;
+  readonly rootDisks: RootDiskPool;
   readonly driver: Driver;
   readonly snapshots: Snapshots;
   readonly store: Store;
@@ -167,7 +170,7 @@ interface ImageGround {
   readonly counted: Attendants['counted'];
 }
 
-function imageControl(ground: EngineGround, { layout, workers, driver, snapshots, store, blobs, passRole, counted }: ImageGround): ImageControl {
+function imageControl(ground: EngineGround, { layout, workers, rootDisks, driver, snapshots, store, blobs, passRole, counted }: ImageGround): ImageControl {
   const { options, realm, platform, containers, space, files, clock, log } = ground;
   const snapshotter = new SnapshotMaker({
     layout,
@@ -183,6 +186,7 @@ function imageControl(ground: EngineGround, { layout, workers, driver, snapshots
   const builder = createImageBuilder({
     files,
     space,
+    rootDisks,
     containers,
     snapshotter,
     logs: createBuildLogs({ clock }),

@@ -17,6 +17,7 @@ import type { Microvms } from '../control/microvms/use-cases.ts';
 import { createQuotaUseCases } from '../control/quota-use-cases.ts';
 import type { Reconciler } from '../control/reconciler.ts';
 import { createIntegrityUseCases } from '../control/integrity.ts';
+import { createGarbageUseCases } from '../control/garbage.ts';
 import { createRoleUseCases } from '../control/roles/role-use-cases.ts';
 import { createTagUseCases } from '../control/tags.ts';
 import { defaultHookTimeoutScale } from '../domain/hooks.ts';
@@ -34,12 +35,14 @@ import { createEndpointTokens } from '../proxy/tokens.ts';
 import { FileInspection } from '../runtime/file-inspection.ts';
 import { hostToolPath } from '../setup/confinement.ts';
 import { loadPlatform } from '../setup/platform.ts';
+import { noteUser } from '../setup/platform-users.ts';
 import { lockDataFolder } from '../store/data-lock.ts';
 import type { Driver } from '../vmm/driver.ts';
 import type { CertificateWatch } from './certificate-watch.ts';
 import { chooseDriver } from './choose-driver.ts';
 import { lazyContainerBuilder } from './container-builder.ts';
 import { openEngine, type EngineGround, type Outward } from './engine.ts';
+import { garbageSources } from './garbage-sources.ts';
 import { listenApi, listenEndpoints, listenMetrics } from './listeners.ts';
 import type { ServerOptions } from './options.ts';
 import { MetricsTokenWatch } from './metrics-token.ts';
@@ -135,6 +138,7 @@ async function openParts(stack: AsyncDisposableStack, ground: Ground) {
   const buildLogs = createBuildLogFiles(files, (snapshotId) => layout.snapshot(snapshotId).dir);
   const catalogue = new LogCatalogue({ streams: store.logs, files: { microvm: applicationLogs, build: buildLogs } });
   const logRetention = stack.use(logRetentionOf(ground, catalogue));
+  await noteUser(options.platformFolder, options.dataFolder, ground.platform).catch((err: unknown) => log.warn({ err }, 'the platform folder takes no note of its users'));
   const { control, stopRequested } = controlPlane({
     images,
     microvms,
@@ -148,6 +152,7 @@ async function openParts(stack: AsyncDisposableStack, ground: Ground) {
     roles: createRoleUseCases({ ...ports, roles: store.roles }),
     logs: createLogUseCases(catalogue, systemClock),
     integrity: createIntegrityUseCases({ ...ports, inspect: () => new FileInspection({ layout, hostTool: hostToolPath(ground.platform) }) }),
+    garbage: createGarbageUseCases({ sources: garbageSources(ground, { ...engine, logRetention, catalogue }), log }),
     quotas: createQuotaUseCases({ quotas: ground.quotas, hostMemoryMib: defaultMemoryQuotaMib() }),
   });
   const completions = new KeyedQueue();

@@ -1,7 +1,7 @@
 /** The bytes of stored objects: one file each, named by a uuid of ours, complete or not there. */
 import { createHash, randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { open, readdir, type FileHandle } from 'node:fs/promises';
+import { open, readdir, stat, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { LullError } from '../domain/errors.ts';
@@ -26,6 +26,8 @@ export async function openBlobs(folder: string, { keep, files = new Files() }: {
   }
   return new FileBlobStore(folder, files);
 }
+
+const isOurs = (name: string) => BLOB_ID.test(name.replace(PARTIAL, ''));
 
 class FileBlobStore implements BlobStore {
   readonly #folder: string;
@@ -71,6 +73,12 @@ class FileBlobStore implements BlobStore {
 
   async remove(blobId: string): Promise<void> {
     await this.#files.remove(this.path(blobId));
+  }
+
+  async orphans(kept: ReadonlySet<string>, beforeMs: number): Promise<readonly { path: string; sizeBytes: number }[]> {
+    const names = (await readdir(this.#folder)).filter((name) => isOurs(name) && !kept.has(name));
+    const found = await Promise.all(names.map(async (name) => ({ path: join(this.#folder, name), about: await stat(join(this.#folder, name)).catch(() => undefined) })));
+    return found.flatMap(({ path, about }) => (about !== undefined && about.ctimeMs < beforeMs ? [{ path, sizeBytes: about.size }] : []));
   }
 
   path(blobId: string): string {

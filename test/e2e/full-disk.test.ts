@@ -1,5 +1,6 @@
 /** A host whose disk is full: what does not fit is refused whole, and a microVM that needs room stands still until there is some. */
 import assert from 'node:assert/strict';
+import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { cannotMount, SmallDisk } from '../fakes/small-disk.ts';
@@ -11,7 +12,9 @@ const MIB = 1024 ** 2;
 const DISK_MIB = 3072;
 /** Less than a launch or a suspend needs, and what Lull keeps for itself. */
 const NEARLY_NOTHING = 33 * MIB;
-const NO_ROOM = /^The host's disk has \d+ MiB left to give and \d+ MiB are needed to /;
+/** Lines that want blocks of their own. */
+const [STOPPED, ADOPTED] = ['s', 'a'].map((letter) => letter.repeat(6000)) as [string, string];
+const NO_ROOM = /The host's disk has \d+ MiB left to give and \d+ MiB are needed to /;
 
 /** The next line of the server's with these words. */
 const said = (server: LullServer, words: string, from: number) =>
@@ -27,10 +30,45 @@ describe('a server on a full disk', { skip: (await cannotServe()) || (await cann
     await refusesWhatDoesNotFit(server, disk, microvm);
     await standsStill(server, disk, microvm);
     await microvm.suspend();
-    assert.deepEqual(await microvm.json('/append?after'), { lines: ['before', 'stopped', 'adopted', 'after'] });
+    assert.deepEqual(await microvm.json('/append?after'), { lines: ['before', STOPPED, ADOPTED, 'after'] });
     await microvm.terminate();
   });
+
+  it('ends a build that fills the disk, in AWS\'s words, and keeps root disks of one content once', async () => {
+    await using disk = await SmallDisk.make(DISK_MIB);
+    await using server = await LullServer.start([], disk.folder);
+    await server.image('probe', PROBE);
+    const updating = server.update('probe');
+    await begun(server, 'probe', '2.0');
+    await disk.leave(100 * MIB);
+    const failed = await updating;
+    assert.deepEqual([failed.imageState, failed.stateReason], ['UPDATE_FAILED', 'The container image build ran out of disk space.']);
+    await disk.empty();
+    assert.equal((await server.update('probe')).imageState, 'UPDATED');
+    assert.deepEqual(rootDiskNames(server), [3, 3], 'two versions and the pool are names of one file');
+    const garbage = await server.client.collectGarbage(true);
+    // The platform folder is this machine's, whatever is in it.
+    assert.deepEqual(garbage.filter(({ kind }) => kind !== 'platform copy'), []);
+    await server.lambda.deleteMicrovmImageVersion({ imageIdentifier: 'probe', imageVersion: '1.0' });
+    await said(server, 'files of a deleted image version removed', 0);
+    assert.deepEqual(rootDiskNames(server), [2]);
+  });
 });
+
+/** Resolves when a build has begun its container. */
+async function begun(server: LullServer, imageIdentifier: string, imageVersion: string): Promise<void> {
+  for (;;) {
+    const { items = [] } = await server.lambda.listMicrovmImageVersions({ imageIdentifier });
+    if (items.some((version) => version.imageVersion === imageVersion)) break;
+  }
+  for await (const event of server.client.buildEvents({ imageIdentifier, imageVersion }, { follow: true, signal: new AbortController().signal })) {
+    if (event.type === 'step' && event.step === 'container') return;
+  }
+}
+
+/** How many names the root disk of each version has. */
+const rootDiskNames = (server: LullServer) =>
+  readdirSync(join(server.data, 'images')).map((id) => statSync(join(server.data, 'images', id, 'root.erofs'), { throwIfNoEntry: false })?.nlink ?? 0).filter((names) => names > 0);
 
 async function refusesWhatDoesNotFit(server: LullServer, disk: SmallDisk, microvm: TestMicrovm): Promise<void> {
   await microvm.json('/append?before');
@@ -54,20 +92,20 @@ async function refusesWhatDoesNotFit(server: LullServer, disk: SmallDisk, microv
 async function standsStill(server: LullServer, disk: SmallDisk, microvm: TestMicrovm): Promise<void> {
   await disk.leave(0);
   const from = server.process.lines.length;
-  const stopped = microvm.json('/append?stopped');
+  const stopped = microvm.json(`/append?${STOPPED}`);
   await said(server, 'stands still', from);
   const { state, stateReason } = await microvm.get();
   assert.deepEqual([state, stateReason], ['RUNNING', "The MicroVM stands still because the host's disk is full. It goes on when there is room again."]);
   assert.equal((await server.client.health()).stoppedByDisk, 1);
   await assert.rejects(server.lambda.suspendMicrovm({ microvmIdentifier: microvm.id }), { name: 'InsufficientCapacityException', message: /stands still/ });
   await disk.empty();
-  assert.deepEqual(await stopped, { lines: ['before', 'stopped'] });
+  assert.deepEqual(await stopped, { lines: ['before', STOPPED] });
   await said(server, 'goes on', from);
   assert.equal((await microvm.get()).stateReason, undefined);
 
   await disk.leave(0);
   const again = server.process.lines.length;
-  const lost = microvm.json('/append?adopted').catch(() => undefined);
+  const lost = microvm.json(`/append?${ADOPTED}`).catch(() => undefined);
   await said(server, 'stands still', again);
   await server.crash();
   await lost;

@@ -49,6 +49,7 @@ export function fakeControlPlane(real: Pick<ControlPlane, 'roles' | 'logs' | 'co
     microvms: recorded('microvms', usualMicrovms()),
     roles: real.roles,
     logs: real.logs,
+    garbage: recorded('garbage', { collect: async () => [{ kind: 'object' as const, name: 'objects/orphan', sizeBytes: 4096 }] }),
     connectors: recorded('connectors', real.connectors),
     tags: recorded('tags', real.tags),
     keys: recorded('keys', real.keys),

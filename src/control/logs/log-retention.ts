@@ -1,4 +1,5 @@
 /** How long logs are kept, and how many: streams that have ended go when they are too old, or the oldest when all are too large. */
+import type { LogStream } from '../../domain/log-stream.ts';
 import type { Clock } from '../../domain/ports.ts';
 import type { Log } from '../../lib/log.ts';
 import type { LogCatalogue } from './log-catalogue.ts';
@@ -37,22 +38,26 @@ export class LogRetention implements AsyncDisposable {
 
   /** One sweep. A stream that is written to stays, and is bounded by itself. */
   async sweep(): Promise<void> {
+    const { catalogue } = this.#parts;
+    for (let due = await this.due(); due.length > 0 && !this.#isDisposed; due = await this.due()) {
+      for (const stream of due) await catalogue.remove(stream);
+    }
+  }
+
+  /** What is to go, the oldest first; where that is much, the first of it. */
+  async due(): Promise<readonly LogStream[]> {
     const { catalogue, clock, daysKept, maxBytes } = this.#parts;
     const { streams } = catalogue;
     await catalogue.refresh({});
-    for (let expired = await streams.expired(clock.nowMs(), daysKept); expired.length > 0 && !this.#isDisposed; expired = await streams.expired(clock.nowMs(), daysKept)) {
-      for (const stream of expired) await catalogue.remove(stream);
-    }
+    const expired = await streams.expired(clock.nowMs(), daysKept);
+    if (expired.length > 0) return expired;
     let excess = (await streams.totalBytes()) - maxBytes;
-    while (excess > 0 && !this.#isDisposed) {
-      const oldest = await streams.oldestEnded(REMOVED_AT_ONCE);
-      if (oldest.length === 0) return;
-      for (const stream of oldest) {
-        if (excess <= 0) return;
-        await catalogue.remove(stream);
-        excess -= stream.storedBytes;
-      }
-    }
+    const oldest = excess > 0 ? await streams.oldestEnded(REMOVED_AT_ONCE) : [];
+    return oldest.filter(({ storedBytes }) => {
+      const goes = excess > 0;
+      excess -= storedBytes;
+      return goes;
+    });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -39,6 +39,7 @@ class SteeredBlobs {
       },
       read: (blobId, range) => blobs.read(blobId, range),
       remove: (blobId) => blobs.remove(blobId),
+      orphans: (kept, beforeMs) => blobs.orphans(kept, beforeMs),
       path: (blobId) => blobs.path(blobId),
       join: async (blobIds) => {
         this.joins++;
