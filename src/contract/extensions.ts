@@ -69,7 +69,7 @@ export const EXTENSIONS = {
     input: z.object({ description: nullable(text(1, 256)) }),
   },
   revokeKey: { ...GET, method: 'DELETE', path: '/lull/v1/keys/{accessKeyId}', input: z.object({ accessKeyId: text(1, 128) }) },
-  /** `POST`, also for a dry run: one word apart they should not go to two places. */
+  /** Removes what nobody uses, or only says what that is. */
   collectGarbage: { ...GET, method: 'POST', path: '/lull/v1/gc', hasBody: true, input: z.object({ dryRun: z.boolean() }) },
   shutdown: { ...GET, method: 'POST', path: '/lull/v1/shutdown', input: NOTHING },
 } as const satisfies Record<string, ExtensionContract>;

@@ -12,6 +12,7 @@ import { runInSandbox, sandboxOutput, type SandboxCommand, type SandboxConfig } 
 import type { BuildUser } from './build-user.ts';
 import { DiskFull, watchDisk } from './disk-watch.ts';
 import { parseOciConfig, type OciConfig } from './oci-config.ts';
+import { cachedImages, forgetImage, VERSION_IMAGE, type CachedImage, type InSandbox } from './layer-cache.ts';
 import { OutputLines } from './output-lines.ts';
 import { writeErofs } from './root-disk.ts';
 import { HOUSEKEEPING_SCRIPT } from './sandbox-script.ts';
@@ -73,6 +74,10 @@ export interface ContainerBuilder extends AsyncDisposable {
    * @throws BuildFailure CONTAINER_BUILD_FAILED or DISK_STORAGE_FULL, the reason in the log; the signal's reason where it was aborted
    */
   build(options: { contextDir: string; tag: string; log: BuildLog; signal: AbortSignal }): Promise<ContainerImage>;
+  /** Versions of whose builds layers are kept. Waits for a build that is under way. */
+  cached(): Promise<readonly CachedImage[]>;
+  /** Drops those of one version. */
+  forget(tag: string): Promise<void>;
 }
 
 /**
@@ -240,6 +245,16 @@ class Builder implements ContainerBuilder {
     });
   }
 
+  cached(): Promise<readonly CachedImage[]> {
+    return this.#queue.run('build', () => cachedImages(this.#housekeeping));
+  }
+
+  forget(tag: string): Promise<void> {
+    return this.#queue.run('build', () => forgetImage(this.#housekeeping, tag));
+  }
+
+  readonly #housekeeping: InSandbox = (argv) => this.#collect(argv, AbortSignal.timeout(HOUSEKEEPING_LIMIT_MS));
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#queue.idle();
     await this.#hostRules?.[Symbol.asyncDispose]();
@@ -248,7 +263,7 @@ class Builder implements ContainerBuilder {
   async #build(options: { contextDir: string; tag: string; log: BuildLog; signal: AbortSignal }, endTurn: () => void): Promise<ContainerImage> {
     const { tag, log, signal } = options;
     signal.throwIfAborted();
-    const image = `localhost/lull-build/version:${tag}`;
+    const image = `${VERSION_IMAGE}:${tag}`;
     try {
       log.line(STEP, this.egress.reason);
       await this.#runBuildah(image, options);
@@ -316,7 +331,7 @@ class Builder implements ContainerBuilder {
 
   /** Drops what a build left unfinished and the oldest images; failing is no news, the next build tries again. */
   async #tidy(): Promise<void> {
-    await this.#collect(['sh', '-c', HOUSEKEEPING_SCRIPT, 'housekeeping', String(IMAGES_KEPT)], AbortSignal.timeout(HOUSEKEEPING_LIMIT_MS)).catch(() => undefined);
+    await this.#housekeeping(['sh', '-c', HOUSEKEEPING_SCRIPT, 'housekeeping', String(IMAGES_KEPT)]).catch(() => undefined);
   }
 
   #collect(argv: readonly [string, ...string[]], signal: AbortSignal, more: Partial<Pick<SandboxCommand, 'binds' | 'descriptor'>> = {}): Promise<string> {

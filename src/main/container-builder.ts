@@ -17,7 +17,7 @@ const MAX_BUILDERS = 8;
 const PREPARE_LIMIT_MS = 5 * 60_000;
 
 /** A builder that is still to be made. */
-export interface LazyContainerBuilder extends Pick<ContainerBuilder, 'build'>, AsyncDisposable {
+export interface LazyContainerBuilder extends Pick<ContainerBuilder, 'build' | 'cached' | 'forget'>, AsyncDisposable {
   /** Where artifacts are unpacked for it. */
   readonly contextsDir: string;
 }
@@ -31,14 +31,16 @@ export function lazyContainerBuilder(settings: BuilderSettings & { readonly data
   rmSync(contextsDir, { recursive: true, force: true });
   mkdirSync(contextsDir, { recursive: true, mode: 0o711 });
   let opened: ReturnType<typeof openContainerBuilder> | undefined;
+  const made = async (): Promise<ContainerBuilder> => {
+    opened ??= openContainerBuilder(settings, platform, log);
+    opened.catch(() => (opened = undefined));
+    return (await opened).builder;
+  };
   return {
     contextsDir,
-    build: async (request) => {
-      opened ??= openContainerBuilder(settings, platform, log);
-      opened.catch(() => (opened = undefined));
-      const { builder } = await opened;
-      return builder.build(request);
-    },
+    build: async (request) => (await made()).build(request),
+    cached: async () => (await made()).cached(),
+    forget: async (tag) => (await made()).forget(tag),
     [Symbol.asyncDispose]: async () => {
       await (await opened?.catch(() => undefined))?.[Symbol.asyncDispose]();
     },

@@ -1,5 +1,5 @@
 /** Where a server looks for what nobody uses: only in Lull's own folders. */
-import type { GarbageSource } from '../control/garbage.ts';
+import type { FoundGarbage, GarbageSource } from '../control/garbage.ts';
 import type { LogCatalogue } from '../control/logs/log-catalogue.ts';
 import type { LogRetention } from '../control/logs/log-retention.ts';
 import type { BlobStore } from '../domain/object-store.ts';
@@ -8,12 +8,14 @@ import type { RootDiskPool } from '../image/root-disk-pool.ts';
 import type { Files } from '../lib/files.ts';
 import { shortName } from '../runtime/data-layout.ts';
 import { removeArtifact, unusedArtifacts } from '../setup/platform-users.ts';
+import type { LazyContainerBuilder } from './container-builder.ts';
 import type { EngineGround } from './engine.ts';
 
 const DAY_MS = 86_400_000;
 
 export interface GarbageParts {
-  readonly store: Pick<Store, 'objects'>;
+  readonly store: Pick<Store, 'objects' | 'images'>;
+  readonly containers: Pick<LazyContainerBuilder, 'cached' | 'forget'>;
   readonly blobs: Pick<BlobStore, 'orphans'>;
   readonly rootDisks: RootDiskPool;
   readonly logRetention: LogRetention;
@@ -22,7 +24,7 @@ export interface GarbageParts {
 
 export function garbageSources(ground: Pick<EngineGround, 'files' | 'clock' | 'options'>, parts: GarbageParts): readonly GarbageSource[] {
   const { files, clock, options } = ground;
-  const { store, blobs, rootDisks, logRetention, catalogue } = parts;
+  const { store, containers, blobs, rootDisks, logRetention, catalogue } = parts;
   return [
     {
       kind: 'object',
@@ -47,6 +49,18 @@ export function garbageSources(ground: Pick<EngineGround, 'files' | 'clock' | 'o
           sizeBytes: artifact.sizeBytes,
           remove: () => removeArtifact(options.platformFolder, artifact),
         })),
+    },
+    {
+      kind: 'layers',
+      find: async () => {
+        const found: FoundGarbage[] = [];
+        for (const { tag, sizeBytes } of await containers.cached()) {
+          // Those of another data folder's versions too: they only make its next build longer.
+          const isUsed = (await store.images.versionOfSnapshot(tag)) !== undefined;
+          if (!isUsed) found.push({ name: tag, sizeBytes, remove: () => containers.forget(tag) });
+        }
+        return found;
+      },
     },
   ];
 }

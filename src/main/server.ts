@@ -40,7 +40,7 @@ import { lockDataFolder } from '../store/data-lock.ts';
 import type { Driver } from '../vmm/driver.ts';
 import type { CertificateWatch } from './certificate-watch.ts';
 import { chooseDriver } from './choose-driver.ts';
-import { lazyContainerBuilder } from './container-builder.ts';
+import { lazyContainerBuilder, type LazyContainerBuilder } from './container-builder.ts';
 import { openEngine, type EngineGround, type Outward } from './engine.ts';
 import { garbageSources } from './garbage-sources.ts';
 import { listenApi, listenEndpoints, listenMetrics } from './listeners.ts';
@@ -110,6 +110,7 @@ export async function startServer(given: ServerOptions, environment: ServerEnvir
 }
 
 interface Ground extends EngineGround {
+  readonly containers: LazyContainerBuilder;
   readonly certificates: ServedCertificates;
   readonly metricsToken: MetricsTokenWatch | undefined;
   readonly log: Logger;
@@ -152,7 +153,7 @@ async function openParts(stack: AsyncDisposableStack, ground: Ground) {
     roles: createRoleUseCases({ ...ports, roles: store.roles }),
     logs: createLogUseCases(catalogue, systemClock),
     integrity: createIntegrityUseCases({ ...ports, inspect: () => new FileInspection({ layout, hostTool: hostToolPath(ground.platform) }) }),
-    garbage: createGarbageUseCases({ sources: garbageSources(ground, { ...engine, logRetention, catalogue }), log }),
+    garbage: createGarbageUseCases({ sources: garbageSources(ground, { ...engine, containers: ground.containers, logRetention, catalogue }), log }),
     quotas: createQuotaUseCases({ quotas: ground.quotas, hostMemoryMib: defaultMemoryQuotaMib() }),
   });
   const completions = new KeyedQueue();

@@ -1,7 +1,8 @@
 /** What this machine can and cannot do, and the mend. */
-import { access, constants, readFile, statfs } from 'node:fs/promises';
+import { access, constants, readFile, stat, statfs } from 'node:fs/promises';
 import { lookup } from 'node:dns/promises';
 import { userInfo } from 'node:os';
+import { dirname } from 'node:path';
 import { LullError } from '../domain/errors.ts';
 import { defaultHookTimeoutScale } from '../domain/hooks.ts';
 import type { Confinement, Platform } from '../domain/platform.ts';
@@ -57,7 +58,7 @@ export async function examine(options: DoctorOptions): Promise<readonly MachineF
     findings.push(...(await prepared(platform as Platform, options)));
   }
   findings.push(await subordinateIds(options), await tunnels(options), egress(options), await names(), await cgroups());
-  findings.push(await memory(), await disk(options));
+  findings.push(await memory(), ...(await disks(options)));
   return findings;
 }
 
@@ -182,13 +183,24 @@ async function memory(): Promise<MachineFinding> {
   return { need, state: 'degraded', detail: `only ${mib} MiB available` };
 }
 
-async function disk({ dataFolder }: DoctorOptions): Promise<MachineFinding> {
-  const need = 'disk';
-  for (let folder = dataFolder; ; folder = folder.slice(0, folder.lastIndexOf('/')) || '/') {
-    const about = await statfs(folder).catch(() => undefined);
-    if (about === undefined && folder !== '/') continue;
-    const mib = about === undefined ? 0 : Math.floor((about.bavail * about.bsize) / MIB);
-    if (mib >= LOW_DISK_MIB) return { need, state: 'ok', detail: `${mib} MiB free for ${dataFolder}` };
-    return { need, state: 'degraded', detail: `only ${mib} MiB free for ${dataFolder}` };
-  }
+/** The platform's only where it is another one. */
+async function disks({ dataFolder, folder }: DoctorOptions): Promise<readonly MachineFinding[]> {
+  const [data, platform] = [await nearest(dataFolder), await nearest(folder)];
+  const [ofData, ofPlatform] = await Promise.all([stat(data), stat(platform)]);
+  const findings = [await disk('disk', dataFolder, data)];
+  if (ofData.dev !== ofPlatform.dev) findings.push(await disk('disk of builds', folder, platform));
+  return findings;
+}
+
+async function disk(need: string, folder: string, existing: string): Promise<MachineFinding> {
+  const { bavail, bsize } = await statfs(existing);
+  const mib = Math.floor((bavail * bsize) / MIB);
+  if (mib >= LOW_DISK_MIB) return { need, state: 'ok', detail: `${mib} MiB free for ${folder}` };
+  return { need, state: 'degraded', detail: `only ${mib} MiB free for ${folder}`, mend: 'lull gc' };
+}
+
+/** The folder, or the one above it that is there already. */
+async function nearest(folder: string): Promise<string> {
+  const found = await stat(folder).catch(() => undefined);
+  return found !== undefined || folder === dirname(folder) ? folder : await nearest(dirname(folder));
 }
