@@ -32,10 +32,10 @@ export function createGarbageUseCases({ sources, log }: { readonly sources: read
   return {
     collect: async ({ dryRun }) => {
       const collected: Garbage[] = [];
-      for (const { kind, find } of sources) {
-        for (const { name, sizeBytes, remove } of await find()) {
-          if (!dryRun) await remove();
-          collected.push({ kind, name, sizeBytes });
+      for (const source of sources) {
+        for (const found of await source.find()) {
+          if (!dryRun) await found.remove();
+          collected.push({ kind: source.kind, name: found.name, sizeBytes: found.sizeBytes });
         }
       }
       if (!dryRun && collected.length > 0) log.info({ collected }, 'removed what nobody uses');

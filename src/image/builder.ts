@@ -91,7 +91,9 @@ export function createImageBuilder(parts: ImageBuilderParts): ImageBuilder {
         return await buildInRoom(parts, request, { log, signal });
       } catch (error) {
         // What cannot be removed now goes with the next reconciliation; the failure of the build is the one to tell.
-        await removeAllBut(parts.files, parts.snapshotDir(request.snapshotId), LOGS).catch(() => undefined);
+        await removeAllBut(parts.files, parts.snapshotDir(request.snapshotId), LOGS)
+          .then(() => parts.rootDisks.prune())
+          .catch(() => undefined);
         signal.throwIfAborted();
         const failure = await withTrueReason(error, parts);
         log.line(failure instanceof BuildFailure ? failure.step : 'build', describe(failure));
@@ -103,7 +105,8 @@ export function createImageBuilder(parts: ImageBuilderParts): ImageBuilder {
       parts.onRemove(snapshotId);
       await removeWorkings(parts, snapshotId);
       await parts.files.removeTree(parts.snapshotDir(snapshotId));
-      await parts.rootDisks.prune();
+      // What cannot be removed now goes with the next reconciliation: of the version nothing is left.
+      await parts.rootDisks.prune().catch(() => undefined);
     },
     present: async () => {
       const found = await Promise.all([namesIn(parts.imagesDir), namesIn(parts.contextsDir), parts.snapshotter.left()]);

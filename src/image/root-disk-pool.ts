@@ -50,9 +50,11 @@ export class RootDiskPool {
     return found.filter(({ about }) => about.nlink === 1).map(({ path, about }) => ({ path, sizeBytes: about.size }));
   }
 
-  /** Removes what {@link unused} finds. One that a build takes at this moment stays that build's: only the pool forgets it. */
-  async prune(): Promise<void> {
-    for (const { path } of await this.unused()) await this.#parts.files.remove(path);
+  /** Removes what {@link unused} finds, and says what that was. One that a build takes at this moment stays that build's: only the pool forgets it. */
+  async prune(): Promise<readonly UnusedRootDisk[]> {
+    const unused = await this.unused();
+    for (const { path } of unused) await this.#parts.files.remove(path);
+    return unused;
   }
 }
 

@@ -24,7 +24,7 @@ import { RootDiskPool } from '../image/root-disk-pool.ts';
 import type { Files } from '../lib/files.ts';
 import type { Log } from '../lib/log.ts';
 import { ApplicationLogs } from '../runtime/application-logs.ts';
-import { DataLayout } from '../runtime/data-layout.ts';
+import { DataLayout, shortName } from '../runtime/data-layout.ts';
 import { HostRuntime } from '../runtime/host-runtime.ts';
 import { GuestNetworks } from '../network/guest-networks.ts';
 import { MemoryWorkers } from '../runtime/memory-workers.ts';
@@ -131,7 +131,7 @@ export async function openEngine(stack: AsyncDisposableStack, ground: EngineGrou
   );
   const rootDisks = new RootDiskPool({ files, folder: join(options.dataFolder, 'root-disks'), hash: (path) => workers.run('hash', { path }) });
   const images: ImageControl = stack.use(imageControl(ground, { layout, workers, rootDisks, driver: drivers.current, snapshots, store, blobs, passRole, counted: attendants.counted }));
-  const reconciler = stack.use(new Reconciler({ reconciliations: [() => microvms.reconcile(), () => images.reconcile()], clock, log }));
+  const reconciler = stack.use(new Reconciler({ reconciliations: [() => microvms.reconcile(), () => images.reconcile(), async () => pruned(await rootDisks.prune())], clock, log }));
   const recover = async () => {
     await microvms.recover();
     await images.recover();
@@ -140,6 +140,9 @@ export async function openEngine(stack: AsyncDisposableStack, ground: EngineGrou
   };
   return { layout, store, blobs, rootDisks, applicationLogs, tokens, microvms, images, reconciler, recover };
 }
+
+/** For the {@link Reconciler}. */
+const pruned = (disks: Awaited<ReturnType<RootDiskPool['prune']>>) => new Map(disks.map(({ path }) => [shortName(path), ['unused']]));
 
 async function openNetworks({ options, files, log }: EngineGround, layout: DataLayout): Promise<GuestNetworks> {
   const { egress, egressNetworks, egressResolver } = options;

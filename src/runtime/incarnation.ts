@@ -56,6 +56,8 @@ export class Incarnation {
   #session: AgentSession | undefined;
   /** Set before we end the process ourselves, so that its end surprises nobody. */
   #ending = false;
+  /** One that is under way after a stop. */
+  #greeting: Promise<void> | undefined;
   /** Rejects when its disk stops the machine; another one whenever that goes on. */
   #stopped = neverYet();
 
@@ -112,10 +114,9 @@ export class Incarnation {
   async goOn(): Promise<void> {
     this.#stopped = neverYet();
     await this.machine.resume();
-    const session = this.#session;
     const realtimeNs = `${BigInt(this.#parts.clock.nowMs()) * 1_000_000n}`;
     // Also the proof that it does go on.
-    const answered = session === undefined ? this.#greet({ resetConnections: false }) : session.call('clock', { realtimeNs }, { timeoutMs: HELLO_LIMIT_MS });
+    const answered = this.#session?.call('clock', { realtimeNs }, { timeoutMs: HELLO_LIMIT_MS }) ?? this.#greetOnce();
     await this.#unlessStopped<unknown>(answered);
   }
 
@@ -190,6 +191,19 @@ export class Incarnation {
   async #unlessStopped<T>(answer: Promise<T>): Promise<T> {
     answer.catch(() => undefined);
     return await Promise.race([answer, this.#stopped.promise]);
+  }
+
+  /** One at a time: a greeting that a stop has held up may be answered yet, or have been given up just before it could be. */
+  #greetOnce(): Promise<void> {
+    const greet = () => this.#greet({ resetConnections: false });
+    const again = async (error: unknown): Promise<void> => {
+      if (this.machine.diskFault !== undefined) throw error;
+      await greet();
+    };
+    this.#greeting ??= greet()
+      .catch(again)
+      .finally(() => (this.#greeting = undefined));
+    return this.#greeting;
   }
 
   #noteDiskFault(fault: DiskFault): void {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { run } from '../../src/host/process.ts';
@@ -163,6 +163,8 @@ async function straysOfImages({ data, work }: EngineFolders, { versions, blobs }
     const wanted = state === 'SUCCESSFUL' ? ['memory', 'device-state', 'root.erofs', 'scratch.ext4', 'manifest.json'] : [];
     found.push(...difference(`files of a version that is ${state}`, files, wanted));
   }
+  const pool = (await namesIn(join(data, 'root-disks'))).filter((name) => statSync(join(data, 'root-disks', name)).nlink === 1);
+  found.push(...difference('root disk', pool, []));
   found.push(...difference('blob', await namesIn(join(data, 'objects')), blobs));
   found.push(...difference('unpacked artifact', await namesIn(join(work, 'contexts')), []));
   const rest = (await namesIn(data)).filter((name) => name.endsWith('.tmp') || name.endsWith('.partial'));

@@ -20,6 +20,8 @@ import { insertLaunchable } from '../../fakes/records.ts';
 import { SteeredClock } from '../../fakes/steered-clock.ts';
 
 const DAY_MS = 86_400_000;
+/** The record of the image is years old at most. */
+const DAYS_KEPT = 10_000;
 
 async function bed() {
   const stack = new AsyncDisposableStack();
@@ -36,7 +38,7 @@ async function bed() {
   const rootDisks = new RootDiskPool({ files, folder: join(root, 'root-disks'), hash: async () => 'hash' });
   const noFiles = { lines: () => assert.fail('nobody reads'), extent: async () => undefined, remove: async () => undefined };
   const catalogue = new LogCatalogue({ streams: store.logs, files: { microvm: noFiles, build: noFiles } });
-  const logRetention = new LogRetention({ catalogue, clock, log: SILENT, daysKept: 30, maxBytes: 1000 });
+  const logRetention = new LogRetention({ catalogue, clock, log: SILENT, daysKept: DAYS_KEPT, maxBytes: 1000 });
   const forgotten: string[] = [];
   const containers = { cached: async () => [{ tag: 'snapshot-app-1.0', sizeBytes: 5 }, { tag: 'gone', sizeBytes: 6 }], forget: async (tag: string) => void forgotten.push(tag) };
   const sources = garbageSources({ files, clock, options }, { store, containers, blobs, rootDisks, logRetention, catalogue });
@@ -63,10 +65,20 @@ describe('garbage', () => {
       { kind: 'layers', name: 'gone', sizeBytes: 6 },
     ];
     assert.deepEqual(await garbage.collect({ dryRun: true }), expected);
+    assert.equal(existsSync(blobs.path(orphan.blobId)), true);
     assert.deepEqual(await garbage.collect({ dryRun: false }), expected);
     assert.deepEqual(forgotten, ['gone']);
     assert.deepEqual((await garbage.collect({ dryRun: false })).map(({ kind }) => kind), ['layers']);
     assert.deepEqual([existsSync(blobs.path(kept.blobId)), existsSync(join(root, 'objects/not ours'))], [true, true]);
+  });
+
+  it('is logs beyond what is kept', async () => {
+    await using made = await bed();
+    made.clock.advance((DAYS_KEPT + 1) * DAY_MS);
+    const logs = async (dryRun: boolean) => (await made.garbage.collect({ dryRun })).flatMap(({ kind, name }) => (kind === 'log' ? [name] : []));
+    const [log, ...others] = await logs(true);
+    assert.match(log ?? '', /^\/aws\/lambda-microvms\/app .*\[1\.0\]build-/);
+    assert.deepEqual([others, await logs(false), await logs(true)], [[], [log], []]);
   });
 
   it('is not what has just been stored and has no row yet', async () => {

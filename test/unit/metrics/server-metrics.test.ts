@@ -19,7 +19,8 @@ suite('the metrics of the server', () => {
       'lull_endpoint_connections': 7,
     };
     assert.deepEqual(Object.fromEntries(Object.keys(expected).map((series) => [series, all.figure(series)])), expected);
-    assert.ok(all.figure('lull_disk_available_bytes{folder="data"}')! > 0);
+    const disk = ['available', 'reserved', 'size'].map((figure) => all.figure(`lull_disk_${figure}_bytes{folder="data"}`));
+    assert.deepEqual([disk, all.figure('lull_microvms_stopped_by_disk')], [[400, 100, 1000], 1]);
     for (const series of ['process_resident_memory_bytes', 'nodejs_eventloop_lag_p99_seconds', 'process_open_fds']) assert.ok(all.figure(series) !== undefined, series);
   });
 
@@ -29,7 +30,7 @@ suite('the metrics of the server', () => {
     const all = await scraped(metricsOver({ disks: { data: () => Promise.reject(new Error('no such disk')) }, log }));
     assert.equal(all.figure('lull_disk_size_bytes{folder="data"}'), undefined);
     assert.equal(all.figure('lull_memory_quota_bytes'), 2 ** 32);
-    assert.deepEqual(new Set(warned.map((fields) => 'metric' in fields && fields.metric)), new Set(['lull_disk_available_bytes', 'lull_disk_size_bytes']));
+    assert.deepEqual(new Set(warned.map((fields) => 'metric' in fields && fields.metric)), new Set(['lull_disk_available_bytes', 'lull_disk_reserved_bytes', 'lull_disk_size_bytes']));
   });
 
   test('share one reading between scrapes that come at the same time', async () => {
