@@ -18,14 +18,15 @@ export function addStatus({ program, terminal, action }: CommandContext): void {
 function statusText(apiUrl: string, { version, driver, accelerator, disks, reconciler, stoppedByDisk }: HealthAnswer): string {
   const disk = ({ availableBytes, sizeBytes, reservedBytes }: HealthAnswer['disks']['data']) =>
     `${size(availableBytes)} of ${size(sizeBytes)} free${reservedBytes === 0 ? '' : `, ${size(reservedBytes)} of it promised to what is under way`}`;
-  const lines: readonly (readonly [string, string])[] = [
-    ['server', `Lull ${version} at ${apiUrl}, ${driver} (${accelerator})`],
-    ['disk of data', disk(disks.data)],
-    ['disk of the platform', disk(disks.platform)],
-    ['brought into order', `${reconciler.mended} since the start`],
-    ...(stoppedByDisk === 0 ? [] : [['standing still', `${stoppedByDisk} microVM${stoppedByDisk === 1 ? '' : 's'}, until their disk has room or works again`]]),
-  ];
-  return lines.map(([what, how]) => `${what.padEnd(LABEL_WIDTH)}${how}\n`).join('');
+  const line = (what: string, how: string) => `${what.padEnd(LABEL_WIDTH)}${how}\n`;
+  const stopped = line('standing still', `${stoppedByDisk} microVM${stoppedByDisk === 1 ? '' : 's'}, until their disk has room or works again`);
+  return [
+    line('server', `Lull ${version} at ${apiUrl}, ${driver} (${accelerator})`),
+    line('disk of data', disk(disks.data)),
+    line('disk of the platform', disk(disks.platform)),
+    line('brought into order', `${reconciler.mended} since the start`),
+    ...(stoppedByDisk === 0 ? [] : [stopped]),
+  ].join('');
 }
 
 const LABEL_WIDTH = 22;

@@ -29,6 +29,7 @@ describe('a server on a full disk', { skip: (await cannotServe()) || (await cann
     await microvm.ask('/count');
     await refusesWhatDoesNotFit(server, disk, microvm);
     await standsStill(server, disk, microvm);
+    await standsStillInASuspend(server, disk, microvm);
     await microvm.suspend();
     assert.deepEqual(await microvm.json('/append?after'), { lines: ['before', STOPPED, ADOPTED, 'after'] });
     await microvm.terminate();
@@ -54,6 +55,20 @@ describe('a server on a full disk', { skip: (await cannotServe()) || (await cann
     assert.deepEqual(rootDiskNames(server), [2]);
   });
 });
+
+/** What is in the guest's page cache is written when it is brought to rest, and finds no room. */
+async function standsStillInASuspend(server: LullServer, disk: SmallDisk, microvm: TestMicrovm): Promise<void> {
+  await disk.leave(0);
+  const from = server.process.lines.length;
+  await microvm.json('/dirty?8');
+  await assert.rejects(server.lambda.suspendMicrovm({ microvmIdentifier: microvm.id }), { name: 'InsufficientCapacityException', message: /could not be suspended: The MicroVM stands still/ });
+  const { state, stateReason } = await microvm.get();
+  assert.equal(state, 'RUNNING');
+  assert.match(stateReason ?? '', /stands still/);
+  await disk.empty();
+  await said(server, 'goes on', from);
+  assert.equal((await microvm.ask('/count')).status, 200);
+}
 
 /** Resolves when a build has begun its container. */
 async function begun(server: LullServer, imageIdentifier: string, imageVersion: string): Promise<void> {
