@@ -18,7 +18,7 @@ const UNITS: Readonly<Record<string, number>> = { B: 1, KB: 1e3, MB: 1e6, GB: 1e
 
 export async function cachedImages(inSandbox: InSandbox): Promise<readonly CachedImage[]> {
   const said = await inSandbox(['buildah', 'images', '--format', '{{.Tag}} {{.Size}}', '--filter', `reference=${VERSION_IMAGE}`]);
-  return [...said.matchAll(/^(\S+) ([\d.]+) (\w+)$/gm)].map(([, tag = '', figure, unit = '']) => ({
+  return [...said.matchAll(/^(\S+) +([\d.]+) (\w+)$/gm)].map(([, tag = '', figure, unit = '']) => ({
     tag,
     sizeBytes: Math.round(Number(figure) * (UNITS[unit] ?? 1)),
   }));

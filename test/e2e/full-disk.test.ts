@@ -66,7 +66,7 @@ async function standsStillInASuspend(server: LullServer, disk: SmallDisk, microv
   assert.equal(state, 'RUNNING');
   assert.match(stateReason ?? '', /stands still/);
   await disk.empty();
-  await said(server, 'goes on', from);
+  await said(server, 'a microVM goes on', from);
   assert.equal((await microvm.ask('/count')).status, 200);
 }
 
@@ -108,24 +108,24 @@ async function standsStill(server: LullServer, disk: SmallDisk, microvm: TestMic
   await disk.leave(0);
   const from = server.process.lines.length;
   const stopped = microvm.json(`/append?${STOPPED}`);
-  await said(server, 'stands still', from);
+  await said(server, 'a microVM stands still', from);
   const { state, stateReason } = await microvm.get();
   assert.deepEqual([state, stateReason], ['RUNNING', "The MicroVM stands still because the host's disk is full. It goes on when there is room again."]);
   assert.equal((await server.client.health()).stoppedByDisk, 1);
   await assert.rejects(server.lambda.suspendMicrovm({ microvmIdentifier: microvm.id }), { name: 'InsufficientCapacityException', message: /stands still/ });
   await disk.empty();
   assert.deepEqual(await stopped, { lines: ['before', STOPPED] });
-  await said(server, 'goes on', from);
+  await said(server, 'a microVM goes on', from);
   assert.equal((await microvm.get()).stateReason, undefined);
 
   await disk.leave(0);
   const again = server.process.lines.length;
   const lost = microvm.json(`/append?${ADOPTED}`).catch(() => undefined);
-  await said(server, 'stands still', again);
+  await said(server, 'a microVM stands still', again);
   await server.crash();
   await lost;
   assert.match((await microvm.get()).stateReason ?? '', /stands still/);
   await disk.empty();
-  await said(server, 'goes on', 0);
+  await said(server, 'a microVM goes on', 0);
   assert.equal((await server.client.health()).stoppedByDisk, 0);
 }

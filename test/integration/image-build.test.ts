@@ -1,7 +1,7 @@
 /** Real container builds: what a Dockerfile becomes. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { statSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { BuildFailure } from '../../src/domain/image.ts';
@@ -65,6 +65,17 @@ describe('container build', { skip: await cannotBuild() }, () => {
     await buildOnce({ folder: work.path, builder, dockerfile });
     const again = await buildOnce({ folder: work.path, builder, dockerfile });
     assert.ok(again.lines.some((line) => line.includes('Using cache')), again.lines.join('\n'));
+  });
+
+  it('makes the same root disk of the same layers, and forgets layers of a version on demand', async () => {
+    const twice = { folder: work.path, builder, dockerfile: 'FROM lull/base\nCOPY file /file\n', files: { file: 'content' } };
+    const [one, two] = [await buildOnce(twice), await buildOnce(twice)];
+    assert.deepEqual(readFileSync(one.rootDisk), readFileSync(two.rootDisk));
+    const cached = await builder.cached();
+    assert.ok(cached.length >= 2 && cached.every(({ sizeBytes }) => sizeBytes > 0), JSON.stringify(cached));
+    for (const { tag } of cached) await builder.forget(tag);
+    assert.deepEqual(await builder.cached(), []);
+    assert.deepEqual((await buildOnce(twice)).error, undefined);
   });
 
   it('builds the same where only vfs works', async () => {
