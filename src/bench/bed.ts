@@ -63,8 +63,7 @@ export async function makeBed({ terminal, machine, qemu, touchedMib, churnMib }:
   const idle = await builder.build('idle', { folder: join(machine.examples, 'counter'), memoryMib: IDLE_MEMORY_MIB });
   const touched = await builder.build('touched', { folder: await bench({ touchMib: touchedMib, churnMib: 0 }), memoryMib: LARGE_MEMORY_MIB });
   const churned = await builder.build('churned', { folder: await bench({ touchMib: 0, churnMib }), memoryMib: LARGE_MEMORY_MIB });
-  const { server, folder: dataFolder } = installation;
-  const endpoints = { port: server.endpointPort, domain: server.domain, ca: await readFile(caFiles(dataFolder).ca, 'utf8') };
+  const endpoints = await endpointsOf(installation);
   const held = stack.move();
   return {
     installation,
@@ -73,6 +72,24 @@ export async function makeBed({ terminal, machine, qemu, touchedMib, churnMib }:
     images: { idle, touched, churned },
     [Symbol.asyncDispose]: () => held.disposeAsync(),
   };
+}
+
+/** Where a server's endpoints are. */
+export async function endpointsOf({ server, folder }: Installation): Promise<Endpoints> {
+  return { port: server.endpointPort, domain: server.domain, ca: await readFile(caFiles(folder).ca, 'utf8') };
+}
+
+/** Builds an image and tells how long it took. @returns its ARN @throws CommandFailure with the end of the log where it fails */
+export async function buildOrFail(terminal: Terminal, installation: Installation, image: { name: string; folder: string; memoryMib: number }): Promise<string> {
+  const startMs = performance.now();
+  const { signal, say } = terminal;
+  const order = { ...image, environment: undefined, signal, onUpload: () => undefined, onEvent: () => undefined };
+  const outcome = await buildImage(installation, order);
+  if (outcome.state !== 'SUCCESSFUL') {
+    throw new CommandFailure(`The build of ${image.name} failed: ${outcome.stateReason ?? 'no reason given'}\n${outcome.logTail.join('\n')}`);
+  }
+  say(`image ${image.name}: ${Math.round(performance.now() - startMs)} ms`);
+  return outcome.imageArn;
 }
 
 class ImageBuilder {
@@ -88,20 +105,13 @@ class ImageBuilder {
   }
 
   async build(name: string, { folder, memoryMib }: { folder: string; memoryMib: number }): Promise<BenchImage> {
-    const startMs = performance.now();
-    const { signal, say } = this.#terminal;
-    const order = { folder, name, memoryMib, environment: undefined, signal, onUpload: () => undefined, onEvent: () => undefined };
-    const outcome = await buildImage(this.#installation, order);
-    if (outcome.state !== 'SUCCESSFUL') {
-      throw new CommandFailure(`The build of ${name} failed: ${outcome.stateReason ?? 'no reason given'}\n${outcome.logTail.join('\n')}`);
-    }
-    say(`image ${name}: ${Math.round(performance.now() - startMs)} ms`);
+    const arn = await buildOrFail(this.#terminal, this.#installation, { name, folder, memoryMib });
     // No answer of the API tells where the files are: it is the folder that was not there before.
     const folders = await readdir(join(this.#installation.folder, 'images'));
     const snapshotId = folders.find((entry) => !this.#known.has(entry));
     if (snapshotId === undefined) throw new Error('the image left no files');
     this.#known.add(snapshotId);
     const files = this.#layout.snapshot(snapshotId);
-    return { arn: outcome.imageArn, files, manifest: await readSnapshotManifest(files.manifest, snapshotId) };
+    return { arn, files, manifest: await readSnapshotManifest(files.manifest, snapshotId) };
   }
 }

@@ -20,14 +20,19 @@ const IDLE_SECONDS = 28_800;
 /** What `lull bench` does with a microVM, each with its time in milliseconds. */
 export class LullMicrovm implements AsyncDisposable {
   readonly #door: FrontDoor;
-  readonly #id: string;
-  /** Of every request: where to, and the token. */
-  readonly headers: Readonly<Record<string, string>>;
+  readonly id: string;
+  readonly #endpoint: string;
+  #token = '';
 
-  private constructor(door: FrontDoor, id: string, headers: Readonly<Record<string, string>>) {
+  private constructor(door: FrontDoor, id: string, endpoint: string) {
     this.#door = door;
-    this.#id = id;
-    this.headers = headers;
+    this.id = id;
+    this.#endpoint = endpoint;
+  }
+
+  /** Of every request: where to, and the token. */
+  get headers(): Readonly<Record<string, string>> {
+    return { host: this.#endpoint, [AUTH_TOKEN_KEY]: this.#token };
   }
 
   /**
@@ -41,16 +46,27 @@ export class LullMicrovm implements AsyncDisposable {
     const idlePolicy = { maxIdleDurationSeconds: IDLE_SECONDS, suspendedDurationSeconds: IDLE_SECONDS, autoResumeEnabled: true };
     const { microvmId, endpoint } = await client.call('RunMicrovm', { imageIdentifier, idlePolicy });
     const acceptedMs = performance.now() - startMs;
-    const token = { microvmIdentifier: microvmId, expirationInMinutes: TOKEN_MINUTES, allowedPorts: [{ allPorts: {} }] };
-    const { authToken } = await client.call('CreateMicrovmAuthToken', token);
-    const microvm = new LullMicrovm(door, microvmId, { host: endpoint, [AUTH_TOKEN_KEY]: authToken[AUTH_TOKEN_KEY] ?? '' });
+    const microvm = new LullMicrovm(door, microvmId, endpoint);
     try {
+      await microvm.renewToken();
       await microvm.#request('/', ready);
     } catch (error) {
       await microvm[Symbol.asyncDispose]();
       throw error;
     }
     return { microvm, ms: performance.now() - startMs, acceptedMs };
+  }
+
+  /** A token for the next hour. */
+  async renewToken(): Promise<void> {
+    const order = { microvmIdentifier: this.id, expirationInMinutes: TOKEN_MINUTES, allowedPorts: [{ allPorts: {} }] };
+    const { authToken } = await this.#door.installation.client.call('CreateMicrovmAuthToken', order);
+    this.#token = authToken[AUTH_TOKEN_KEY] ?? '';
+  }
+
+  /** What it answers to a request on a connection of its own. */
+  answer(path: string): Promise<string> {
+    return this.#request(path, undefined);
   }
 
   /** One request, answered whole. One at a time, it wakes a microVM that sleeps. */
@@ -65,7 +81,7 @@ export class LullMicrovm implements AsyncDisposable {
   async resumeAndAsk(path: string): Promise<number> {
     const ready = await openTls(this.#door.endpoints);
     const startMs = performance.now();
-    await this.#door.installation.client.call('ResumeMicrovm', { microvmIdentifier: this.#id });
+    await this.#door.installation.client.call('ResumeMicrovm', { microvmIdentifier: this.id });
     await this.#request(path, ready);
     return performance.now() - startMs;
   }
@@ -73,7 +89,7 @@ export class LullMicrovm implements AsyncDisposable {
   /** SuspendMicrovm, until it has answered: the microVM is SUSPENDED then and its process gone. */
   async suspend(): Promise<{ ms: number; report: NonNullable<ReportAnswer['suspend']> }> {
     const startMs = performance.now();
-    await this.#door.installation.client.call('SuspendMicrovm', { microvmIdentifier: this.#id });
+    await this.#door.installation.client.call('SuspendMicrovm', { microvmIdentifier: this.id });
     const ms = performance.now() - startMs;
     const { suspend } = await this.report();
     if (suspend === null) throw new Error('the server knows nothing of a suspend');
@@ -81,14 +97,14 @@ export class LullMicrovm implements AsyncDisposable {
   }
 
   report(): Promise<ReportAnswer> {
-    return this.#door.installation.client.report(this.#id);
+    return this.#door.installation.client.report(this.id);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#door.installation.client.call('TerminateMicrovm', { microvmIdentifier: this.#id });
+    await this.#door.installation.client.call('TerminateMicrovm', { microvmIdentifier: this.id });
   }
 
-  async #request(path: string, ready: TLSSocket | undefined): Promise<void> {
-    await get(ready ?? (await openTls(this.#door.endpoints)), path, this.headers);
+  async #request(path: string, ready: TLSSocket | undefined): Promise<string> {
+    return await get(ready ?? (await openTls(this.#door.endpoints)), path, this.headers);
   }
 }

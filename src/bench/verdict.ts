@@ -103,7 +103,8 @@ function stepsTable(what: string, samples: Samples): string {
   return table([`STEPS OF ${what.toUpperCase()}`, 'P50', 'P95'], rows, RIGHT);
 }
 
-function targetsTable(targets: readonly Target[]): string {
+/** Each target with what was measured. */
+export function targetsTable(targets: readonly Target[]): string {
   const rows = targets.map(({ target, limit, measured, met }) => [target, measured.toFixed(2), `≤ ${limit}`, met ? 'met' : 'missed']);
   return table(['TARGET', 'RATIO', 'LIMIT', ''], rows, new Set([1, 2]));
 }

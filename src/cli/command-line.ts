@@ -118,6 +118,8 @@ export interface Machine {
   confirm(question: string): Promise<boolean | undefined>;
   /** Runs every test of the checkout. @returns the exit status */
   test(options: { say: (line: string) => void; signal: AbortSignal }): Promise<number>;
+  /** Keeps microVMs busy for long. @returns the exit status: 0 where nothing was lost and nothing grew */
+  soak(name: string, options: OptionValues, terminal: Terminal): Promise<number>;
   /** Runs a benchmark. @returns the exit status */
   bench(name: string, options: OptionValues, terminal: Terminal): Promise<number>;
 }

@@ -1,4 +1,4 @@
-/** `lull setup`, `lull doctor`, `lull test` and `lull bench`: what concerns the machine, not a server. */
+/** `lull setup`, `lull doctor`, `lull test`, `lull soak` and `lull bench`: what concerns the machine, not a server. */
 import type { CommandContext, OptionValues } from './command-line.ts';
 import { json } from './table.ts';
 
@@ -34,6 +34,17 @@ export function addMachineCommands({ program, terminal, machine, action }: Comma
         return await machine.test({ say: terminal.say, signal: terminal.signal });
       }),
     );
+  program
+    .command('soak')
+    .description('keep microVMs busy for long on a server of its own, and check every byte of them')
+    .argument('<what>', 'cycles: one, suspended and resumed again and again; many: suspended and woken at random')
+    .option('--n <cycles>', 'of cycles: how many (1000)')
+    .option('--microvms <count>', 'of many (100)')
+    .option('--clients <count>', 'of many: how many wake and suspend them at the same time (8)')
+    .option('--minutes <minutes>', 'of many: for how long (10)')
+    .option('--seed <number>', 'of many: for the same choices again')
+    .option('--json', 'print JSON, with every figure')
+    .action(action((what: string, choice: OptionValues) => machine.soak(what, choice, terminal)));
   program
     .command('bench')
     .description('measure this machine')

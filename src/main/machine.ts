@@ -73,6 +73,10 @@ export function createMachine(surroundings: Surroundings): Machine {
     trust: (plan, { caPath, signal }) => carryOut(plan, caPath, signal),
     confirm,
     test: ({ say, signal }) => runTests({ root: ROOT, cargoTarget: join(platformFolderOf(surroundings), 'agent-build/test'), say, signal }),
+    soak: async (name, values, terminal) => {
+      const { soak } = await import('../bench/soak.ts');
+      return await soak(name, values, { terminal, machine, random: systemRandom });
+    },
     bench: async (name, values, terminal) => {
       if (name === 'api') {
         const { benchApi } = await import('../bench/bench-api.ts');

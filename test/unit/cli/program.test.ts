@@ -24,6 +24,7 @@ function machine(changes: Partial<Machine> = {}): Machine {
     trust: refuse,
     confirm: async () => undefined,
     test: refuse,
+    soak: refuse,
     bench: refuse,
     ...changes,
   };
@@ -51,7 +52,7 @@ async function run(argv: readonly string[], changes: Partial<Machine> = {}, abor
 test('help and version end with 0 and name every command', async () => {
   const { status, stdout } = await run(['--help']);
   assert.equal(status, 0);
-  const names = ['up', 'down', 'env', 'doctor', 'setup', 'build', 'run', 'ps', 'images', 'logs', 'curl', 'suspend', 'resume', 'rm', 'keys', 'demo', 'test', 'bench'];
+  const names = ['up', 'down', 'env', 'doctor', 'setup', 'build', 'run', 'ps', 'images', 'logs', 'curl', 'suspend', 'resume', 'rm', 'keys', 'demo', 'test', 'soak', 'bench'];
   for (const name of names) assert.match(stdout, new RegExp(`^  ${name}\\b`, 'm'), name);
   assert.deepEqual(await run(['--version']), { status: 0, stdout: '1.2.3\n', said: [] });
   assert.match((await run(['up', '--help'])).stdout, /--accel <name>\s+accelerator \(LULL_ACCEL\)/);
