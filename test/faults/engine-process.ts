@@ -19,6 +19,7 @@ import { openEngine, type Engine } from '../../src/main/engine.ts';
 import { parseServerOptions } from '../../src/main/options.ts';
 import { systemClock } from '../../src/main/system-ports.ts';
 import { FileInspection } from '../../src/runtime/file-inspection.ts';
+import { LoopLag, type LagReport } from '../pressure/loop-lag.ts';
 import { fakeDriver } from './fake-driver.ts';
 import { DONE_NAME, FaultPort, type Done, type Fault } from './fault-port.ts';
 
@@ -53,6 +54,12 @@ export interface EngineCalls {
   rows(): Rows;
   /** Of everything at rest. */
   verify(): VerifiedFile[];
+  /** Changes of state so far, in order. */
+  changes(): readonly { readonly microvmId: string; readonly state: string }[];
+  /** Measures its event loop from now on. */
+  watchLoop(): void;
+  /** Ends {@link watchLoop}. */
+  loopLag(): LagReport;
   stop(): void;
 }
 
@@ -90,6 +97,8 @@ class Server {
   #skewMs = 0;
   #donePath = '';
   #hostTool = '';
+  readonly #changes: { microvmId: string; state: string }[] = [];
+  #loop: LoopLag | undefined;
   readonly #due = new Set<() => void>();
 
   async open(folders: EngineFolders, fault: Fault | null) {
@@ -118,7 +127,7 @@ class Server {
         space: new DiskSpace(),
         files,
         clock: this.#clock,
-        log: logTo(join(work, 'engine.log')),
+        log: this.#log(join(work, 'engine.log')),
       },
       {
         attend: () => ({
@@ -223,6 +232,17 @@ class Server {
     return Array.fromAsync(await integrity.verify({ images: [], microvms: [] }, AbortSignal.timeout(REPLY_LIMIT_MS)));
   }
 
+  changes = () => this.#changes;
+
+  watchLoop(): void {
+    this.#loop = new LoopLag();
+  }
+
+  loopLag(): LagReport {
+    using loop = this.#loop!;
+    return loop.report();
+  }
+
   stop = () => this.#stack.disposeAsync();
 
   readonly #clock: Clock = {
@@ -243,6 +263,15 @@ class Server {
       };
     },
   };
+
+  #log(path: string): Log {
+    const write = (level: string) => (fields: object, message: string) => {
+      if ('microvmId' in fields && 'state' in fields && message === 'microVM changed state') this.#changes.push(fields as { microvmId: string; state: string });
+      const told = Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, value instanceof Error ? value.stack : value]));
+      appendFileSync(path, `${process.pid} ${level} ${message} ${JSON.stringify(told)}\n`);
+    };
+    return { debug: () => undefined, info: write('info'), warn: write('warn'), error: write('error') };
+  }
 
   /** Nothing is under way when this resolves. */
   async #idle(): Promise<void> {
@@ -276,14 +305,6 @@ const container = {
   },
   [Symbol.asyncDispose]: async () => undefined,
 };
-
-function logTo(path: string): Log {
-  const write = (level: string) => (fields: object, message: string) => {
-    const told = Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, value instanceof Error ? value.stack : value]));
-    appendFileSync(path, `${process.pid} ${level} ${message} ${JSON.stringify(told)}\n`);
-  };
-  return { debug: () => undefined, info: write('info'), warn: write('warn'), error: write('error') };
-}
 
 const server = new Server();
 process.on('disconnect', () => process.exit());
