@@ -27,6 +27,8 @@ export interface CyclesOrder {
   readonly door: FrontDoor;
   readonly imageArn: string;
   readonly cycles: number;
+  /** When no further one is begun, but those that are compared; milliseconds. */
+  readonly limitMs: number;
   readonly signal: AbortSignal;
   readonly onCycle: (cycle: number, figure: CycleFigure) => void;
 }
@@ -38,10 +40,11 @@ const WARM_UPS = 5;
 const GROWTH_LIMIT = 1.2;
 
 /** @throws StateLost where a byte is another than it was */
-export async function runCycles({ door, imageArn, cycles, signal, onCycle }: CyclesOrder): Promise<CyclesResult> {
+export async function runCycles({ door, imageArn, cycles, limitMs, signal, onCycle }: CyclesOrder): Promise<CyclesResult> {
   const old: CycleFigure[] = [];
   const young: CycleFigure[] = [];
   const youngCycles = youngOf(cycles);
+  const endMs = performance.now() + limitMs;
   await using first = await SoakMicrovm.launch(door, imageArn, 1);
   const cycle = async (microvm: SoakMicrovm, figures: CycleFigure[]) => {
     signal.throwIfAborted();
@@ -51,10 +54,10 @@ export async function runCycles({ door, imageArn, cycles, signal, onCycle }: Cyc
     await microvm.check();
     if (figures === old) onCycle(old.length, old.at(-1)!);
   };
-  while (old.length < cycles - youngCycles) await cycle(first, old);
+  while (old.length < cycles - youngCycles && performance.now() < endMs) await cycle(first, old);
   const earlyBytes = residentBytesOf(door.installation.server.pid);
   await using second = await SoakMicrovm.launch(door, imageArn, 2);
-  while (old.length < cycles) {
+  while (young.length < youngCycles) {
     const turns = [() => cycle(first, old), () => cycle(second, young)] as const;
     for (const turn of old.length % 2 === 0 ? turns : turns.toReversed()) await turn();
   }
@@ -63,18 +66,17 @@ export async function runCycles({ door, imageArn, cycles, signal, onCycle }: Cyc
 
 const youngOf = (cycles: number) => Math.min(YOUNG_CYCLES, Math.floor(cycles / 2));
 
-/** Cycle 10 and its neighbours, or fewer where there are fewer. */
-const aroundTenth = (figures: readonly CycleFigure[], cycles: number) => {
-  const young = youngOf(cycles);
-  return figures.slice(Math.min(WARM_UPS, young - 1), young);
-};
+/** Cycle 10 and its neighbours, or fewer where there are fewer. @param cycles of the old one */
+const aroundTenth = (figures: readonly CycleFigure[], cycles: number) => figures.slice(Math.min(WARM_UPS, youngOf(cycles) - 1), youngOf(cycles));
 
 /** Medians of a few cycles: around the tenth of both microVMs, and the last ones. */
 export function compareCycles({ old, young }: Pick<CyclesResult, 'old' | 'young'>) {
-  const windows = { tenth: aroundTenth(old, old.length), young: aroundTenth(young, old.length), last: old.slice(-aroundTenth(young, old.length).length) };
+  const tenth = aroundTenth(old, old.length);
+  const beside = aroundTenth(young, old.length);
+  const last = old.slice(-tenth.length);
   const medians = (of: keyof CycleFigure) => {
-    const [tenth, other, last] = Object.values(windows).map((figures) => percentile(figures.map((figure) => figure[of]), 50)) as [number, number, number];
-    return { tenth, young: other, last };
+    const median = (figures: readonly CycleFigure[]) => percentile(figures.map((figure) => figure[of]), 50);
+    return { tenth: median(tenth), young: median(beside), last: median(last) };
   };
   return { bytesWritten: medians('bytesWritten'), diskBytes: medians('diskBytes'), resumeMs: medians('resumeMs'), suspendMs: medians('suspendMs') };
 }

@@ -27,13 +27,15 @@ const MAX_CLIENTS = 64;
 const MAX_MINUTES = 24 * 60;
 const MINUTE_MS = 60_000;
 const TELL_EVERY = 10;
+/** Of many microVMs; cycles end by their number. */
+const USUAL_MINUTES = 10;
 
 const options = z.object({
   // Two of each are the least that can be compared.
   n: z.coerce.number().int().min(4).max(MAX_CYCLES).default(1000),
   microvms: z.coerce.number().int().min(1).max(MAX_MICROVMS).default(100),
   clients: z.coerce.number().int().min(1).max(MAX_CLIENTS).default(8),
-  minutes: z.coerce.number().positive().max(MAX_MINUTES).default(10),
+  minutes: z.coerce.number().positive().max(MAX_MINUTES).optional(),
   seed: z.coerce.number().int().min(0).max(2 ** 32 - 1).optional(),
   json: z.boolean().default(false),
 });
@@ -53,18 +55,18 @@ export async function soak(name: string, values: OptionValues, parts: SoakParts)
   }
 }
 
-async function soakCycles({ n, json: asJson }: Options, { terminal, machine }: SoakParts): Promise<number> {
+async function soakCycles({ n, minutes = MAX_MINUTES, json: asJson }: Options, { terminal, machine }: SoakParts): Promise<number> {
   const onCycle = (cycle: number, { bytesWritten, suspendMs, resumeMs }: CyclesResult['old'][number]) => {
     if (cycle % TELL_EVERY === 0) terminal.say(`cycle ${cycle} of ${n}: ${size(bytesWritten)} in ${duration(suspendMs)}, back after ${duration(resumeMs)}`);
   };
-  const result = await onOwnServer({ terminal, machine }, (bed) => runCycles({ ...bed, cycles: n, signal: terminal.signal, onCycle }));
+  const result = await onOwnServer({ terminal, machine }, (bed) => runCycles({ ...bed, cycles: n, limitMs: minutes * MINUTE_MS, signal: terminal.signal, onCycle }));
   const targets = judgeCycles(result);
   terminal.out(asJson ? json({ machine: processors(), ...result, targets }) : `${renderCycles(result)}\n${targetsTable(targets)}`);
   return targets.every(({ met }) => met) ? 0 : 1;
 }
 
 async function soakMany(chosen: Options, { terminal, machine, random }: SoakParts): Promise<number> {
-  const { microvms, minutes } = chosen;
+  const { microvms, minutes = USUAL_MINUTES } = chosen;
   // As many clients as microVMs leave each the choice of one.
   const clients = Math.min(chosen.clients, microvms);
   const seed = chosen.seed ?? random.bytes(4).readUInt32LE();

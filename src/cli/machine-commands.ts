@@ -41,7 +41,7 @@ export function addMachineCommands({ program, terminal, machine, action }: Comma
     .option('--n <cycles>', 'of cycles: how many (1000)')
     .option('--microvms <count>', 'of many (100)')
     .option('--clients <count>', 'of many: how many wake and suspend them at the same time (8)')
-    .option('--minutes <minutes>', 'of many: for how long (10)')
+    .option('--minutes <minutes>', 'of many: for how long (10); of cycles: begin no further ones then')
     .option('--seed <number>', 'of many: for the same choices again')
     .option('--json', 'print JSON, with every figure')
     .action(action((what: string, choice: OptionValues) => machine.soak(what, choice, terminal)));

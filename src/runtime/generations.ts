@@ -66,12 +66,14 @@ export class Generations {
     const { driver, manifest: image } = request.snapshot;
     const { pageStructs, guestMemoryMib } = image;
     const timer = new StepTimer();
+    const regions = driver.ramRegions(guestMemoryMib);
     const job: CaptureJob = {
       pid: machine.identity.pid,
       mappings: machine.mappings(),
       imagePath: this.#layout.snapshot(snapshotId).memory,
       imageExtents: image.memoryExtents,
-      ...(pageStructs === undefined ? {} : { free: { pageStructs, regions: driver.ramRegions(guestMemoryMib) } }),
+      ...(pageStructs === undefined ? {} : { free: { pageStructs, regions } }),
+      receive: { queues: await machine.receiveQueues(), regions },
       outPath: files.memoryDiff,
     };
     using _room = await this.#reserve(dir, job);

@@ -10,7 +10,8 @@ import { createHash, type Hash } from 'node:crypto';
 import { shortName } from './data-layout.ts';
 import { FreePages } from './free-pages.ts';
 import type { PageStructs } from './page-structs.ts';
-import type { RamRegion } from '../vmm/driver.ts';
+import { receivePages } from './receive-buffers.ts';
+import type { RamRegion, Virtqueue } from '../vmm/driver.ts';
 import { addressOf, PAGE_BYTES, privateRuns, type MemoryMapping, type PageRun } from '../host/memory.ts';
 import { openedFile, readAt, sizeOfOpen, writeAt } from '../host/positioned-file.ts';
 
@@ -34,12 +35,14 @@ export interface CaptureJob {
   readonly outPath: string;
   /** How to tell free pages, which nobody misses; every page is looked at without. */
   readonly free?: { readonly pageStructs: PageStructs; readonly regions: readonly RamRegion[] };
+  /** Where to find the pages that devices will write into before anybody reads them. */
+  readonly receive?: { readonly queues: readonly Virtqueue[]; readonly regions: readonly RamRegion[] };
 }
 
 export interface CaptureResult {
   readonly sizeBytes: number;
   readonly sha256: string;
-  /** Pages the process held privately and that are not free in the guest: what had to be looked at. */
+  /** Pages the process held privately and that are neither free in the guest nor a device's to write: what had to be looked at. */
   readonly scannedPages: number;
   readonly keptPages: number;
   readonly zeroPages: number;
@@ -85,12 +88,13 @@ export function captureDiff(job: CaptureJob): CaptureResult {
   return { ...writer.finish(), scannedPages };
 }
 
-/** What the process holds privately, without what is free in the guest. */
-function pagesToLookAt({ pid, mappings, free }: CaptureJob, { memory, image }: { memory: number; image: number }): readonly PageRun[] {
+/** What the process holds privately, without what is free in the guest or a device's to write. */
+function pagesToLookAt({ pid, mappings, free, receive }: CaptureJob, { memory, image }: { memory: number; image: number }): readonly PageRun[] {
   const held = privateRuns(pid, mappings);
   const readNow = (into: Buffer, offset: number) => readAt(memory, into, addressOf(mappings, offset / PAGE_BYTES));
   const readImage = (into: Buffer, offset: number) => readAt(image, into, offset);
-  return free === undefined ? held : [...new FreePages({ ...free, readNow, readImage }).without(held)];
+  const used = free === undefined ? held : new FreePages({ ...free, readNow, readImage }).without(held);
+  return [...(receive === undefined ? used : without(used, receivePages({ ...receive, readNow })))];
 }
 
 /**
@@ -182,6 +186,19 @@ function kindOf(own: Buffer, image: Buffer, offset: number): Run['kind'] | undef
   const end = offset + PAGE_BYTES;
   if (image.compare(own, offset, end, offset, end) === 0) return undefined;
   return ZEROS.compare(own, offset, end, 0, PAGE_BYTES) === 0 ? KIND_ZEROS : KIND_KEPT;
+}
+
+/** The same runs without some pages. */
+function* without(runs: Iterable<PageRun>, pages: ReadonlySet<number>): Generator<PageRun> {
+  for (const { first, count } of runs) {
+    let start = first;
+    for (let page = first; page < first + count; page += 1) {
+      if (!pages.has(page)) continue;
+      if (page > start) yield { first: start, count: page - start };
+      start = page + 1;
+    }
+    if (start < first + count) yield { first: start, count: first + count - start };
+  }
 }
 
 function* chunksOf(runs: Iterable<PageRun>): Generator<PageRun> {

@@ -38,6 +38,7 @@ function machineWithEffects(machine: Machine, effects: Effects): Machine {
     mappings: () => machine.mappings(),
     loadDeviceState: () => vmm('load device state', () => machine.loadDeviceState()),
     saveDeviceState: (path) => effect(effects, { kind: 'write', subject: path }, () => machine.saveDeviceState(path)),
+    receiveQueues: () => machine.receiveQueues(),
     pause: () => vmm('pause', () => machine.pause()),
     resume: () => vmm('resume', () => machine.resume()),
     dial: async () => {

@@ -55,6 +55,16 @@ export interface RamRegion {
   readonly length: number;
 }
 
+/** A queue of buffers between guest and device: VIRTIO 1.2, section 2.7. Guest-physical addresses. */
+export interface Virtqueue {
+  readonly descriptors: number;
+  readonly available: number;
+  /** How many buffers it may hold. */
+  readonly size: number;
+  /** Index of the first available buffer that the device has not taken. */
+  readonly nextAvailable: number;
+}
+
 /**
  * What must be equal for a snapshot to be restored (design, "Placement key"). A mismatch is refused, never tried.
  */
@@ -116,6 +126,8 @@ export interface Machine {
   readonly diskFault: DiskFault | undefined;
   /** Calls back each time that it is stopped so. */
   onDiskFault(listener: (fault: DiskFault) => void): void;
+  /** The queues from which devices of a paused machine take buffers to write into; none where the VMM cannot tell. */
+  receiveQueues(): Promise<readonly Virtqueue[]>;
   pause(): Promise<void>;
   resume(): Promise<void>;
   /** Opens the agent's channel. One at a time: the previous one must be closed. */

@@ -114,6 +114,7 @@ class FakeMachine implements Machine {
   onDiskFault = () => undefined;
   loadDeviceState = () => this.#order('load', this.#parts.statePath).then(() => undefined);
   saveDeviceState = (path: string) => this.#order('save', path).then(() => undefined);
+  receiveQueues = async () => [];
   pause = () => this.#order('pause').then(() => undefined);
   resume = () => this.#order('resume').then(() => undefined);
   dial = () => connected(agentPath(this.#parts.spec));

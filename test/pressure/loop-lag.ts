@@ -4,7 +4,7 @@
  * /proc/PID/task/TID/schedstat (Documentation/scheduler/sched-stats.rst), whatever else the machine does.
  */
 import { readFileSync } from 'node:fs';
-import { monitorEventLoopDelay, type IntervalHistogram } from 'node:perf_hooks';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 
 const TICK_MS = 5;
 const NS_IN_MS = 1e6;
@@ -27,7 +27,7 @@ export interface LagReport {
 /** Measures from its making on, on the main thread. */
 export class LoopLag implements Disposable {
   readonly #samples: LagSample[] = [];
-  readonly #histogram: IntervalHistogram;
+  readonly #histogram: ReturnType<typeof monitorEventLoopDelay>;
   readonly #firstMib = residentMib();
   #peakMib = this.#firstMib;
   #timer: NodeJS.Timeout | undefined;

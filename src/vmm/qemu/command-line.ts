@@ -2,6 +2,10 @@
 import type { BootSpec, MachineSpec, NetworkAttachment } from '../driver.ts';
 import { ROOT_DISK_SET, SCRATCH_DISK_SET, diskArguments } from './disk-files.ts';
 
+/** QEMU's own path of the agent's device, which is the first of the command line. */
+export const SERIAL_DEVICE = '/machine/peripheral-anon/device[0]';
+/** Of the first port, of the control messages, of the agent's port (VIRTIO 1.2, section 5.3.2). */
+export const SERIAL_RECEIVE_QUEUES = [0, 2, 4];
 /** Name of the virtio-serial port that the agent looks for (docs/agent-protocol.md). */
 const AGENT_PORT = 'lull.agent';
 

@@ -43,6 +43,6 @@ suite('soak', () => {
     };
     assert.deepEqual(draw(42), draw(42));
     assert.notDeepEqual(draw(42), draw(43));
-    assert.deepEqual([...new Set(draw(42))].toSorted(), [0, 1, 2, 3, 4]);
+    assert.deepEqual(new Set(draw(42)), new Set([0, 1, 2, 3, 4]));
   });
 });
