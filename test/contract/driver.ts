@@ -117,6 +117,8 @@ export function driverContract(accelerator: 'kvm' | 'tcg', { makeDriver, skip }:
       await session.close();
       await machine.hungUp();
       await machine.pause();
+      const queues = await machine.receiveQueues();
+      assert.ok(queues.length === 3 && queues.every(({ size }) => size >= 32), `${JSON.stringify(queues)}: of each port and of the control messages`);
       await machine.saveDeviceState(join(folder, 'second-state'));
       assert.ok((await readFile(join(folder, 'second-state'))).length > 0);
       await using greeted = await greet(machine, { secret, restored: true });

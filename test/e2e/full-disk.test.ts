@@ -23,7 +23,7 @@ const said = (server: LullServer, words: string, from: number) =>
 describe('a server on a full disk', { skip: (await cannotServe()) || (await cannotMount()) }, () => {
   it('refuses what does not fit, and lets a microVM that needs room go on when there is some', async () => {
     await using disk = await SmallDisk.make(DISK_MIB);
-    await using server = await LullServer.start([], disk.folder);
+    await using server = await LullServer.start([], { below: disk.folder });
     await server.image('probe', PROBE);
     const microvm = await server.run('probe', { idlePolicy: WAKES_BY_TRAFFIC });
     await microvm.ask('/count');
@@ -37,7 +37,7 @@ describe('a server on a full disk', { skip: (await cannotServe()) || (await cann
 
   it('ends a build that fills the disk, in AWS\'s words, and keeps root disks of one content once', async () => {
     await using disk = await SmallDisk.make(DISK_MIB);
-    await using server = await LullServer.start([], disk.folder);
+    await using server = await LullServer.start([], { below: disk.folder });
     await server.image('probe', PROBE);
     const updating = server.update('probe');
     await begun(server, 'probe', '2.0');

@@ -14,7 +14,7 @@ import { within } from '../../src/lib/deadline.ts';
 import { missingBuildPrograms } from '../../src/image/build-user.ts';
 import { loadPlatform, platformFolder } from '../../src/setup/platform.ts';
 import type { ProcessIdentity } from '../../src/domain/microvm.ts';
-import { LullProcess } from './server-process.ts';
+import { LullProcess, plainEnvironment } from './server-process.ts';
 import { TestMicrovm, type RunInput } from './test-microvm.ts';
 
 const BUCKET = 'artifacts';
@@ -70,18 +70,20 @@ export class LullServer implements AsyncDisposable {
   readonly data: string;
   readonly runtime: string;
   readonly #options: readonly string[];
+  readonly #env: NodeJS.ProcessEnv;
   #session: Session | undefined;
 
-  private constructor(folders: { data: string; runtime: string }, options: readonly string[]) {
+  private constructor(folders: { data: string; runtime: string }, options: readonly string[], env: NodeJS.ProcessEnv) {
     this.data = folders.data;
     this.runtime = folders.runtime;
     this.#options = options;
+    this.#env = env;
   }
 
-  /** Starts one on new folders. @param options more words of `lull up` @param below where the data folder is made */
-  static async start(options: readonly string[] = [], below = '/var/tmp'): Promise<LullServer> {
+  /** Starts one on new folders. @param options more words of `lull up` @param env more of its environment @param below where the data folder is made */
+  static async start(options: readonly string[] = [], { env = {}, below = '/var/tmp' }: { env?: NodeJS.ProcessEnv; below?: string } = {}): Promise<LullServer> {
     // Images are large: not under /tmp, which may be memory. Sockets want a short path.
-    const server = new LullServer({ data: await mkdtemp(join(below, 'lull-e2e-')), runtime: await mkdtemp('/tmp/lr-') }, options);
+    const server = new LullServer({ data: await mkdtemp(join(below, 'lull-e2e-')), runtime: await mkdtemp('/tmp/lr-') }, options, env);
     try {
       await server.up();
       return server;
@@ -132,7 +134,7 @@ export class LullServer implements AsyncDisposable {
 
   /** Starts the server on its folders, and waits until it says that it serves. @param more options for this time */
   async up(more: readonly string[] = []): Promise<void> {
-    const process = new LullProcess([...this.words, ...more]);
+    const process = new LullProcess([...this.words, ...more], { env: { ...plainEnvironment(), ...this.#env } });
     try {
       await process.said('the server to be ready', (line) => (line.startsWith('lull: serving ') ? true : undefined));
       this.#session = await this.#open(process);
