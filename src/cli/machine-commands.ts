@@ -48,8 +48,8 @@ export function addMachineCommands({ program, terminal, machine, action }: Comma
   program
     .command('bench')
     .description('measure this machine')
-    .argument('<what>', 'launch: launch, suspend and wake against raw QEMU; api: the API over many microVMs against few; proxy: the endpoints against nginx')
-    .option('--n <rounds>', 'how often each is measured (launch: 20, api: 300, proxy: 5)')
+    .argument('<what>', 'launch: launch, suspend and wake against raw QEMU; api: the API over many microVMs against few; proxy: the endpoints against nginx; checksums: suspend and wake with them and without')
+    .option('--n <rounds>', 'how often each is measured (launch and checksums: 20, api: 300, proxy: 5)')
     .option('--driver <name>', 'hypervisor of launch: qemu')
     .option('--profile', 'of launch: print where the time goes, too')
     .option('--native', 'of proxy: without microVMs')

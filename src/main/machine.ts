@@ -84,12 +84,16 @@ export function createMachine(surroundings: Surroundings): Machine {
         const log = pino({ level: 'warn' }, process.stderr);
         return await benchApi(values, { terminal, log, clock: systemClock, random: systemRandom });
       }
+      if (name === 'checksums') {
+        const { benchChecksums } = await import('../bench/bench-checksums.ts');
+        return await benchChecksums(values, { terminal, machine });
+      }
       const qemu = async () => (await loadPlatform(platformFolderOf(surroundings))).qemu.argv as [string, ...string[]];
       if (name === 'proxy') {
         const { benchProxy } = await import('../bench/bench-proxy.ts');
         return await benchProxy(values, { terminal, machine, clock: systemClock, qemu });
       }
-      if (name !== 'launch') throw new UsageError(`There is no benchmark ${name}; there are: launch, api, proxy.`);
+      if (name !== 'launch') throw new UsageError(`There is no benchmark ${name}; there are: launch, api, proxy, checksums.`);
       const { benchLaunch } = await import('../bench/bench-launch.ts');
       return await benchLaunch(values, { terminal, machine, qemu: await qemu() });
     },
