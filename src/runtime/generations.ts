@@ -20,6 +20,7 @@ import {
   type GenerationManifest,
   type NewGenerationManifest,
 } from './manifests.ts';
+import { sealMemory } from './checked-memory.ts';
 import type { CaptureJob, CaptureResult } from './memory-diff.ts';
 import type { MemoryWorkers } from './memory-workers.ts';
 import type { RestorableSnapshot } from './snapshots.ts';
@@ -86,14 +87,15 @@ export class Generations {
     await flushed;
     const deviceState = await digestOf(files.deviceState);
     await timer.time('commit', async () => {
-      for (const path of [files.memoryDiff, files.deviceState, files.dir]) await this.#files.sync(path);
+      const sha256 = await sealMemory(files.memoryDiff, { workers: this.#workers, files: this.#files });
+      for (const path of [files.deviceState, files.dir]) await this.#files.sync(path);
       const manifest: NewGenerationManifest = {
         microvmId,
         generation,
         snapshotId,
         placement: driver.placement,
         agentSecret: request.agentSecret,
-        files: { deviceState, memoryDiff: { sizeBytes: capture.sizeBytes, sha256: capture.sha256 } },
+        files: { deviceState, memoryDiff: { sizeBytes: capture.sizeBytes, sha256 } },
         scratch: await scratchFingerprint(scratch),
         hostBootId: hostBootId(),
       };

@@ -19,6 +19,7 @@ import { StepTimer } from '../lib/step-timer.ts';
 import { AddressTakenError, type Drivers, type Machine, type NetworkAttachment, type RestoreSpec } from '../vmm/driver.ts';
 import type { ApplicationLogs } from './application-logs.ts';
 import type { DataLayout } from './data-layout.ts';
+import { restoreMemory } from './checked-memory.ts';
 import { Generations } from './generations.ts';
 import { postHook, type HookCall } from './hook-call.ts';
 import { Incarnation } from './incarnation.ts';
@@ -83,8 +84,8 @@ export class HostRuntime implements MicrovmRuntime {
     await orEnd(machine, async () => {
       // Pages first: loading device state already looks into the guest's memory.
       const { sha256 } = manifest.files.memoryDiff;
-      const job = { pid: machine.identity.pid, mappings: machine.mappings(), path: files.memoryDiff, sha256 };
-      await timer.time('memory', () => workers.run('apply', job));
+      const job = { pid: machine.identity.pid, mappings: machine.mappings(), path: files.memoryDiff };
+      await timer.time('memory', () => restoreMemory(workers, job, sha256));
       await timer.time('device state', () => machine.loadDeviceState());
     });
     this.#prepared.set(this.#hold(request, machine, { secrets: [manifest.agentSecret], network }), timer.steps);

@@ -11,7 +11,9 @@ import { after, describe, it } from 'node:test';
 import { mappingsOf, PAGE_BYTES, type MemoryMapping } from '../../src/host/memory.ts';
 import { run } from '../../src/host/process.ts';
 import { within } from '../../src/lib/deadline.ts';
+import { restoreMemory } from '../../src/runtime/checked-memory.ts';
 import { applyDiff, captureDiff, type CaptureResult, type Extent } from '../../src/runtime/memory-diff.ts';
+import { MemoryWorkers } from '../../src/runtime/memory-workers.ts';
 
 const HOLDER = join(import.meta.dirname, 'runtime-memory-holder.py');
 const RUN_BYTES = 12;
@@ -88,11 +90,14 @@ describe('memory difference', { skip: withoutPython }, () => {
   const hash = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex');
 
   let captures = 0;
-  const capture = (holder: Holder): { path: string; result: CaptureResult } => {
+  const capture = (holder: Holder): { path: string; result: CaptureResult; sha256: string } => {
     const outPath = join(folder, `diff-${++captures}`);
-    return { path: outPath, result: captureDiff({ pid: holder.pid, mappings: holder.mappings, imagePath, imageExtents: DATA, outPath }) };
+    const result = captureDiff({ pid: holder.pid, mappings: holder.mappings, imagePath, imageExtents: DATA, outPath });
+    return { path: outPath, result, sha256: hash(readFileSync(outPath)) };
   };
-  const apply = (holder: Holder, path: string, sha256: string) => applyDiff({ pid: holder.pid, mappings: holder.mappings, path, sha256 });
+  const workers = new MemoryWorkers();
+  after(() => workers[Symbol.asyncDispose]());
+  const apply = (holder: Holder, path: string, sha256: string) => restoreMemory(workers, { pid: holder.pid, mappings: holder.mappings, path }, sha256);
 
   /** Changes of every kind, each on pages of its own. */
   const change = async (holder: Holder) => {
@@ -116,7 +121,6 @@ describe('memory difference', { skip: withoutPython }, () => {
     assert.equal(result.scannedPages, KEPT + ZEROED + 7 + 4);
     const bytes = readFileSync(path);
     assert.equal(bytes.length, result.sizeBytes);
-    assert.equal(hash(bytes), result.sha256);
     const runs = bytes.readUInt32LE(bytes.length - TRAILER_BYTES + 8);
     assert.equal(bytes.length, pages(KEPT) + runs * RUN_BYTES + TRAILER_BYTES);
     assert.equal(runs, 6);
@@ -132,14 +136,14 @@ describe('memory difference', { skip: withoutPython }, () => {
       await using holder = await Holder.start(imagePath, from);
       await change(holder);
       assert.equal(holder.mappings.length, from.length);
-      const { path, result } = capture(holder);
+      const { path, result, sha256 } = capture(holder);
       assert.deepEqual([result.keptPages, result.zeroPages], [KEPT, ZEROED]);
       await using other = await Holder.start(imagePath, to);
       assert.equal(await other.do('digest'), hash(image));
-      apply(other, path, result.sha256);
+      await apply(other, path, sha256);
       assert.equal(await other.do('digest'), await holder.do('digest'));
       // What was applied is private too, and differs from the image in just the same pages.
-      assert.equal(capture(other).result.sha256, result.sha256);
+      assert.equal(capture(other).sha256, sha256);
       assert.equal(hash(readFileSync(imagePath)), hash(image), 'the image is as it was');
     });
   }
@@ -147,17 +151,17 @@ describe('memory difference', { skip: withoutPython }, () => {
   it('writes next to nothing of a process that changed nothing', async () => {
     await using holder = await Holder.start(imagePath, WHOLE);
     await holder.do('digest');
-    const { path, result } = capture(holder);
+    const { path, result, sha256 } = capture(holder);
     assert.deepEqual([result.keptPages, result.zeroPages, result.sizeBytes], [0, 0, TRAILER_BYTES]);
     await using other = await Holder.start(imagePath, WHOLE);
-    apply(other, path, result.sha256);
+    await apply(other, path, sha256);
     assert.equal(await other.do('digest'), hash(image));
   });
 
   it('refuses a file that is not what was written, wherever it was changed', async () => {
     await using holder = await Holder.start(imagePath, PARTS);
     await change(holder);
-    const { path, result } = capture(holder);
+    const { path, sha256 } = capture(holder);
     const whole = readFileSync(path);
     const runs = whole.readUInt32LE(whole.length - TRAILER_BYTES + 8);
     const index = whole.length - TRAILER_BYTES - runs * RUN_BYTES;
@@ -198,11 +202,11 @@ describe('memory difference', { skip: withoutPython }, () => {
     for (const [name, bytes] of Object.entries(damages)) {
       await using other = await Holder.start(imagePath, PARTS);
       writeFileSync(path, bytes);
-      assert.throws(() => apply(other, path, result.sha256), /is damaged|unexpected end of file/, name);
+      await assert.rejects(apply(other, path, sha256), /is damaged|unexpected end of file/, name);
     }
     writeFileSync(path, whole);
     await using other = await Holder.start(imagePath, PARTS);
-    assert.throws(() => apply(other, path, hash(Buffer.of())), /is damaged/, 'another checksum');
+    await assert.rejects(apply(other, path, hash(Buffer.of())), /is damaged/, 'another checksum');
   });
 
   it('refuses an index that promises what cannot be, even where the checksum agrees', async () => {
@@ -220,7 +224,7 @@ describe('memory difference', { skip: withoutPython }, () => {
     const forgeries: Record<string, string> = {};
     const check = async (name: string, sha256: string) => {
       await using holder = await Holder.start(imagePath, WHOLE);
-      assert.throws(() => apply(holder, path, sha256), /is damaged|unexpected end of file/, name);
+      await assert.rejects(apply(holder, path, sha256), /is damaged|unexpected end of file/, name);
       forgeries[name] = sha256;
     };
     await check('the page after the last', forged([[PAGES, 1, 1]], 1));
@@ -234,11 +238,11 @@ describe('memory difference', { skip: withoutPython }, () => {
   it('writes over nothing, and says so when the process is gone', async () => {
     const holder = await Holder.start(imagePath, WHOLE);
     await holder.do('fill', 1, 1, 5);
-    const { path, result } = capture(holder);
+    const { path } = capture(holder);
     const job = { pid: holder.pid, mappings: holder.mappings, imagePath, imageExtents: DATA };
     assert.throws(() => captureDiff({ ...job, outPath: path }), { code: 'EEXIST' });
     await holder[Symbol.asyncDispose]();
     assert.throws(() => captureDiff({ ...job, outPath: join(folder, 'late') }), { code: 'ENOENT' });
-    assert.throws(() => applyDiff({ ...job, path, sha256: result.sha256 }), { code: 'ENOENT' });
+    assert.throws(() => applyDiff({ ...job, path }), { code: 'ENOENT' });
   });
 });
