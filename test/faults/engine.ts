@@ -11,7 +11,8 @@ import type { EngineCalls, EngineFolders, Rows } from './engine-process.ts';
 import { machinesBelow, type Done, type Fault } from './fault-port.ts';
 
 const PROGRAM = join(import.meta.dirname, 'engine-process.ts');
-const CALL_LIMIT_MS = 60_000;
+/** Of five hundred that wait for each other, the last one too. */
+const CALL_LIMIT_MS = 180_000;
 
 /** Engines start by the hundred: what Node makes of the sources is made once. */
 const compiled = mkdtempSync('/var/tmp/lull-c-');
