@@ -1,7 +1,7 @@
 /** What the command line asks of the machine, for real. */
 import { access } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Machine, OptionValues, Serving } from '../cli/command-line.ts';
+import type { Machine, OptionValues, Serving, Terminal } from '../cli/command-line.ts';
 import { CommandFailure, UsageError } from '../cli/command-line.ts';
 import { isLullError } from '../domain/errors.ts';
 import type { Platform } from '../domain/platform.ts';
@@ -77,28 +77,30 @@ export function createMachine(surroundings: Surroundings): Machine {
       const { soak } = await import('../bench/soak.ts');
       return await soak(name, values, { terminal, machine, random: systemRandom });
     },
-    bench: async (name, values, terminal) => {
-      if (name === 'api') {
-        const { benchApi } = await import('../bench/bench-api.ts');
-        const { pino } = await import('pino');
-        const log = pino({ level: 'warn' }, process.stderr);
-        return await benchApi(values, { terminal, log, clock: systemClock, random: systemRandom });
-      }
-      if (name === 'checksums') {
-        const { benchChecksums } = await import('../bench/bench-checksums.ts');
-        return await benchChecksums(values, { terminal, machine });
-      }
-      const qemu = async () => (await loadPlatform(platformFolderOf(surroundings))).qemu.argv as [string, ...string[]];
-      if (name === 'proxy') {
-        const { benchProxy } = await import('../bench/bench-proxy.ts');
-        return await benchProxy(values, { terminal, machine, clock: systemClock, qemu });
-      }
-      if (name !== 'launch') throw new UsageError(`There is no benchmark ${name}; there are: launch, api, proxy, checksums.`);
-      const { benchLaunch } = await import('../bench/bench-launch.ts');
-      return await benchLaunch(values, { terminal, machine, qemu: await qemu() });
-    },
+    bench: (name, values, terminal) => runBenchmark(name, values, { terminal, machine, surroundings }),
   };
   return machine;
+}
+
+async function runBenchmark(name: string, values: OptionValues, { terminal, machine, surroundings }: { terminal: Terminal; machine: Machine; surroundings: Surroundings }): Promise<number> {
+  if (name === 'api') {
+    const { benchApi } = await import('../bench/bench-api.ts');
+    const { pino } = await import('pino');
+    const log = pino({ level: 'warn' }, process.stderr);
+    return await benchApi(values, { terminal, log, clock: systemClock, random: systemRandom });
+  }
+  if (name === 'checksums') {
+    const { benchChecksums } = await import('../bench/bench-checksums.ts');
+    return await benchChecksums(values, { terminal, machine });
+  }
+  const qemu = async () => (await loadPlatform(platformFolderOf(surroundings))).qemu.argv as [string, ...string[]];
+  if (name === 'proxy') {
+    const { benchProxy } = await import('../bench/bench-proxy.ts');
+    return await benchProxy(values, { terminal, machine, clock: systemClock, qemu });
+  }
+  if (name !== 'launch') throw new UsageError(`There is no benchmark ${name}; there are: launch, api, proxy, checksums.`);
+  const { benchLaunch } = await import('../bench/bench-launch.ts');
+  return await benchLaunch(values, { terminal, machine, qemu: await qemu() });
 }
 
 const platformFolderOf = (surroundings: Surroundings) => gatherSetting('platform', surroundings).value;
