@@ -25,9 +25,13 @@ export interface LazyContainerBuilder extends Pick<ContainerBuilder, 'build' | '
 /** What of the server's options matters to builds. */
 export type BuilderSettings = Pick<ServerOptions, 'platformFolder' | 'baseMap' | 'buildEnvironment' | 'buildFiles' | 'buildNetworks'>;
 
+/** Where the artifacts of one server are unpacked: that of its data folder, in the platform, which the build user may enter. */
+export const contextsFolder = ({ platformFolder, dataFolder }: Pick<ServerOptions, 'platformFolder' | 'dataFolder'>) =>
+  join(platformFolder, 'contexts', createHash('sha256').update(dataFolder).digest('hex').slice(0, 16));
+
 export function lazyContainerBuilder(settings: BuilderSettings & { readonly dataFolder: string }, platform: Platform, log: Log): LazyContainerBuilder {
   // This server's alone, so what an earlier one left half-way can go.
-  const contextsDir = join(settings.platformFolder, 'contexts', createHash('sha256').update(settings.dataFolder).digest('hex').slice(0, 16));
+  const contextsDir = contextsFolder(settings);
   rmSync(contextsDir, { recursive: true, force: true });
   mkdirSync(contextsDir, { recursive: true, mode: 0o711 });
   let opened: ReturnType<typeof openContainerBuilder> | undefined;

@@ -22,10 +22,11 @@ import { createRoleUseCases } from '../control/roles/role-use-cases.ts';
 import { createTagUseCases } from '../control/tags.ts';
 import { defaultHookTimeoutScale } from '../domain/hooks.ts';
 import { quotasOf, ratesOf } from '../domain/quotas.ts';
-import type { EndpointTokens, Store } from '../domain/ports.ts';
+import type { Clock, EndpointTokens, Store } from '../domain/ports.ts';
 import { createBuildLogFiles } from '../image/build-log-files.ts';
 import { DiskSpace } from '../host/disk-space.ts';
 import { ServerMetrics } from '../metrics/server-metrics.ts';
+import type { Effects } from '../lib/effects.ts';
 import { Files } from '../lib/files.ts';
 import { KeyedQueue } from '../lib/keyed-queue.ts';
 import { TLS_TERMS } from '../lib/tls-terms.ts';
@@ -71,6 +72,10 @@ export interface ServerEnvironment {
   readonly logTo?: NodeJS.WritableStream;
   /** Whether KVM runs guests on this machine. */
   readonly kvmWorks: () => Promise<boolean>;
+  /** Who hears of what leaves a mark; nobody without. No option leads here: tests start a server of their own. */
+  readonly effects?: Effects;
+  /** The system's without. */
+  readonly clock?: Clock;
 }
 
 const MIB = 1024 ** 2;
@@ -81,13 +86,14 @@ const MIB = 1024 ** 2;
  */
 export async function startServer(given: ServerOptions, environment: ServerEnvironment): Promise<RunningServer> {
   const options = withRealFolders(given);
+  const { clock = systemClock } = environment;
   await using stack = new AsyncDisposableStack();
   const platform = await loadPlatform(options.platformFolder);
   stack.use(lockDataFolder(options.dataFolder));
   const log = pino({ level: options.logLevel }, environment.logTo ?? { write: () => undefined });
   const drivers = await chooseDriver(options, platform, environment.kvmWorks);
   const driver = drivers.current;
-  const watching = { clock: systemClock, log };
+  const watching = { clock, log };
   const certificates = stack.use(await openCertificates(options, watching));
   const { tokenFile } = options.metrics;
   const metricsToken = tokenFile && stack.use(await MetricsTokenWatch.open(tokenFile, watching));
@@ -95,7 +101,7 @@ export async function startServer(given: ServerOptions, environment: ServerEnvir
   const quotas = quotasOf(options.quotas, defaultMemoryQuotaMib());
   const hookTimeoutScale = options.hookTimeoutScale ?? defaultHookTimeoutScale(driver.accelerator);
   const containers = stack.use(lazyContainerBuilder(options, platform, log));
-  const ground = { options, realm, quotas, hookTimeoutScale, platform, drivers, containers, space: new DiskSpace(), files: new Files(), clock: systemClock, log };
+  const ground = { options, realm, quotas, hookTimeoutScale, platform, drivers, containers, space: new DiskSpace(), files: new Files(environment.effects), clock, log };
   const parts = await openParts(stack, { ...ground, certificates, metricsToken });
   const listeners = await listen(stack, parts);
   const held = stack.move();
@@ -134,7 +140,7 @@ async function openParts(stack: AsyncDisposableStack, ground: Ground) {
   const metrics = front.metrics!;
   front.microvms = microvms;
   const proxy = (front.proxy = makeProxy(ground, { tokens, metrics, traffic: () => microvms.traffic }));
-  const ports = { store, realm: ground.realm, clock: systemClock, random: systemRandom };
+  const ports = { store, realm: ground.realm, clock: ground.clock, random: systemRandom };
   const ownKeyId = await ensureCredentials({ ...ports, files, dataFolder: options.dataFolder, keys: store.accessKeys });
   const buildLogs = createBuildLogFiles(files, (snapshotId) => layout.snapshot(snapshotId).dir);
   const catalogue = new LogCatalogue({ streams: store.logs, files: { microvm: applicationLogs, build: buildLogs } });
@@ -151,7 +157,7 @@ async function openParts(stack: AsyncDisposableStack, ground: Ground) {
     tags: createTagUseCases(ports),
     keys: createKeyUseCases({ ...ports, ownKeyId }),
     roles: createRoleUseCases({ ...ports, roles: store.roles }),
-    logs: createLogUseCases(catalogue, systemClock),
+    logs: createLogUseCases(catalogue, ground.clock),
     integrity: createIntegrityUseCases({ ...ports, inspect: () => new FileInspection({ layout, hostTool: hostToolPath(ground.platform) }) }),
     garbage: createGarbageUseCases({ sources: garbageSources(ground, { ...engine, containers: ground.containers, logRetention, catalogue }), log }),
     quotas: createQuotaUseCases({ quotas: ground.quotas, hostMemoryMib: defaultMemoryQuotaMib() }),
@@ -168,7 +174,7 @@ function outwardOf(ground: Ground, front: Front): Outward {
       const counts = { connections: () => front.proxy!.connections(), stoppedByDisk: () => front.microvms!.stoppedByDisk.count };
       const metrics = (front.metrics = makeMetrics(ground, store, counts));
       return {
-        tokens: createEndpointTokens({ keys: store.tokenKeys, clock: systemClock, random: systemRandom }),
+        tokens: createEndpointTokens({ keys: store.tokenKeys, clock: ground.clock, random: systemRandom }),
         microvmEnded: (microvmId) => metrics.microvmEnded(microvmId),
         operationEnded: (operation, steps) => metrics.operationEnded(operation, steps),
         counted: (builder) => metrics.counted(builder),
@@ -179,9 +185,9 @@ function outwardOf(ground: Ground, front: Front): Outward {
   };
 }
 
-function logRetentionOf({ options, log }: Ground, catalogue: LogCatalogue): LogRetention {
+function logRetentionOf({ options, clock, log }: Ground, catalogue: LogCatalogue): LogRetention {
   const { retentionDays: daysKept, maxMib } = options.logs;
-  return new LogRetention({ catalogue, log, clock: systemClock, daysKept, maxBytes: maxMib * MIB });
+  return new LogRetention({ catalogue, log, clock, daysKept, maxBytes: maxMib * MIB });
 }
 
 type ControlParts = Omit<ControlPlane, 'microvms' | 'server'> & { readonly microvms: Microvms; readonly driver: Driver; readonly metrics: ServerMetrics; readonly reconciler: Reconciler; readonly disks: Disks };
@@ -246,7 +252,7 @@ interface ProxyGround {
   readonly traffic: () => Traffic;
 }
 
-function makeProxy({ options, certificates, log }: Ground, { tokens, metrics, traffic }: ProxyGround): Proxy {
+function makeProxy({ options, certificates, clock, log }: Ground, { tokens, metrics, traffic }: ProxyGround): Proxy {
   const proxy = createProxy({
     destinations: {
       lookup: (endpointId) => traffic().lookup(endpointId),
@@ -256,7 +262,7 @@ function makeProxy({ options, certificates, log }: Ground, { tokens, metrics, tr
       touched: (microvmId) => traffic().touched(microvmId),
     },
     tokens,
-    clock: systemClock,
+    clock,
     random: systemRandom,
     domain: options.domain,
     log,
@@ -299,14 +305,14 @@ function renewed(server: Server, watch: CertificateWatch | undefined): void {
 }
 
 function makeApi(parts: Parts, endpointPort: number): ReturnType<typeof createApi> {
-  const { options, certificates, metricsToken, realm, quotas, control, store, blobs, completions, log } = parts;
+  const { options, certificates, metricsToken, realm, quotas, control, store, blobs, completions, clock, log } = parts;
   const api = createApi({
     control,
     store,
     blobs,
     completions,
     log,
-    clock: systemClock,
+    clock,
     random: systemRandom,
     realm,
     apiHosts: options.apiHosts,

@@ -53,6 +53,14 @@ export interface BuildOutcome {
 /** What a build is made from beside its artifact. */
 type BuildInput = Partial<Parameters<LambdaMicrovms['createMicrovmImage']>[0]>;
 
+/** What a server is started with beside its options. */
+interface Surroundings {
+  /** More of its environment. */
+  readonly env?: NodeJS.ProcessEnv;
+  /** What to start in place of `lull up`. */
+  readonly program?: string;
+}
+
 /** Parts that change with every start. */
 interface Session {
   readonly process: LullProcess;
@@ -70,20 +78,24 @@ export class LullServer implements AsyncDisposable {
   readonly data: string;
   readonly runtime: string;
   readonly #options: readonly string[];
-  readonly #env: NodeJS.ProcessEnv;
+  readonly #surroundings: Surroundings;
   #session: Session | undefined;
 
-  private constructor(folders: { data: string; runtime: string }, options: readonly string[], env: NodeJS.ProcessEnv) {
+  private constructor(folders: { data: string; runtime: string }, options: readonly string[], surroundings: Surroundings) {
     this.data = folders.data;
     this.runtime = folders.runtime;
     this.#options = options;
-    this.#env = env;
+    this.#surroundings = surroundings;
   }
 
-  /** Starts one on new folders. @param options more words of `lull up` @param env more of its environment @param below where the data folder is made */
-  static async start(options: readonly string[] = [], { env = {}, below = '/var/tmp' }: { env?: NodeJS.ProcessEnv; below?: string } = {}): Promise<LullServer> {
+  /**
+   * Starts one on new folders.
+   * @param options more words of `lull up`
+   * @param place.below where the data folder is made
+   */
+  static async start(options: readonly string[] = [], { below = '/var/tmp', ...surroundings }: { below?: string } & Surroundings = {}): Promise<LullServer> {
     // Images are large: not under /tmp, which may be memory. Sockets want a short path.
-    const server = new LullServer({ data: await mkdtemp(join(below, 'lull-e2e-')), runtime: await mkdtemp('/tmp/lr-') }, options, env);
+    const server = new LullServer({ data: await mkdtemp(join(below, 'lull-e2e-')), runtime: await mkdtemp('/tmp/lr-') }, options, surroundings);
     try {
       await server.up();
       return server;
@@ -134,7 +146,8 @@ export class LullServer implements AsyncDisposable {
 
   /** Starts the server on its folders, and waits until it says that it serves. @param more options for this time */
   async up(more: readonly string[] = []): Promise<void> {
-    const process = new LullProcess([...this.words, ...more], { env: { ...plainEnvironment(), ...this.#env } });
+    const { env = {}, program } = this.#surroundings;
+    const process = new LullProcess([...this.words, ...more], { env: { ...plainEnvironment(), ...env }, ...(program === undefined ? {} : { program }) });
     try {
       await process.said('the server to be ready', (line) => (line.startsWith('lull: serving ') ? true : undefined));
       this.#session = await this.#open(process);

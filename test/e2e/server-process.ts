@@ -1,5 +1,5 @@
 /** A `lull` command as a process of its own: what it says, line by line, and how it ends. */
-import { spawn, type ChildProcess } from 'node:child_process';
+import { fork, spawn, type ChildProcess } from 'node:child_process';
 import { EventEmitter, once } from 'node:events';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -29,21 +29,24 @@ export class LullProcess {
   readonly lines: string[] = [];
   /** Resolves when it is gone and has said all. */
   readonly ended: Promise<ProcessEnd>;
-  readonly #child: ChildProcess;
+  /** For those who have more to say to it. */
+  readonly child: ChildProcess;
   readonly #heard = new EventEmitter();
   #isOver = false;
 
-  /** @param options.program another front door than this checkout's */
+  /** @param options.program another front door than this checkout's; a module in its place is run by Node, and can be called */
   constructor(words: readonly string[], { env = plainEnvironment(), program = LULL }: { env?: NodeJS.ProcessEnv; program?: string } = {}) {
-    this.#child = spawn(program, words, { stdio: ['ignore', 'pipe', 'pipe'], env });
+    this.child = program.endsWith('.ts')
+      ? fork(program, words, { execArgv: ['--disable-warning=ExperimentalWarning'], stdio: ['ignore', 'pipe', 'pipe', 'ipc'], env })
+      : spawn(program, words, { stdio: ['ignore', 'pipe', 'pipe'], env });
     this.#heard.setMaxListeners(0);
-    for (const stream of [this.#child.stdout!, this.#child.stderr!]) {
+    for (const stream of [this.child.stdout!, this.child.stderr!]) {
       createInterface({ input: stream }).on('line', (line) => {
         this.lines.push(line);
         this.#heard.emit('line');
       });
     }
-    this.ended = once(this.#child, 'close').then(([exitCode, signal]): ProcessEnd => {
+    this.ended = once(this.child, 'close').then(([exitCode, signal]): ProcessEnd => {
       this.#isOver = true;
       this.#heard.emit('line');
       return { exitCode: exitCode as number | null, signal: signal as NodeJS.Signals | null };
@@ -51,7 +54,7 @@ export class LullProcess {
   }
 
   get pid(): number {
-    return this.#child.pid!;
+    return this.child.pid!;
   }
 
   get isOver(): boolean {
@@ -68,7 +71,7 @@ export class LullProcess {
   }
 
   kill(signal: NodeJS.Signals): void {
-    this.#child.kill(signal);
+    this.child.kill(signal);
   }
 
   /** What it said last, for the message of an assertion. */

@@ -75,6 +75,11 @@ export class TestMicrovm {
     return within(`${this.id} to be ${wanted}`, STATE_LIMIT_MS, this.#until(wanted));
   }
 
+  /** Resolves once nothing is under way with it. */
+  settled(): Promise<void> {
+    return within(`${this.id} to come to rest`, STATE_LIMIT_MS, this.#until('RUNNING', 'SUSPENDED', 'TERMINATED'));
+  }
+
   /** Resolves at the moment when the server says that this microVM has come into a state. @param from line to begin at */
   said(state: string, from: number): Promise<true> {
     return this.#server.process.said(`${this.id} to become ${state}`, (line) => (this.#change(line) === state ? true : undefined), { from });
@@ -156,11 +161,11 @@ export class TestMicrovm {
     return undefined;
   }
 
-  async #until(wanted: string): Promise<void> {
+  async #until(...wanted: string[]): Promise<void> {
     for (;;) {
       const from = this.#server.process.lines.length;
       const { state, stateReason } = await this.get();
-      if (state === wanted) return;
+      if (wanted.includes(state!)) return;
       assert.ok(state !== 'TERMINATED', `${this.id} is TERMINATED: ${stateReason}`);
       await this.#server.process.said(`a change of ${this.id}`, (line) => this.#change(line), { from });
     }

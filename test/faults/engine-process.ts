@@ -10,24 +10,23 @@ import { Readable } from 'node:stream';
 import { DEFAULT_REALM } from '../../src/domain/ids.ts';
 import { createIntegrityUseCases } from '../../src/control/integrity.ts';
 import type { VerifiedFile } from '../../src/domain/integrity.ts';
-import type { Clock } from '../../src/domain/ports.ts';
 import { quotasOf } from '../../src/domain/quotas.ts';
 import { DiskSpace } from '../../src/host/disk-space.ts';
 import { Files } from '../../src/lib/files.ts';
 import type { Log } from '../../src/lib/log.ts';
 import { openEngine, type Engine } from '../../src/main/engine.ts';
 import { parseServerOptions } from '../../src/main/options.ts';
-import { systemClock } from '../../src/main/system-ports.ts';
 import { FileInspection } from '../../src/runtime/file-inspection.ts';
 import { LoopLag, type LagReport } from '../pressure/loop-lag.ts';
+import { answerCalls } from './calls.ts';
 import { fakeDriver } from './fake-driver.ts';
 import { DONE_NAME, FaultPort, type Done, type Fault } from './fault-port.ts';
+import { MovedClock } from './moved-clock.ts';
+import { rowsOf, type Rows, type ServerFolders } from './strays.ts';
 
 /** Folders of one engine. */
-export interface EngineFolders {
-  readonly data: string;
-  readonly runtime: string;
-  /** Fake platform and unpacked artifacts. */
+export interface EngineFolders extends ServerFolders {
+  /** Fake platform, and what is noted of this engine. */
   readonly work: string;
 }
 
@@ -63,14 +62,6 @@ export interface EngineCalls {
   stop(): void;
 }
 
-/** What the store says. */
-export interface Rows {
-  readonly microvms: readonly { readonly id: string; readonly state: string; readonly reason: string | null; readonly generation: number; readonly pid: number | null }[];
-  readonly versions: readonly { readonly snapshotId: string; readonly state: string; readonly version: string; readonly reason: string | null }[];
-  readonly images: readonly { readonly name: string; readonly state: string }[];
-  readonly blobs: readonly string[];
-}
-
 const REPLY_LIMIT_MS = 10_000;
 const PORT = 8080;
 const BUCKET = 'artifacts';
@@ -94,15 +85,14 @@ class Server {
   readonly #done: Done[] = [];
   #port!: FaultPort;
   #engine!: Engine;
-  #skewMs = 0;
+  readonly #clock = new MovedClock();
   #donePath = '';
   #hostTool = '';
   readonly #changes: { microvmId: string; state: string }[] = [];
   #loop: LoopLag | undefined;
-  readonly #due = new Set<() => void>();
 
   async open(folders: EngineFolders, fault: Fault | null) {
-    const { data, runtime, work } = folders;
+    const { data, runtime, work, contexts: contextsDir } = folders;
     mkdirSync(join(work, 'platform'), { recursive: true });
     this.#donePath = join(work, DONE_NAME);
     const tool = (this.#hostTool = join(work, 'platform/lull-host'));
@@ -111,7 +101,6 @@ class Server {
     this.#port = new FaultPort({ folders: [data, runtime, work], runtimeFolder: runtime, onDone: (done) => this.#noteDone(done) });
     this.#port.begin(fault ?? undefined);
     const files = new Files(this.#port);
-    const contextsDir = join(work, 'contexts');
     mkdirSync(contextsDir, { recursive: true });
     const file = { id: 'fake', path: tool };
     this.#engine = await openEngine(
@@ -207,24 +196,11 @@ class Server {
   }
 
   async aMinute(): Promise<void> {
-    this.#skewMs += 60_000;
-    for (const look of this.#due) look();
+    this.#clock.moveOn(60_000);
     await this.#idle();
   }
 
-  async rows(): Promise<Rows> {
-    const { store } = this.#engine;
-    const page = { limit: 1000 };
-    const images = (await store.images.list({}, page)).items;
-    const versions = await store.images.versionsInStates(['PENDING', 'IN_PROGRESS', 'SUCCESSFUL', 'FAILED', 'DELETING', 'DELETE_FAILED', 'DELETED']);
-    const microvms = (await store.microvms.list({}, page)).items;
-    return {
-      microvms: microvms.map(({ microvmId, state, stateReason, generation, process }) => ({ id: microvmId, state, reason: stateReason, generation, pid: process?.pid ?? null })),
-      versions: versions.map(({ snapshotId, state, version, build }) => ({ snapshotId, state, version, reason: build.stateReason })),
-      images: images.map(({ name, state }) => ({ name, state })),
-      blobs: await store.objects.blobIds(),
-    };
-  }
+  rows = () => rowsOf(this.#engine.store);
 
   async verify(): Promise<VerifiedFile[]> {
     const { store, layout } = this.#engine;
@@ -244,25 +220,6 @@ class Server {
   }
 
   stop = () => this.#stack.disposeAsync();
-
-  readonly #clock: Clock = {
-    nowMs: () => systemClock.nowMs() + this.#skewMs,
-    at: (atMs, callback) => {
-      const look = () => {
-        if (this.#clock.nowMs() < atMs || !this.#due.delete(look)) return;
-        timer[Symbol.dispose]();
-        callback();
-      };
-      this.#due.add(look);
-      const timer = systemClock.at(atMs - this.#skewMs, look);
-      return {
-        [Symbol.dispose]: () => {
-          this.#due.delete(look);
-          timer[Symbol.dispose]();
-        },
-      };
-    },
-  };
 
   #log(path: string): Log {
     const write = (level: string) => (fields: object, message: string) => {
@@ -306,14 +263,5 @@ const container = {
   [Symbol.asyncDispose]: async () => undefined,
 };
 
-const server = new Server();
-process.on('disconnect', () => process.exit());
-process.on('message', ({ id, call, given }: { id: number; call: keyof EngineCalls; given: never[] }) => {
-  Promise.resolve()
-    .then((): unknown => Reflect.apply(server[call], server, given))
-    .then(
-      (result) => process.send!({ id, result }),
-      (error: unknown) => process.send!({ id, error: error instanceof Error ? error.message : String(error) }),
-    );
-});
+answerCalls(new Server());
 process.send!('standby');

@@ -2,65 +2,43 @@
 import assert from 'node:assert/strict';
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, statSync } from 'node:fs';
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { run } from '../../src/host/process.ts';
-import { within } from '../../src/lib/deadline.ts';
-import type { EngineCalls, EngineFolders, Rows } from './engine-process.ts';
+import { Calls, type Result } from './calls.ts';
+import type { EngineCalls, EngineFolders } from './engine-process.ts';
 import { machinesBelow, type Done, type Fault } from './fault-port.ts';
+import { straysOf } from './strays.ts';
 
 const PROGRAM = join(import.meta.dirname, 'engine-process.ts');
-/** Of five hundred that wait for each other, the last one too. */
-const CALL_LIMIT_MS = 180_000;
 
 /** Engines start by the hundred: what Node makes of the sources is made once. */
 const compiled = mkdtempSync('/var/tmp/lull-c-');
 process.once('exit', () => rmSync(compiled, { recursive: true, force: true }));
 
-type Result<C extends keyof EngineCalls> = ReturnType<EngineCalls[C]>;
-
-/** The engine was killed while it did what was asked. */
-export class Killed extends Error {}
-
 /** See the file's head. */
 export class EngineProcess {
   readonly #child: ChildProcess;
   readonly #ready: Promise<unknown>;
-  readonly #waiting = new Map<number, PromiseWithResolvers<never>>();
-  readonly ended: Promise<unknown>;
-  #lastId = 0;
+  readonly #calls: Calls<EngineCalls>;
 
   /** Starts one that imports what it needs and then waits. */
   constructor() {
     const env = { ...process.env, NODE_COMPILE_CACHE: compiled };
     this.#child = fork(PROGRAM, { env, execArgv: ['--disable-warning=ExperimentalWarning'], stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
     this.#ready = once(this.#child, 'message');
-    this.ended = once(this.#child, 'exit').then(() => {
-      for (const { reject } of this.#waiting.values()) reject(new Killed('the engine was killed'));
-    });
-    this.#child.on('message', (reply: { id: number; result?: never; error?: string }) => {
-      const waiting = this.#waiting.get(reply.id);
-      this.#waiting.delete(reply.id);
-      if (reply.error === undefined) waiting?.resolve(reply.result as never);
-      else waiting?.reject(new Error(reply.error));
-    });
+    this.#calls = new Calls(this.#child);
   }
 
-  async call<C extends keyof EngineCalls>(call: C, ...given: Parameters<EngineCalls[C]>): Promise<Result<C>> {
+  async call<C extends keyof EngineCalls>(call: C, ...given: Parameters<EngineCalls[C]>): Promise<Result<EngineCalls, C>> {
     await this.#ready;
-    const id = (this.#lastId += 1);
-    const reply = Promise.withResolvers<never>();
-    reply.promise.catch(() => undefined);
-    this.#waiting.set(id, reply);
-    if (this.#child.exitCode !== null || this.#child.signalCode !== null) reply.reject(new Killed('the engine was killed'));
-    else this.#child.send({ id, call, given }, (error) => error && reply.reject(new Killed(error.message)));
-    return await within(`${call} of the engine`, CALL_LIMIT_MS, reply.promise);
+    return await this.#calls.call(call, ...given);
   }
 
   async kill(): Promise<void> {
     this.#child.kill('SIGKILL');
-    await this.ended;
+    await this.#calls.ended;
   }
 }
 
@@ -75,7 +53,7 @@ export class Engine implements AsyncDisposable {
 
   private constructor(root: string) {
     this.#root = root;
-    this.folders = { data: join(root, 'data'), runtime: join(root, 'run'), work: join(root, 'work') };
+    this.folders = { data: join(root, 'data'), runtime: join(root, 'run'), work: join(root, 'work'), contexts: join(root, 'work/contexts') };
   }
 
   /** An engine on empty folders, or on a copy of another's data. */
@@ -86,7 +64,7 @@ export class Engine implements AsyncDisposable {
     return engine;
   }
 
-  /** @returns the steps of the start @throws Killed where the fault ended it */
+  /** @returns the steps of the start @throws Killed (calls.ts) where the fault ended it */
   async start(fault: Fault | null = null): Promise<readonly Done[]> {
     const process = this.#standby;
     this.#standby = new EngineProcess();
@@ -97,7 +75,7 @@ export class Engine implements AsyncDisposable {
     return done;
   }
 
-  call<C extends keyof EngineCalls>(call: C, ...given: Parameters<EngineCalls[C]>): Promise<Result<C>> {
+  call<C extends keyof EngineCalls>(call: C, ...given: Parameters<EngineCalls[C]>): Promise<Result<EngineCalls, C>> {
     return this.#process!.call(call, ...given);
   }
 
@@ -113,10 +91,8 @@ export class Engine implements AsyncDisposable {
     this.#process = undefined;
   }
 
-  /** What nobody owns, and what is missing; nothing where all is well. */
   async strays(): Promise<readonly string[]> {
-    const rows = await this.call('rows');
-    return [...(await straysOfMicrovms(this.folders, rows)), ...(await straysOfImages(this.folders, rows))];
+    return await straysOf(this.folders, await this.call('rows'));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -124,53 +100,6 @@ export class Engine implements AsyncDisposable {
     for (const pid of machinesBelow(this.folders.runtime)) process.kill(pid, 'SIGKILL');
     await rm(this.#root, { recursive: true, force: true });
   }
-}
-
-const namesIn = (folder: string) => readdir(folder).catch((): string[] => []);
-
-const difference = (what: string, found: readonly string[], wanted: readonly string[]): string[] => [
-  ...found.filter((name) => !wanted.includes(name)).map((name) => `${what}: ${name} has no owner`),
-  ...wanted.filter((name) => !found.includes(name)).map((name) => `${what}: ${name} is missing`),
-];
-
-async function straysOfMicrovms({ data, runtime }: EngineFolders, { microvms }: Rows): Promise<string[]> {
-  const living = microvms.filter(({ state }) => state !== 'TERMINATED');
-  const running = living.filter(({ state }) => state === 'RUNNING');
-  const found = difference('folder', await namesIn(join(data, 'microvms')), living.map(({ id }) => id));
-  for (const { id, state, generation } of living) {
-    const kept = (await namesIn(join(data, 'microvms', id))).filter((name) => name !== 'agent-secret.json');
-    // One that was woken keeps what it was woken from until it sleeps again.
-    const last = `gen-${generation}`;
-    const wanted = state === 'SUSPENDED' || kept.includes(last) ? ['scratch.ext4', last] : ['scratch.ext4'];
-    found.push(...difference(`files of ${state}`, kept, wanted));
-    if (wanted.includes(last)) found.push(...difference(last, await namesIn(join(data, 'microvms', id, last)), ['device-state', 'memory.diff', 'manifest.json']));
-  }
-  const pids = machinesBelow(runtime).map(String);
-  found.push(...difference('process', pids, running.map(({ pid }) => `${pid}`)));
-  const [own = ''] = await namesIn(runtime);
-  found.push(...difference('sockets', await namesIn(join(runtime, own)), running.map(({ id }) => id.replace('microvm-', ''))));
-  return found;
-}
-
-async function straysOfImages({ data, work }: EngineFolders, { versions, blobs }: Rows): Promise<string[]> {
-  // The log of a build that a crash cut off goes with its files; of another that failed it stays.
-  const folders = await namesIn(join(data, 'images'));
-  const owned = versions.filter(({ snapshotId, state }) => state === 'SUCCESSFUL' || folders.includes(snapshotId));
-  const found = difference('image', folders, owned.map(({ snapshotId }) => snapshotId));
-  for (const { snapshotId, state } of versions) {
-    // Its row says what is left to do, and it can be asked for again.
-    if (state === 'DELETING' || state === 'DELETE_FAILED') continue;
-    const files = (await namesIn(join(data, 'images', snapshotId))).filter((name) => name !== 'build.ndjson' && name !== 'console.log');
-    const wanted = state === 'SUCCESSFUL' ? ['memory', 'device-state', 'root.erofs', 'scratch.ext4', 'manifest.json'] : [];
-    found.push(...difference(`files of a version that is ${state}`, files, wanted));
-  }
-  const pool = (await namesIn(join(data, 'root-disks'))).filter((name) => statSync(join(data, 'root-disks', name)).nlink === 1);
-  found.push(...difference('root disk', pool, []));
-  found.push(...difference('blob', await namesIn(join(data, 'objects')), blobs));
-  found.push(...difference('unpacked artifact', await namesIn(join(work, 'contexts')), []));
-  const rest = (await namesIn(data)).filter((name) => name.endsWith('.tmp') || name.endsWith('.partial'));
-  found.push(...difference('data folder', rest, []));
-  return found;
 }
 
 export const assertNoStrays = async (engine: Engine, because: string) => assert.deepEqual(await engine.strays(), [], because);

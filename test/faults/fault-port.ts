@@ -142,10 +142,14 @@ function leaveHalf({ subject }: Effect): void {
   for (const { name } of files.slice(0, Math.ceil(files.length / 2))) unlinkSync(join(subject, name));
 }
 
+/** How a VMM is told of its agent's socket: the fake one, QEMU. */
+const AGENT_SOCKET = ['agent=', 'socket,id=agent,path='];
+
 /** Processes of VMMs whose sockets are below a folder. */
 export function machinesBelow(folder: string): number[] {
+  const marks = AGENT_SOCKET.map((mark) => `${mark}${folder}/`);
   return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name) && wordsOf(name).some((word) => word.startsWith(`agent=${folder}/`)))
+    .filter((name) => /^\d+$/.test(name) && wordsOf(name).some((word) => marks.some((mark) => word.startsWith(mark))))
     .map(Number);
 }
 

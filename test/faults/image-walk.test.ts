@@ -3,10 +3,12 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it, type TestContext } from 'node:test';
 import { atMost } from '../../src/lib/at-most.ts';
 import { zipOf } from '../unit/image/zip-bytes.ts';
-import { assertNoStrays, Engine, Killed } from './engine.ts';
-import type { Rows } from './engine-process.ts';
+import { Killed } from './calls.ts';
+import { assertNoStrays, Engine } from './engine.ts';
+import type { Rows } from './strays.ts';
 import type { Done, Fault } from './fault-port.ts';
-import { faultsOf, pointName, type Kind } from './walk.ts';
+import type { Kind } from './outcomes.ts';
+import { faultsOf, pointName } from './walk.ts';
 
 const LANES = 2;
 const IMAGE = 'app';

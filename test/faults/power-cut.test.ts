@@ -9,9 +9,11 @@ import { Files } from '../../src/lib/files.ts';
 import { readGenerationManifest, writeManifest } from '../../src/runtime/manifests.ts';
 import { openStore } from '../../src/store/store.ts';
 import { SqliteThread } from '../../src/store/sqlite-thread.ts';
-import { Engine, Killed } from './engine.ts';
+import { Killed } from './calls.ts';
+import { Engine } from './engine.ts';
 import { DONE_NAME, type Done } from './fault-port.ts';
 import { combinations, lose, pending, type Loss } from './power-cut.ts';
+import { OUTCOMES } from './outcomes.ts';
 import { OPERATIONS, pointName, subjects, trace, type Operation, type Subject } from './walk.ts';
 
 const LANES = 2;
@@ -87,7 +89,7 @@ async function cutPower(subject: Subject, operation: Operation, { point, index, 
   await bootAgain(engine.folders.data);
   await engine.start();
   const because = `${operation.name}, power cut after ${pointName(point)}, lost ${losses.map(({ what, path }) => `${what} of ${path.split('/').slice(-2).join('/')}`).join(', ') || 'nothing'}`;
-  const state = await subject.check(isAcknowledged ? { SUSPENDED: null } : operation.outcomes.power, because);
+  const state = await subject.check(isAcknowledged ? { SUSPENDED: null } : OUTCOMES[operation.name].power, because);
   if (isAcknowledged) assert.equal(state, 'SUSPENDED', because);
 }
 

@@ -9,7 +9,7 @@ import { CommitEffects } from '../../src/store/commit-effects.ts';
 import { backupPathOf, migrate } from '../../src/store/migrate.ts';
 import { MIGRATIONS } from '../../src/store/migrations.ts';
 import { SqliteThread } from '../../src/store/sqlite-thread.ts';
-import { Killed } from './engine.ts';
+import { Killed } from './calls.ts';
 import { ERRNOS, FaultPort, type Done, type Fault } from './fault-port.ts';
 import { pointName, subjects, type Subject } from './walk.ts';
 

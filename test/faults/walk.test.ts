@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { atMost } from '../../src/lib/at-most.ts';
-import { bringToGrief, faultsOf, OPERATIONS, subjects, trace, type Kind, type Subject } from './walk.ts';
+import type { Kind } from './outcomes.ts';
+import { bringToGrief, faultsOf, OPERATIONS, subjects, trace, type Subject } from './walk.ts';
 
 /** Engines at once: as many as the smallest machine has processors. */
 const LANES = 2;

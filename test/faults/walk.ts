@@ -1,74 +1,25 @@
 /** The walk: one operation after the other is brought to grief at each of its steps, and what is left is looked at. */
 import assert from 'node:assert/strict';
 import { zipOf } from '../unit/image/zip-bytes.ts';
-import { assertNoStrays, Engine, Killed } from './engine.ts';
+import { Killed } from './calls.ts';
+import { assertNoStrays, Engine } from './engine.ts';
 import { ERRNOS, isHalvable, takesRoom, type Done, type Fault, type Point } from './fault-port.ts';
-
-/** What comes to grief: the server, the VMM, both, a single call, or every write from one on. */
-export type Kind = 'server' | 'vmm' | 'power' | 'errno' | 'full';
-
-/** States that an operation may end in, with what `stateReason` then says. */
-type Outcomes = Readonly<Record<string, RegExp | null>>;
-
-const ALIVE: Outcomes = { RUNNING: null, SUSPENDED: null };
-const ENDED: Outcomes = { TERMINATED: /^Success\.$/ };
-const VMM_DIED = /^The virtual machine's process ended unexpectedly while/;
+import { OUTCOMES, type Kind, type OperationName, type Outcomes } from './outcomes.ts';
 
 export interface Operation {
-  readonly name: string;
+  readonly name: OperationName;
   /** The state that it starts from; none for a launch. */
   readonly from: 'RUNNING' | 'SUSPENDED' | 'none';
   readonly act: (subject: Subject) => Promise<unknown>;
-  readonly outcomes: Readonly<Record<Exclude<Kind, 'full'>, Outcomes>>;
 }
 
-/** What is done to a microVM, and what may come of it. */
+/** What is done to a microVM. */
 export const OPERATIONS: readonly Operation[] = [
-  {
-    name: 'launch',
-    from: 'none',
-    act: (subject) => subject.launch(),
-    outcomes: {
-      server: { RUNNING: null },
-      vmm: { RUNNING: null, TERMINATED: /^The MicroVM could not be launched \(restore\): |^The virtual machine's process ended/ },
-      power: { RUNNING: null, TERMINATED: VMM_DIED },
-      errno: { RUNNING: null, TERMINATED: /^The MicroVM could not be launched \(restore\): .*injected/ },
-    },
-  },
-  {
-    name: 'suspend',
-    from: 'RUNNING',
-    act: ({ engine, id }) => engine.call('suspend', id),
-    outcomes: {
-      server: ALIVE,
-      vmm: { SUSPENDED: null, TERMINATED: /^The MicroVM could neither be suspended nor go on: |^The virtual machine's process ended/ },
-      power: { SUSPENDED: null, TERMINATED: VMM_DIED },
-      errno: ALIVE,
-    },
-  },
-  {
-    name: 'resume',
-    from: 'SUSPENDED',
-    act: ({ engine, id }) => engine.call('resume', id),
-    outcomes: {
-      server: ALIVE,
-      vmm: { ...ALIVE, TERMINATED: /^The MicroVM could not be resumed, and its disk had already moved on: |^The virtual machine's process ended/ },
-      power: { SUSPENDED: null, TERMINATED: /^The MicroVM could not be resumed, and its disk had already moved on: |^The virtual machine's process ended/ },
-      errno: ALIVE,
-    },
-  },
-  {
-    name: 'terminate',
-    from: 'RUNNING',
-    act: ({ engine, id }) => engine.call('terminate', id),
-    outcomes: { server: ENDED, vmm: ENDED, power: ENDED, errno: { ...ENDED, RUNNING: null } },
-  },
-  {
-    name: 'terminate a sleeper',
-    from: 'SUSPENDED',
-    act: ({ engine, id }) => engine.call('terminate', id),
-    outcomes: { server: ENDED, vmm: ENDED, power: ENDED, errno: { ...ENDED, SUSPENDED: null } },
-  },
+  { name: 'launch', from: 'none', act: (subject) => subject.launch() },
+  { name: 'suspend', from: 'RUNNING', act: ({ engine, id }) => engine.call('suspend', id) },
+  { name: 'resume', from: 'SUSPENDED', act: ({ engine, id }) => engine.call('resume', id) },
+  { name: 'terminate', from: 'RUNNING', act: ({ engine, id }) => engine.call('terminate', id) },
+  { name: 'terminate a sleeper', from: 'SUSPENDED', act: ({ engine, id }) => engine.call('terminate', id) },
 ];
 
 /** One microVM after the other, and what its application has acknowledged. */
@@ -199,7 +150,7 @@ export async function bringToGrief(subject: Subject, operation: Operation, { kin
     await operation.act(subject).catch(() => undefined);
     if (kind === 'server' || kind === 'power') await startAgain(engine, because);
     else await mended(engine, because);
-    await subject.check(operation.outcomes[kind === 'full' ? 'errno' : kind], because);
+    await subject.check(OUTCOMES[operation.name][kind === 'full' ? 'errno' : kind], because);
   } catch (error) {
     throw new Error(`${because}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
   }
