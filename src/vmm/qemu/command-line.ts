@@ -96,7 +96,11 @@ function kernelCommandLine(target: QemuTarget): string {
   // freed them (zeros, poison) would hand those out for zeroed memory, or report damage.
   words.push('init_on_free=0', 'page_poison=0');
   // Without it three boots in ten hang: the machine has no reference clock to calibrate the TSC against.
-  if (target.accelerator === 'tcg') words.push(`tsc_early_khz=${target.tscKhz}`);
+  if (target.accelerator === 'tcg') {
+    words.push(`tsc_early_khz=${target.tscKhz}`);
+    // Of more than one emulated CPU the kernel trusts no TSC, and would count ticks: a busy host loses those, and the clock with them.
+    words.push('tsc=reliable');
+  }
   return words.join(' ');
 }
 
