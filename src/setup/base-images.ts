@@ -1,5 +1,5 @@
 /** The base images that a Dockerfile may name without any registry: Debian trees made by mmdebstrap in a user namespace. */
-import { copyFile, mkdtemp, open, rm, symlink } from 'node:fs/promises';
+import { copyFile, mkdtemp, open, readFile, rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileSha256, makeArtifact } from './artifacts.ts';
 import type { Account } from './build-user.ts';
@@ -10,7 +10,7 @@ import type { Manifest } from './platform.ts';
 type BaseImage = Manifest['baseImages'][number];
 
 /** Bumped when what is inside changes. */
-export const BASE_IMAGES_RECIPE = '1';
+export const BASE_IMAGES_RECIPE = '2';
 const SUITE = 'bookworm';
 const BUILD_LIMIT_MS = 600_000;
 const TAR_LIMIT_MS = 120_000;
@@ -20,7 +20,14 @@ const SOURCE_DATE_EPOCH = '1750000000';
 const WORK_FOLDER = '/var/tmp';
 const ROOTFS = 'rootfs.tar';
 
-const PATH = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+/** Random numbers from the kernel for every OpenSSL, also the one in Node.js: its own would repeat in microVMs (docs/identity.md). */
+const OPENSSL_FOLDER = '/usr/lib/lull';
+const OPENSSL_FILES = { settings: 'openssl.cnf', source: 'getrandom.rs', module: 'getrandom.so' } as const;
+const COMPILE_LIMIT_MS = 120_000;
+const ENVIRONMENT = [
+  'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+  `OPENSSL_CONF=${OPENSSL_FOLDER}/${OPENSSL_FILES.settings}`,
+];
 
 /** Documentation and translations stay out, also of packages installed later. */
 const LEFT_OUT = ['doc', 'man', 'info', 'locale', 'lintian', 'groff'].map((name) => `--dpkgopt=path-exclude=/usr/share/${name}/*`);
@@ -31,6 +38,8 @@ export interface BaseImageTools {
   readonly folder: string;
   /** Whom to run as, where this process is root. */
   readonly as: Account | undefined;
+  /** Folder of OpenSSL's settings and provider. */
+  readonly openssl: string;
   /** Node's program for `lull/node`. */
   readonly node: string;
   /** Folder of the npm package for `lull/node`. */
@@ -39,6 +48,10 @@ export interface BaseImageTools {
   readonly sources: string;
   readonly signal: AbortSignal;
 }
+
+/** What the images are made of besides packages, for their key. */
+export const baseImageSources = ({ openssl }: Pick<BaseImageTools, 'openssl'>): Promise<string[]> =>
+  Promise.all([OPENSSL_FILES.settings, OPENSSL_FILES.source].map((name) => readFile(join(openssl, name), 'utf8')));
 
 /** Makes all three, telling of each as it is ready. */
 export async function makeBaseImages(tools: BaseImageTools, ready: (name: string) => void): Promise<BaseImage[]> {
@@ -53,8 +66,8 @@ export async function makeBaseImages(tools: BaseImageTools, ready: (name: string
 }
 
 function makeBase(tools: BaseImageTools): Promise<BaseImage> {
-  return image(tools, { name: 'lull/base', cmd: ['/bin/bash'], env: [] }, (tar) =>
-    mmdebstrap(tools, tar, [
+  return image(tools, { name: 'lull/base', cmd: ['/bin/bash'], env: [] }, async (tar) => {
+    await mmdebstrap(tools, tar, [
       '--variant=minbase',
       '--include=ca-certificates',
       '--aptopt=APT::Install-Recommends "false"',
@@ -62,8 +75,36 @@ function makeBase(tools: BaseImageTools): Promise<BaseImage> {
       SUITE,
       '-',
       ...(tools.sources === '' ? [] : ['-']),
-    ]),
-  );
+    ]);
+    await addOpensslProvider(tools, tar);
+  });
+}
+
+async function addOpensslProvider({ openssl, signal }: BaseImageTools, tar: string): Promise<void> {
+  const { settings, source, module } = OPENSSL_FILES;
+  await using work = await workFolder();
+  // It calls nothing but the kernel, so that the C library of no image matters.
+  const words = ['--edition', '2021', '--crate-type', 'cdylib', '-C', 'opt-level=s', '-C', 'panic=abort', '-C', 'link-arg=-nostdlib', '-C', 'strip=symbols'];
+  await runCommand(['rustc', ...words, '-o', join(work.path, module), join(openssl, source)], {
+    purpose: "building OpenSSL's provider",
+    timeoutMs: COMPILE_LIMIT_MS,
+    signal,
+  });
+  await copyFile(join(openssl, settings), join(work.path, settings));
+  await runCommand([...appendTo(tar), '--mode=u=rwX,go=rX', `--transform=s,^\\.,.${OPENSSL_FOLDER},S`, `--directory=${work.path}`, '.'], {
+    purpose: "adding OpenSSL's provider",
+    timeoutMs: TAR_LIMIT_MS,
+    signal,
+  });
+}
+
+/** Adds files to a tree; names and modes follow. */
+const appendTo = (tar: string) =>
+  ['tar', '--append', `--file=${tar}`, '--owner=0', '--group=0', '--numeric-owner', `--mtime=@${SOURCE_DATE_EPOCH}`, '--sort=name'] as const;
+
+async function workFolder(): Promise<{ readonly path: string } & AsyncDisposable> {
+  const path = await mkdtemp(join(WORK_FOLDER, 'lull-'));
+  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
 }
 
 function makePython(tools: BaseImageTools, baseTar: string): Promise<BaseImage> {
@@ -84,7 +125,7 @@ function makePython(tools: BaseImageTools, baseTar: string): Promise<BaseImage> 
 function makeNode(tools: BaseImageTools, baseTar: string): Promise<BaseImage> {
   return image(tools, { name: 'lull/node', cmd: ['node'], env: [] }, async (tar) => {
     await copyFile(baseTar, tar);
-    const common = ['tar', '--append', `--file=${tar}`, '--owner=0', '--group=0', '--numeric-owner', `--mtime=@${SOURCE_DATE_EPOCH}`, '--sort=name'] as const;
+    const common = appendTo(tar);
     const add = (folder: string, name: string, to: string) =>
       runCommand([...common, `--transform=s,^${name},${to},S`, `--directory=${folder}`, name], {
         purpose: 'adding Node.js',
@@ -99,17 +140,13 @@ function makeNode(tools: BaseImageTools, baseTar: string): Promise<BaseImage> {
 
 /** `npm` and `npx` on the PATH, as Node's own packages have them. */
 async function linkNpm(common: readonly [string, ...string[]], signal: AbortSignal): Promise<void> {
-  const work = await mkdtemp(join(WORK_FOLDER, 'lull-'));
-  try {
-    for (const name of ['npm', 'npx']) await symlink(`../lib/node_modules/npm/bin/${name}-cli.js`, join(work, name));
-    await runCommand([...common, '--transform=s,^,./usr/local/bin/,S', `--directory=${work}`, 'npm', 'npx'], {
-      purpose: 'adding npm',
-      timeoutMs: TAR_LIMIT_MS,
-      signal,
-    });
-  } finally {
-    await rm(work, { recursive: true, force: true });
-  }
+  await using work = await workFolder();
+  for (const name of ['npm', 'npx']) await symlink(`../lib/node_modules/npm/bin/${name}-cli.js`, join(work.path, name));
+  await runCommand([...common, '--transform=s,^,./usr/local/bin/,S', `--directory=${work.path}`, 'npm', 'npx'], {
+    purpose: 'adding npm',
+    timeoutMs: TAR_LIMIT_MS,
+    signal,
+  });
 }
 
 async function image(
@@ -126,7 +163,7 @@ async function image(
     arnName: about.name.replace('/', '-'),
     rootfsPath,
     digest: `sha256:${await fileSha256(join(tools.folder, rootfsPath))}`,
-    config: { env: [PATH, ...about.env], cmd: [...about.cmd], workingDir: '/' },
+    config: { env: [...ENVIRONMENT, ...about.env], cmd: [...about.cmd], workingDir: '/' },
     createdAtMs: Date.now(),
   };
 }

@@ -7,7 +7,7 @@ import { LullError } from '../domain/errors.ts';
 import type { Architecture, Platform } from '../domain/platform.ts';
 import { agentKey, makeAgent } from './agent.ts';
 import { ARTIFACTS, keyOf } from './artifacts.ts';
-import { BASE_IMAGES_RECIPE, debianSources, makeBaseImages } from './base-images.ts';
+import { BASE_IMAGES_RECIPE, baseImageSources, debianSources, makeBaseImages } from './base-images.ts';
 import { RANGE_SIZE, ensureBuildUser, idRanges, subordinateIdsMend } from './build-user.ts';
 import type { Account } from './build-user.ts';
 import { INITRAMFS_RECIPE, makeInitramfs } from './initramfs.ts';
@@ -23,7 +23,7 @@ const LOCK_LIMIT_MS = 600_000;
 export interface SetUpOptions {
   /** The platform folder. */
   readonly folder: string;
-  /** The agent's crate. */
+  /** The agent's crate, with OpenSSL's provider beside it. */
   readonly crate: string;
   /** Node's program and npm's folder, for `lull/node`. */
   readonly node: string;
@@ -60,6 +60,8 @@ export async function setUp(options: SetUpOptions): Promise<Platform> {
   return absolutePaths(folder, manifest);
 }
 
+const opensslFolder = ({ crate }: Pick<SetUpOptions, 'crate'>) => join(crate, 'openssl');
+
 interface Parts {
   readonly options: SetUpOptions;
   readonly arch: Architecture;
@@ -77,7 +79,7 @@ async function wantedKeys(options: SetUpOptions, arch: Architecture): Promise<Re
     agent: await agentKey(options.crate),
     initramfs: keyOf(INITRAMFS_RECIPE),
     qemu: await qemuKey(arch),
-    baseImages: keyOf(BASE_IMAGES_RECIPE, arch, process.versions.node, `${node.size}`),
+    baseImages: keyOf(BASE_IMAGES_RECIPE, arch, process.versions.node, `${node.size}`, ...(await baseImageSources({ openssl: opensslFolder(options) }))),
   };
 }
 
@@ -103,7 +105,7 @@ async function kernelPart(folder: string, arch: Architecture): Promise<Manifest[
 async function makeImages(parts: Parts, user: Account | undefined): Promise<Manifest['baseImages']> {
   const { options, old, keys } = parts;
   if (old !== undefined && old.inputs.baseImages === keys.baseImages) return old.baseImages;
-  const tools = { ...options, as: user, sources: await debianSources() };
+  const tools = { ...options, openssl: opensslFolder(options), as: user, sources: await debianSources() };
   return await parts.step('making the base images', () =>
     makeBaseImages(tools, (name) => {
       options.say(`  ${name} is ready`);
