@@ -59,7 +59,8 @@ export class SteeredServer implements AsyncDisposable {
   /** Moves the server's clock on, and with it that of the SDK, which signs by it. */
   async moveClock(byMs: number): Promise<void> {
     this.#movedMs += byMs;
-    this.lull.lambda.config.systemClockOffset = this.#movedMs;
+    // By itself it would follow the Date of the last answer, which is this machine's.
+    Object.defineProperty(this.lull.lambda.config, 'systemClockOffset', { configurable: true, get: () => this.#movedMs, set: () => {} });
     await this.#steering.call('moveClock', byMs);
   }
 
