@@ -3,7 +3,7 @@
  * leaves a mark the intent is committed, after it the outcome, by the table of states in `src/domain/microvm.ts`.
  */
 import { isDeepStrictEqual } from 'node:util';
-import { isLullError, LullError } from '../../domain/errors.ts';
+import { LullError } from '../../domain/errors.ts';
 import type { OnSuspendHookFailure } from '../../domain/hooks.ts';
 import { MICROVM_REQUESTS, STATE_REASONS, type Microvm, type MicrovmEvent, type MicrovmRequest, type MicrovmState, type ProcessIdentity } from '../../domain/microvm.ts';
 import { egressOf } from '../../domain/network-connector.ts';
@@ -15,6 +15,7 @@ import type { Log } from '../../lib/log.ts';
 import { commitOutcome } from '../commit-outcome.ts';
 import type { MicrovmReport } from '../control-plane.ts';
 import { requireRoom, type HostCapacity } from './capacity.ts';
+import { failure, messageOf, reasonOf } from './failure-reasons.ts';
 import { HookFailure, HookInterrupted, type Ending, type RuntimeHooks } from './hooks.ts';
 
 /** What takes its time in a life. */
@@ -506,17 +507,6 @@ const SLEEPING_STATES: ReadonlySet<MicrovmState> = new Set(['SUSPENDING', 'SUSPE
 function setMember<T>(set: Set<T>, member: T, isMember: boolean): void {
   if (isMember) set.add(member);
   else set.delete(member);
-}
-
-const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error));
-
-/** Lull's own failure, unless it was the host that could not. */
-const failure = (what: string, cause: unknown) => new LullError(isLullError(cause, 'insufficient-capacity') ? cause.kind : 'internal', `${what}: ${messageOf(cause)}`, { cause });
-
-/** A hook's own words are AWS's `stateReason`; everything else is wrapped. */
-function reasonOf(error: unknown, wrap: (detail: string) => string): string {
-  if (error instanceof HookInterrupted) return error.ending.reason;
-  return error instanceof HookFailure ? error.message : wrap(messageOf(error));
 }
 
 const launchOf = ({ microvmId, snapshotId, egressConnectors }: Microvm): LaunchRequest => ({ microvmId, snapshotId, egress: egressOf(egressConnectors) });
