@@ -42,6 +42,9 @@ export interface RuntimeParts {
   readonly network: (egress: Egress) => NetworkAttachment;
 }
 
+/** The agent's next secret, and folders. */
+const WAKE_BYTES = 1024 ** 2;
+
 export class HostRuntime implements MicrovmRuntime {
   readonly #parts: RuntimeParts;
   readonly #generations: Generations;
@@ -75,7 +78,7 @@ export class HostRuntime implements MicrovmRuntime {
   async prepareWake(request: LaunchRequest & { generation: number }): Promise<ProcessIdentity> {
     const { layout, snapshots, workers, space } = this.#parts;
     // It takes next to nothing itself; but on a full disk it would be stopped at its first write, and asleep it is safe.
-    using _room = await space.reserve(layout.microvmsDir, 0, 'wake it');
+    using _room = await space.reserve(layout.microvmsDir, WAKE_BYTES, 'wake it');
     const files = layout.generation(request.microvmId, request.generation);
     const timer = new StepTimer();
     const snapshot = await snapshots.restorable(request.snapshotId);

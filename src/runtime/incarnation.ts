@@ -56,6 +56,8 @@ export class Incarnation {
   #session: AgentSession | undefined;
   /** Set before we end the process ourselves, so that its end surprises nobody. */
   #ending = false;
+  /** It is being saved: what is in its memory must not move. */
+  #isAtRest = false;
   /** One that is under way after a stop. */
   #greeting: Promise<void> | undefined;
   /** Rejects when its disk stops the machine; another one whenever that goes on. */
@@ -108,10 +110,11 @@ export class Incarnation {
   }
 
   /**
-   * Lets a machine go on that stands still, and sets its clock.
+   * Lets a machine go on that stands still, and sets its clock; one that is being saved goes on with the undo of that.
    * @throws LullError insufficient-capacity where its disk has stopped it again
    */
   async goOn(): Promise<void> {
+    if (this.#isAtRest) return;
     this.#stopped = neverYet();
     await this.machine.resume();
     const realtimeNs = `${BigInt(this.#parts.clock.nowMs()) * 1_000_000n}`;
@@ -123,6 +126,7 @@ export class Incarnation {
   /** Stops the application and brings its memory and disk to rest, then pauses the machine. */
   async quiesce(): Promise<StepTimer['steps']> {
     const session = this.#required();
+    this.#isAtRest = true;
     const timer = new StepTimer();
     await timer.time('freeze', () => this.#unlessStopped(this.#agent('freeze', () => session.call('freeze', {}, { timeoutMs: QUIESCE_LIMIT_MS }))));
     await timer.time('quiesce', () => this.#unlessStopped(this.#agent('quiesce', () => session.call('quiesce', { trim: false }, { timeoutMs: QUIESCE_LIMIT_MS }))));
@@ -134,6 +138,7 @@ export class Incarnation {
   /** Goes on after {@link quiesce}, or after it failed half-way; where its disk does not let it, later. Writes nothing: the disk may be full. */
   async undoQuiesce(): Promise<void> {
     await this.#hangUp();
+    this.#isAtRest = false;
     await this.goOn().catch((error: unknown) => {
       if (this.machine.diskFault === undefined) throw error;
     });

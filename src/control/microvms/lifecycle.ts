@@ -99,9 +99,9 @@ export class Lifecycle {
     return this.#reports.get(microvmId) ?? NO_REPORT;
   }
 
-  /** Does something with a microVM once what is under way with it has ended, and before anything else. */
-  inTurn(microvmId: string, work: () => Promise<void> = async () => undefined): Promise<void> {
-    return this.#queue.run(microvmId, work);
+  /** Resolves when what is under way for this microVM has ended. */
+  settled(microvmId: string): Promise<void> {
+    return this.#queue.run(microvmId, async () => undefined);
   }
 
   /** Resolves when nothing is under way. */

@@ -163,7 +163,7 @@ export class Traffic {
       const isAllowed = traffic !== 'refuse' && (traffic !== 'wake' || microvm.idlePolicy?.autoResumeEnabled === true);
       if (!isAllowed) throw takesNone(microvm);
       if (traffic === 'wake') await this.#wake(microvmId);
-      else await this.#lifecycle.inTurn(microvmId);
+      else await this.#lifecycle.settled(microvmId);
     }
   }
 

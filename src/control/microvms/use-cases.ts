@@ -80,10 +80,11 @@ export class Microvms implements AsyncDisposable {
     });
     lifecycle.onChange((microvm) => {
       if (microvm.state === 'TERMINATED') this.#revokeKeys(roles, microvm.microvmId);
+      if (microvm.state === 'TERMINATED') this.stoppedByDisk.forget(microvm.microvmId);
       if (microvm.state === 'TERMINATED') parts.onEnd(microvm);
       this.#deadlines.watch(microvm);
     });
-    this.stoppedByDisk = new StoppedByDisk({ lifecycle, runtime, clock, log, onLost: (microvmId) => this.agentLost(microvmId) });
+    this.stoppedByDisk = new StoppedByDisk({ runtime, clock, log, onLost: (microvmId) => this.agentLost(microvmId) });
     const { holdLimits } = parts;
     this.traffic = new Traffic({ microvms: store.microvms, runtime, lifecycle, deadlines: this.#deadlines, clock, holdLimits });
     this.useCases = useCasesOf(parts, lifecycle, roles);
@@ -149,7 +150,7 @@ export class Microvms implements AsyncDisposable {
   async suspendAll(): Promise<number> {
     this.#lifecycle.drain();
     const onTheirWay = await this.#store.microvms.inStates(['PENDING', 'SUSPENDING', 'WAKING']);
-    await Promise.all(onTheirWay.map(({ microvmId }) => this.#lifecycle.inTurn(microvmId)));
+    await Promise.all(onTheirWay.map(({ microvmId }) => this.#lifecycle.settled(microvmId)));
     let suspended = 0;
     await atMost(SUSPENDS_AT_ONCE, await this.#store.microvms.inStates(['RUNNING']), async ({ microvmId }) => {
       await this.#lifecycle.suspend(microvmId, { onHookFailure: 'keepRunning' }).then(
@@ -163,7 +164,7 @@ export class Microvms implements AsyncDisposable {
   /** Starts nothing more by itself, and waits for what is under way, so that nothing is left in the middle. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#deadlines[Symbol.dispose]();
-    this.stoppedByDisk[Symbol.dispose]();
+    await this.stoppedByDisk[Symbol.asyncDispose]();
     await within('what was under way with microVMs', STOP_LIMIT_MS, this.#lifecycle.idle()).catch((error: unknown) => {
       this.#log.warn({ err: error }, 'stopping all the same; the next start finishes it');
     });

@@ -10,7 +10,7 @@ async function tryAgain(bed: MicrovmsBed): Promise<void> {
   const taken = bed.runtime.taken('goOn');
   bed.clock.advance(EVERY_MS);
   await taken;
-  await bed.microvms.idle();
+  await bed.microvms.stoppedByDisk.idle();
 }
 
 async function stopped(bed: MicrovmsBed): Promise<string> {
@@ -45,7 +45,7 @@ describe('a microVM whose disk fails', () => {
     assert.equal(await bed.state(id), 'RUNNING');
     assert.equal(bed.microvms.traffic.isAsleep(id), false);
     await bed.microvms.useCases.terminate(id);
-    assert.deepEqual(bed.runtime.hooks, []);
+    assert.deepEqual([bed.runtime.hooks, bed.microvms.stoppedByDisk.count], [[], 0]);
   });
 
   it('is not ended by the hook that it was stopped in', async () => {
@@ -63,6 +63,22 @@ describe('a microVM whose disk fails', () => {
     assert.equal(await bed.state(id), 'RUNNING');
   });
 
+  it('goes on while a hook waits for it', async () => {
+    await using bed = await microvmsBed({ hooks: { port: 9000, microvmHooks: { suspend: 'ENABLED' } } });
+    const id = await bed.running();
+    const release = bed.runtime.hold('callHook');
+    const called = bed.runtime.taken('callHook');
+    const suspending = bed.microvms.useCases.suspend(id);
+    await called;
+    bed.runtime.diskFaults.set(id, 'full');
+    bed.microvms.stoppedByDisk.note(id);
+    await tryAgain(bed);
+    assert.equal(bed.microvms.stoppedByDisk.count, 0);
+    release();
+    await suspending;
+    assert.equal(await bed.state(id), 'SUSPENDED');
+  });
+
   it('ends where its agent does not answer when it goes on', async () => {
     await using bed = await microvmsBed();
     const id = await stopped(bed);
@@ -73,7 +89,7 @@ describe('a microVM whose disk fails', () => {
     const cleared = taken.then(() => bed.runtime.diskFaults.delete(id));
     bed.clock.advance(1);
     await cleared;
-    await bed.microvms.idle();
+    await bed.microvms.stoppedByDisk.idle();
     await bed.microvms.idle();
     assert.equal((await bed.microvms.useCases.get(id)).stateReason, STATE_REASONS.agentLost);
     assert.equal(bed.microvms.stoppedByDisk.count, 0);
