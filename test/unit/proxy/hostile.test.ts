@@ -333,13 +333,17 @@ suite('the proxy survives', { timeout: 60_000 }, () => {
     'a body of what has none': 'HTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged',
   };
   for (const [at, [name, answer]] of Object.entries(AFTER_AN_ANSWER).entries()) {
-    // RFC 9112, 9.2: what comes after an answer answers nothing.
+    // RFC 9112, 9.2: what comes after an answer answers nothing, and nothing more is asked on that connection.
     test(`an application that sends ${name}: no client gets it`, async () => {
       const port = 9010 + at;
-      await bed.rawApp((socket) => socket.on('data', () => socket.write(answer)), port);
-      for (let turn = 0; turn < 4; turn++) {
+      let connections = 0;
+      await bed.rawApp((socket) => {
+        connections += 1;
+        socket.on('data', () => socket.write(answer));
+      }, port);
+      for (let turn = 1; turn <= 4; turn++) {
         const { status, body } = await bed.fetch({ headers: { 'X-aws-proxy-port': `${port}` } });
-        assert.deepEqual([status, body], answer.includes(' 204 ') ? [204, ''] : [200, 'ok']);
+        assert.deepEqual([status, body, connections], answer.includes(' 204 ') ? [204, '', turn] : [200, 'ok', turn]);
       }
     });
   }
