@@ -134,6 +134,24 @@ test('what an old npm leaves out, the npm among the packages adds', async () => 
   assert.match(ran!, /src\/main\/cli\.ts setup$/);
 });
 
+test('two set-ups at once install modules once, a help installs none, and modules without their Node are installed anew', async () => {
+  const root = await checkout('at-once');
+  await writeFile(join(root, 'setup/debian-packages'), '');
+  const log = join(folder, 'at-once.log');
+  const npm = `[ "$1" != --version ] || { echo 11; exit; }; echo "$1" >>${log}; mkdir -p node_modules`;
+  const flock = spawnSync('sh', ['-c', 'command -v flock']).stdout.toString().trim();
+  const bin = await programs('at-once-bin', { id: 'echo 1000', npm, node: NODE, flock: `exec ${flock} "$@"` });
+  assert.equal(run(root, bin, ['demo', '--help']).status, 1);
+  const start = () => once(spawn('/bin/sh', [join(root, 'lull'), 'setup'], { env: { PATH: bin }, stdio: 'ignore' }), 'close');
+  assert.deepEqual((await Promise.all([start(), start(), start()])).map(([status]) => status), [0, 0, 0]);
+  assert.equal(await readFile(log, 'utf8'), 'ci\n');
+  // A Node that is too old, and none among the modules: told, and mended by the next set-up.
+  const old = await programs('at-once-old', { id: 'echo 1000', npm, node: 'echo v20.0.0' });
+  assert.match(run(root, old, ['setup']).stderr, /Run: \.\/lull setup\n$/);
+  run(root, old, ['setup']);
+  assert.equal(await readFile(log, 'utf8'), 'ci\nci\n');
+});
+
 test('an installed package takes the Node beside it, through any number of links', async () => {
   const modules = join(folder, 'installed-package/node_modules');
   await mkdir(join(modules, 'lull/dist/main'), { recursive: true });
