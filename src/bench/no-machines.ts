@@ -25,6 +25,7 @@ export const NO_RUNTIME: MicrovmRuntime = {
   async *logs() {},
   sweep: async () => [],
   diskFault: () => undefined,
+  diskStops: () => 0,
   goOn: async () => {},
   holds: () => true,
   present: async () => [],

@@ -395,6 +395,8 @@ export interface MicrovmRuntime {
   holds(microvmId: string): boolean;
   /** Why a microVM that runs stands still; undefined where it does not. It answers nothing meanwhile. */
   diskFault(microvmId: string): DiskFault | undefined;
+  /** How often that has been so since its process began to be led. */
+  diskStops(microvmId: string): number;
   /**
    * Lets it go on: what it asked of its disk is asked anew.
    * @throws LullError insufficient-capacity where it was stopped again; anything else where its agent does not answer

@@ -35,8 +35,14 @@ export class RootDiskPool {
   async share(path: string): Promise<void> {
     const { files, folder, hash } = this.#parts;
     await files.makeFolder(folder);
-    const pooled = join(folder, await hash(path));
+    const digest = await hash(path);
+    const pooled = join(folder, digest);
     if (await succeedsUnless('EEXIST', () => files.link(path, pooled))) return;
+    // What has changed since is not what its name says: versions that have it keep it, and the pool goes on with the new one.
+    if ((await hash(pooled)) !== digest) {
+      await files.remove(pooled);
+      return await files.link(path, pooled);
+    }
     const temporary = `${path}.tmp`;
     if (!(await succeedsUnless(TOO_MANY_NAMES, () => files.link(pooled, temporary)))) return;
     await files.rename(temporary, path);
@@ -46,8 +52,9 @@ export class RootDiskPool {
   async unused(): Promise<readonly UnusedRootDisk[]> {
     const { folder } = this.#parts;
     const names = await readdir(folder).catch((): string[] => []);
-    const found = await Promise.all(names.map(async (name) => ({ path: join(folder, name), about: await stat(join(folder, name)) })));
-    return found.filter(({ about }) => about.nlink === 1).map(({ path, about }) => ({ path, sizeBytes: about.size }));
+    // One that is gone by now was removed by another look.
+    const found = await Promise.all(names.map(async (name) => ({ path: join(folder, name), about: await stat(join(folder, name)).catch(() => undefined) })));
+    return found.flatMap(({ path, about }) => (about?.nlink === 1 ? [{ path, sizeBytes: about.size }] : []));
   }
 
   /** Removes what {@link unused} finds, and says what that was. One that a build takes at this moment stays that build's: only the pool forgets it. */

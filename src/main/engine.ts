@@ -131,7 +131,7 @@ export async function openEngine(stack: AsyncDisposableStack, ground: EngineGrou
   );
   const rootDisks = new RootDiskPool({ files, folder: join(options.dataFolder, 'root-disks'), hash: (path) => workers.run('hash', { path }) });
   const images: ImageControl = stack.use(imageControl(ground, { layout, workers, rootDisks, driver: drivers.current, snapshots, store, blobs, passRole, counted: attendants.counted }));
-  const reconciler = stack.use(new Reconciler({ reconciliations: [() => microvms.reconcile(), () => images.reconcile(), async () => pruned(await rootDisks.prune())], clock, log }));
+  const reconciler = stack.use(new Reconciler({ reconciliations: [() => microvms.reconcile(), () => images.reconcile(), async () => pruned(await rootDisks.prune()), () => networks.reconcile()], clock, log }));
   const recover = async () => {
     await microvms.recover();
     await images.recover();

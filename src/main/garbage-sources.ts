@@ -44,7 +44,7 @@ export function garbageSources(ground: Pick<EngineGround, 'files' | 'clock' | 'o
     {
       kind: 'platform copy',
       find: async () =>
-        (await unusedArtifacts(options.platformFolder, clock.nowMs())).map((artifact) => ({
+        (await unusedArtifacts(options.platformFolder, options.dataFolder, clock.nowMs())).map((artifact) => ({
           name: artifact.id,
           sizeBytes: artifact.sizeBytes,
           remove: () => removeArtifact(options.platformFolder, artifact),

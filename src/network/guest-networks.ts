@@ -28,6 +28,8 @@ export interface GuestNetworksOptions {
 }
 
 const COMMAND_LIMIT_MS = 10_000;
+/** Why there is no network where none is wanted. */
+const CONFIGURED = 'configured';
 /** The last byte pair of the guests' network: neither its first address nor its last 256. */
 const SLOTS = 65_278;
 const DEVICES = '/sys/class/net';
@@ -53,12 +55,27 @@ export class GuestNetworks {
   static async open({ wanted, mark, allowedNetworks, resolver: chosen, uid, effects }: GuestNetworksOptions): Promise<GuestNetworks> {
     const resolver = chosen ?? (await hostResolver());
     const rules: Rules = { table: `lull_net_${mark}`, devicePrefix: `lull${mark.slice(0, 5)}`, allowedNetworks, ...(resolver === undefined ? {} : { resolver }) };
-    const missing = wanted === 'none' ? 'configured' : await missingFor(uid);
+    const missing = wanted === 'none' ? CONFIGURED : await missingFor(uid);
+    const networks = new GuestNetworks(rules, effects, missing);
     if (missing === undefined) {
-      await effect(effects, { kind: 'network', subject: 'rules' }, () => run(['nft', '-f', '-'], { input: rulesetText(rules), timeoutMs: COMMAND_LIMIT_MS }));
+      await networks.#putRules();
       await run(['sysctl', '--quiet', '--write', 'net.ipv4.ip_forward=1'], { timeoutMs: COMMAND_LIMIT_MS });
     }
-    return new GuestNetworks(rules, effects, missing);
+    return networks;
+  }
+
+  /** Puts the rules back where somebody has flushed them: without them a guest would reach this host. @returns what was done */
+  async reconcile(): Promise<ReadonlyMap<string, readonly string[]>> {
+    if (this.missing !== undefined) return new Map();
+    const { table } = this.#rules;
+    const tables = await run(['nft', 'list', 'tables', 'inet'], { timeoutMs: COMMAND_LIMIT_MS });
+    if (tables.split('\n').includes(`table inet ${table}`)) return new Map();
+    await this.#putRules();
+    return new Map([[table, ['rules']]]);
+  }
+
+  #putRules(): Promise<string> {
+    return effect(this.#effects, { kind: 'network', subject: 'rules' }, () => run(['nft', '-f', '-'], { input: rulesetText(this.#rules), timeoutMs: COMMAND_LIMIT_MS }));
   }
 
   /** For one launch or wake. A device of that name is made by the driver, and may be taken by another server meanwhile. */
@@ -74,11 +91,17 @@ export class GuestNetworks {
 
   /** Takes the rules away where no microVM of this server is left; else they stay, since microVMs run on without it. */
   async close(): Promise<void> {
-    if (this.missing !== undefined) return;
+    // Those of an earlier server too, whose microVMs have all ended by now.
+    if (this.missing !== undefined && this.missing !== CONFIGURED) return;
     const devices = await readdir(DEVICES);
     if (devices.some((name) => name.startsWith(this.#rules.devicePrefix))) return;
     const { table } = this.#rules;
-    await effect(this.#effects, { kind: 'network', subject: 'no rules' }, () => run(['nft', 'delete', 'table', 'inet', table], { timeoutMs: COMMAND_LIMIT_MS }));
+    // Made first, where it is not there: it is gone afterwards in any case.
+    const input = `table inet ${table}\ndelete table inet ${table}\n`;
+    const removed = effect(this.#effects, { kind: 'network', subject: 'no rules' }, () => run(['nft', '-f', '-'], { input, timeoutMs: COMMAND_LIMIT_MS }));
+    // Where none was wanted there may be no nftables either.
+    if (this.missing === CONFIGURED) await removed.catch(() => undefined);
+    else await removed;
   }
 }
 

@@ -17,6 +17,9 @@ export async function sealMemory(path: string, { workers, files }: { workers: Me
  * @throws Error where it is not what was written; the process must then be abandoned, it may hold part of it
  */
 export async function restoreMemory(workers: MemoryWorkers, job: ApplyJob, sha256: string): Promise<void> {
-  const [found] = await Promise.all([workers.run('hash', { path: job.path }), workers.run('apply', job)]);
-  if (found !== sha256) throw damaged(job.path);
+  const [found, applied] = await Promise.allSettled([workers.run('hash', { path: job.path }), workers.run('apply', job)]);
+  // Both are over by now: nothing writes any more into a process that is going to be ended, and whose number another may get.
+  if (applied.status === 'rejected') throw applied.reason;
+  if (found.status === 'rejected') throw found.reason;
+  if (found.value !== sha256) throw damaged(job.path);
 }

@@ -205,6 +205,10 @@ export class HostRuntime implements MicrovmRuntime {
     return this.#live.get(microvmId)?.machine.diskFault;
   }
 
+  diskStops(microvmId: string): number {
+    return this.#live.get(microvmId)?.diskStops ?? 0;
+  }
+
   goOn(microvmId: string): Promise<void> {
     return this.#required(microvmId).goOn();
   }

@@ -51,6 +51,8 @@ export interface IncarnationParts {
 /** See the file's head. Calls are made one at a time, but for {@link dial} and {@link openShell}. */
 export class Incarnation {
   readonly machine: Machine;
+  /** How often its disk has stopped it. */
+  diskStops = 0;
   readonly #parts: IncarnationParts;
   #secrets: readonly string[];
   #session: AgentSession | undefined;
@@ -58,7 +60,7 @@ export class Incarnation {
   #ending = false;
   /** It is being saved: what is in its memory must not move. */
   #isAtRest = false;
-  /** One that is under way after a stop. */
+  /** One that is under way outside of a launch or wake. */
   #greeting: Promise<void> | undefined;
   /** Rejects when its disk stops the machine; another one whenever that goes on. */
   #stopped = neverYet();
@@ -93,6 +95,7 @@ export class Incarnation {
   async continue(): Promise<StepTimer['steps']> {
     // It goes on already: only the commit of that had failed.
     if (this.#session !== undefined) return [];
+    this.#stopped = neverYet();
     const timer = new StepTimer();
     // The greeting waits in the channel, so the agent reads it in its first moment.
     const channel = await timer.time('dial', () => this.machine.dial());
@@ -106,7 +109,7 @@ export class Incarnation {
 
   /** Greets the agent of a machine that ran on without us: its clock and connections are its own. One that stands still is greeted when it goes on. */
   async reconnect(): Promise<void> {
-    if (this.machine.diskFault === undefined) await this.#greet({});
+    if (this.machine.diskFault === undefined) await this.#alone(() => this.#greet({}));
   }
 
   /**
@@ -125,6 +128,7 @@ export class Incarnation {
 
   /** Stops the application and brings its memory and disk to rest, then pauses the machine. */
   async quiesce(): Promise<StepTimer['steps']> {
+    await this.#greeting?.catch(() => undefined);
     const session = this.#required();
     this.#isAtRest = true;
     const timer = new StepTimer();
@@ -168,6 +172,8 @@ export class Incarnation {
   }
 
   async #hangUp(): Promise<void> {
+    // It holds the channel until it is answered or given up.
+    await this.#greeting?.catch(() => undefined);
     const session = this.#session;
     this.#session = undefined;
     await session?.close();
@@ -205,13 +211,17 @@ export class Incarnation {
       if (this.machine.diskFault !== undefined) throw error;
       await greet();
     };
-    this.#greeting ??= greet()
-      .catch(again)
-      .finally(() => (this.#greeting = undefined));
+    return this.#alone(() => greet().catch(again));
+  }
+
+  /** The greeting that is under way, or a new one. */
+  #alone(greet: () => Promise<void>): Promise<void> {
+    this.#greeting ??= greet().finally(() => (this.#greeting = undefined));
     return this.#greeting;
   }
 
   #noteDiskFault(fault: DiskFault): void {
+    this.diskStops += 1;
     this.#stopped.reject(new LullError('insufficient-capacity', STATE_REASONS.diskStopped[fault]));
     this.#parts.onDiskFault();
   }

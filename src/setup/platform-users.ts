@@ -32,15 +32,21 @@ export async function noteUser(folder: string, dataFolder: string, platform: Pla
   await writeFileAtomic(join(folder, NOTES, `${name}.json`), `${JSON.stringify({ dataFolder, artifacts: [...new Set(artifacts)] }, null, 2)}\n`);
 }
 
-/** @returns what no manifest and no note names, nor any image or sleeping microVM of a data folder that was noted */
-export async function unusedArtifacts(folder: string, nowMs: number): Promise<readonly UnusedArtifact[]> {
+/**
+ * What no manifest and no note names, nor any image or sleeping microVM of `dataFolder` or of one that was noted. What is older than the
+ * first note is used, for all that is known: servers of before left none.
+ * @throws Error where something that may name one cannot be read
+ */
+export async function unusedArtifacts(folder: string, dataFolder: string, nowMs: number): Promise<readonly UnusedArtifact[]> {
+  const notedSince = (await stat(join(folder, NOTES)).catch(() => undefined))?.birthtimeMs ?? Infinity;
   const ids = (await readdir(join(folder, ARTIFACTS))).filter((name) => name.match(ARTIFACT_ID)?.[0] === name);
-  const used = new Set([...idsIn(await readFile(join(folder, 'platform.json'), 'utf8')), ...(await namedByUsers(folder, nowMs))]);
+  const used = new Set([...idsIn(await readFile(join(folder, 'platform.json'), 'utf8')), ...(await namedByImages(dataFolder)), ...(await namedByUsers(folder, nowMs))]);
   const unused: UnusedArtifact[] = [];
   for (const id of ids) {
     const path = join(folder, ARTIFACTS, id);
-    const isNew = nowMs - (await stat(path)).ctimeMs < UNNAMED_DAYS * DAY_MS;
-    if (!used.has(id) && !isNew) unused.push({ id, path, sizeBytes: await treeBytes(path) });
+    const { ctimeMs, birthtimeMs } = await stat(path);
+    const isNew = nowMs - ctimeMs < UNNAMED_DAYS * DAY_MS;
+    if (!used.has(id) && !isNew && birthtimeMs >= notedSince) unused.push({ id, path, sizeBytes: await treeBytes(path) });
   }
   return unused;
 }
@@ -73,13 +79,21 @@ async function namedByImages(dataFolder: string): Promise<readonly string[]> {
     const generations = (await namesIn(join(microvms, microvm))).filter((name) => name.startsWith('gen-'));
     folders.push(...generations.map((name) => join(microvms, microvm, name)));
   }
-  const manifests = await Promise.all(folders.map((path) => readFile(join(path, 'manifest.json'), 'utf8').catch(() => '')));
-  return manifests.flatMap(idsIn);
+  const named: string[] = [];
+  // One after the other: there may be thousands.
+  for (const path of folders) named.push(...idsIn(await readFile(join(path, 'manifest.json'), 'utf8').catch(whereAbsent(''))));
+  return named;
 }
 
 const idsIn = (text: string): readonly string[] => text.match(ARTIFACT_ID) ?? [];
 
-const namesIn = (folder: string) => readdir(folder).catch((): string[] => []);
+const namesIn = (folder: string): Promise<readonly string[]> => readdir(folder).catch(whereAbsent<readonly string[]>([]));
+
+/** Nothing is named by what is not there; what cannot be read may name anything. */
+const whereAbsent = <T>(nothing: T) => (error: NodeJS.ErrnoException): T => {
+  if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return nothing;
+  throw error;
+};
 
 async function treeBytes(folder: string): Promise<number> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true });

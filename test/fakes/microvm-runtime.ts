@@ -5,7 +5,7 @@ import type { HookOutcome } from '../../src/domain/hooks.ts';
 import type { DiskFault, ProcessIdentity } from '../../src/domain/microvm.ts';
 import type { MicrovmRuntime, ShellSession, StepTimes, SuspendReport } from '../../src/domain/ports.ts';
 
-export type RuntimeStep = Exclude<keyof MicrovmRuntime, 'logs' | 'detach' | 'holds' | 'present' | 'diskFault'>;
+export type RuntimeStep = Exclude<keyof MicrovmRuntime, 'logs' | 'detach' | 'holds' | 'present' | 'diskFault' | 'diskStops'>;
 
 export class FakeMicrovmRuntime implements MicrovmRuntime {
   /** Every step, in order: `step id`. */
@@ -16,6 +16,8 @@ export class FakeMicrovmRuntime implements MicrovmRuntime {
   answers = { alive: true, complete: true, untouched: true, hook: 200 as HookOutcome };
   /** Those that stand still; the next `goOn` that does not fail lets one go on. */
   readonly diskFaults = new Map<string, DiskFault>();
+  /** What {@link diskStops} answers. */
+  stops = 0;
   /** What {@link present} answers. */
   readonly found = new Set<string>();
   /** Every call of a hook, in order. */
@@ -131,6 +133,10 @@ export class FakeMicrovmRuntime implements MicrovmRuntime {
 
   diskFault(microvmId: string): DiskFault | undefined {
     return this.diskFaults.get(microvmId);
+  }
+
+  diskStops(): number {
+    return this.stops;
   }
 
   async goOn(microvmId: string): Promise<void> {

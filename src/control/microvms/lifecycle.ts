@@ -187,11 +187,13 @@ export class Lifecycle {
     // It would answer neither its hook nor the host.
     if (fault !== undefined) throw hostFull(STATE_REASONS.diskStopped[fault]);
     if (isWanted?.() === false) throw new LullError('conflict', `The MicroVM ${microvmId} has traffic again.`);
+    const stops = this.#runtime.diskStops(microvmId);
     try {
       await this.#hooks.suspend(microvm);
     } catch (error) {
-      const isStopped = this.#runtime.diskFault(microvmId) !== undefined;
-      if (!(error instanceof HookFailure) || onHookFailure === 'keepRunning' || isStopped) throw error;
+      // It may go on by now, and be late all the same.
+      const wasStopped = this.#runtime.diskStops(microvmId) !== stops;
+      if (!(error instanceof HookFailure) || onHookFailure === 'keepRunning' || wasStopped) throw error;
       // AWS goes to TERMINATED at once; `/terminate` is not called of one that has just refused (section 3.1).
       return this.#end(microvm, { reason: error.message, isAnswering: false });
     }

@@ -105,6 +105,8 @@ export class Microvms implements AsyncDisposable {
 
   /** Called by the runtime's observer: its agent cannot be reached any more, so it can neither be asked nor saved. */
   agentLost(microvmId: string): void {
+    // Its process has ended meanwhile, in the turn of somebody who knows why.
+    if (!this.#runtime.holds(microvmId)) return;
     this.#lifecycle.terminate(microvmId, { reason: STATE_REASONS.agentLost, isAnswering: false }).catch((error: unknown) => {
       this.#log.error({ microvmId, err: error }, 'a microVM without its agent could not be terminated');
     });

@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { BootSpec, MachineSpec } from '../driver.ts';
+import type { QemuTarget } from './command-line.ts';
 
 /**
  * Users that nobody else has: systemd leaves these free (its UIDS-GIDS page), and no range of subordinate ids reaches so far by default.
@@ -50,13 +51,14 @@ export const handedOutPath = (runDir: string) => join(runDir, 'device-state');
 const OVERCOMMIT = '/proc/sys/vm/overcommit_memory';
 
 /** @param program folder of QEMU and its libraries */
-export function jailArguments(spec: MachineSpec | BootSpec, program: string, accelerator: 'kvm' | 'tcg'): string[] {
+export function jailArguments(spec: MachineSpec | BootSpec, program: string, { accelerator, opensMemoryReadOnly }: Pick<QemuTarget, 'accelerator' | 'opensMemoryReadOnly'>): string[] {
   const boots = 'kernelPath' in spec;
+  const isMemoryRead = !boots && opensMemoryReadOnly;
   const { network } = spec;
-  const read = [program, '/dev/urandom', OVERCOMMIT, ...(boots ? [spec.kernelPath, spec.initramfsPath] : [])];
+  const read = [program, '/dev/urandom', OVERCOMMIT, ...(boots ? [spec.kernelPath, spec.initramfsPath] : []), ...(isMemoryRead ? [spec.memoryPath] : [])];
   const write = [
     '/dev/null',
-    spec.memoryPath,
+    ...(isMemoryRead ? [] : [spec.memoryPath]),
     spec.runDir,
     ...(boots ? [spec.consolePath] : []),
     ...(accelerator === 'kvm' ? ['/dev/kvm'] : []),

@@ -78,7 +78,7 @@ async function start({ options, spec, argumentsFor, stateFd }: Start): Promise<M
   const release = () => void (uid !== undefined && users.release(uid));
   try {
     await makeHandedOut(spec.runDir, uid);
-    const jail = options.confinement === 'none' ? [] : jailArguments(spec, programFolder(options), options.accelerator);
+    const jail = options.confinement === 'none' ? [] : jailArguments(spec, programFolder(options), { accelerator: options.accelerator, opensMemoryReadOnly: isAtLeast(options.version, FIRST_WITH_READ_ONLY_MEMORY) });
     const shim = [options.hostTool, 'exec', '--oom-score-adj', `${OOM_SCORE_ADJUST}`, ...tapArguments(spec), ...jail, '--'] as const;
     await using disks = await openDisks(spec);
     const stdio = ['ignore', 'ignore', 'pipe', 'pipe', stateFd ?? 'ignore', ...disks.fds] as const;

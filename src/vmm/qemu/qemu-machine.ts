@@ -1,7 +1,7 @@
 /** One QEMU process. */
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { constants, copyFile, stat } from 'node:fs/promises';
+import { constants, open, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { z } from 'zod';
@@ -17,7 +17,7 @@ import { QmpClient, type QmpEvent } from './qmp.ts';
 const STATE_LIMIT_MS = 30_000;
 const DIAL_LIMIT_MS = 10_000;
 /** It is some 17 KB. */
-const MAX_STATE_BYTES = 16 * 1024 ** 2;
+const MAX_STATE_BYTES = 4 * 1024 ** 2;
 
 const HANG_UP_QUESTIONS = 1000;
 
@@ -123,9 +123,7 @@ export class QemuMachine implements Machine {
   async saveDeviceState(path: string): Promise<void> {
     const handedOut = handedOutPath(this.#spec.runDir);
     await this.#qmp.execute('xen-save-devices-state', { filename: handedOut, live: true });
-    const { size } = await stat(handedOut);
-    if (size > MAX_STATE_BYTES) throw new VmmError(`QEMU says ${size} bytes of device state, more than ${MAX_STATE_BYTES}`);
-    await copyFile(handedOut, path, constants.COPYFILE_EXCL);
+    await writeFile(path, await readHandedOut(handedOut), { flag: 'wx', mode: 0o600 });
   }
 
   async receiveQueues(): Promise<readonly Virtqueue[]> {
@@ -181,6 +179,19 @@ export class QemuMachine implements Machine {
     this.#diskFault = error.nospace === true ? 'full' : 'failed';
     for (const listener of this.#diskListeners) listener(this.#diskFault);
   }
+}
+
+/** A QEMU that a guest has broken into may have put anything in the file's place. */
+async function readHandedOut(path: string): Promise<Buffer> {
+  await using file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  const about = await file.stat();
+  if (!about.isFile()) throw new VmmError('QEMU gave its device state as something that is no file');
+  // It may grow while it is read.
+  const bytes = Buffer.alloc(Math.min(about.size, MAX_STATE_BYTES) + 1);
+  let length = 0;
+  for (let got = 1; got > 0 && length < bytes.length; length += got) got = (await file.read(bytes, length, bytes.length - length)).bytesRead;
+  if (length > about.size || length > MAX_STATE_BYTES) throw new VmmError(`QEMU gave more than ${MAX_STATE_BYTES} bytes of device state, or goes on writing it`);
+  return bytes.subarray(0, length);
 }
 
 const isMigrationEnd = (event: QmpEvent) =>

@@ -21,6 +21,8 @@ async function bed() {
   return { root, pool, disk, [Symbol.asyncDispose]: () => rm(root, { recursive: true }) };
 }
 
+const hashOf = (content: string) => createHash('sha256').update(content).digest('hex');
+
 const inode = async (path: string) => (await stat(path)).ino;
 
 describe('root disks', () => {
@@ -31,6 +33,16 @@ describe('root disks', () => {
     assert.notEqual(await inode(one), await inode(other));
     assert.equal((await stat(two)).mode & 0o777, 0o444);
     assert.deepEqual((await readdir(made.root)).toSorted(), ['one', 'other', 'root-disks', 'two']);
+  });
+
+  it('that have changed since are not taken for what their name says: the new one stays whole, and the pool goes on with it', async () => {
+    await using made = await bed();
+    const one = await made.disk('one', 'a tree');
+    await rm(one);
+    await writeFile(join(made.root, 'root-disks', hashOf('a tree')), 'a tRee');
+    const two = await made.disk('two', 'a tree');
+    const three = await made.disk('three', 'a tree');
+    assert.deepEqual([await readFile(two, 'utf8'), await inode(three)], ['a tree', await inode(two)]);
   });
 
   it('stay while a version has one of the names, and go with the last', async () => {
