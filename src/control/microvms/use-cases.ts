@@ -166,8 +166,8 @@ export class Microvms implements AsyncDisposable {
   /** Starts nothing more by itself, and waits for what is under way, so that nothing is left in the middle. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#deadlines[Symbol.dispose]();
-    await this.stoppedByDisk[Symbol.asyncDispose]();
-    await within('what was under way with microVMs', STOP_LIMIT_MS, this.#lifecycle.idle()).catch((error: unknown) => {
+    const idle = Promise.all([this.#lifecycle.idle(), this.stoppedByDisk[Symbol.asyncDispose]()]);
+    await within('what was under way with microVMs', STOP_LIMIT_MS, idle).catch((error: unknown) => {
       this.#log.warn({ err: error }, 'stopping all the same; the next start finishes it');
     });
     this.#lifecycle.abandon();
