@@ -36,6 +36,8 @@ export const takesRoom = ({ kind }: Pick<Effect, 'kind'>) => ['commit', 'make fo
 export const isHalvable = ({ kind }: Pick<Effect, 'kind'>) => kind === 'write' || kind === 'remove tree' || kind === 'unpack';
 
 const IDS: readonly [RegExp, string][] = [
+  // Files that are named by their content.
+  [/\b[0-9a-f]{64}\b/g, '*'],
   [/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g, '*'],
   [/\bgen-\d+\b/g, 'gen-*'],
   // The mark of the data folder, which is a temporary one.
