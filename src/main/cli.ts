@@ -39,7 +39,11 @@ const keyboard: Keyboard = {
     return { [Symbol.dispose]: restore };
   },
   onResize: (listener) => {
-    const tell = () => listener({ cols: process.stdout.columns, rows: process.stdout.rows });
+    const tell = () => {
+      const { columns: cols, rows } = process.stdout;
+      // A serial line or a terminal of a program may have no size, and then tells none.
+      if (cols > 0 && rows > 0) listener({ cols, rows });
+    };
     process.stdout.on('resize', tell);
     tell();
     return { [Symbol.dispose]: () => process.stdout.off('resize', tell) };
