@@ -13,7 +13,8 @@ import { LullServer } from './lull-server.ts';
 import type { Steering } from './steered-process.ts';
 
 const PROGRAM = join(import.meta.dirname, 'steered-process.ts');
-const END_LIMIT_MS = 60_000;
+/** A build on the way to its point may take as long as builds may. */
+const END_LIMIT_MS = 180_000;
 const MINUTE_MS = 60_000;
 
 export class SteeredServer implements AsyncDisposable {
