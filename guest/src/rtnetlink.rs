@@ -6,11 +6,20 @@ use crate::sys::{self, ffi};
 use std::io;
 use std::net::Ipv4Addr;
 
+/// The host's end of every microVM's link, and the guest's: the same everywhere, since each link has two ends alone.
+pub const HOST_MAC: [u8; 6] = [0x52, 0x54, 0x00, 0x4c, 0x55, 0x01];
+pub const GUEST_MAC: [u8; 6] = [0x52, 0x54, 0x00, 0x4c, 0x55, 0x4c];
+
 const NETLINK_ROUTE: i32 = 0;
 const RTM_NEWLINK: u16 = 16;
 const RTM_NEWADDR: u16 = 20;
 const RTM_DELADDR: u16 = 21;
 const RTM_NEWROUTE: u16 = 24;
+const RTM_NEWNEIGH: u16 = 28;
+const NLM_F_REPLACE: u16 = 0x100;
+const NDA_DST: u16 = 1;
+const NDA_LLADDR: u16 = 2;
+const NUD_PERMANENT: u16 = 0x80;
 pub const NLM_F_EXCL: u16 = 0x200;
 pub const NLM_F_CREATE: u16 = 0x400;
 const IFLA_ADDRESS: u16 = 1;
@@ -69,6 +78,14 @@ impl RouteNetlink {
     pub fn add_link_route(&self, index: u32, to: Ipv4Addr) -> io::Result<()> {
         let attributes = [attribute(RTA_DST, &to.octets()), attribute(RTA_OIF, &index.to_ne_bytes())].concat();
         self.netlink.request(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, &[route(32, RT_SCOPE_LINK, 0), attributes].concat())
+    }
+
+    /// Who has an address on a link, so that nobody has to ask there.
+    pub fn set_neighbour(&self, index: u32, address: Ipv4Addr, mac: &[u8; 6]) -> io::Result<()> {
+        // `struct ndmsg`: family, padding, index, state, flags, type.
+        let head = [&[AF_INET, 0, 0, 0][..], &index.to_ne_bytes(), &NUD_PERMANENT.to_ne_bytes(), &[0, 0]].concat();
+        let attributes = [attribute(NDA_DST, &address.octets()), attribute(NDA_LLADDR, mac)].concat();
+        self.netlink.request(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, &[head, attributes].concat())
     }
 
     /// To everywhere.

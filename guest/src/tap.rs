@@ -2,7 +2,7 @@
 //! process that dies leaves nothing behind. Source: Documentation/networking/tuntap.rst of the kernel.
 
 use crate::failure::{Failure, OrFailure};
-use crate::rtnetlink::{index_of, RouteNetlink};
+use crate::rtnetlink::{index_of, RouteNetlink, GUEST_MAC, HOST_MAC};
 use crate::sys::{self, ffi};
 use std::fs::{self, OpenOptions};
 use std::net::Ipv4Addr;
@@ -16,9 +16,7 @@ const IFF_NO_PI: i16 = 0x1000;
 /// Nobody else's device of that name.
 const IFF_TUN_EXCL: i16 = -0x8000;
 const EEXIST: i32 = 17;
-/// The same for every microVM: a guest that was moved to another tap finds its gateway where it was.
-const MAC: [u8; 6] = [0x52, 0x54, 0x00, 0x4c, 0x55, 0x01];
-/// For this device alone. Only its own address is answered for, and only the guest's is believed.
+/// For this device alone: no address is answered for, and only the guest's is believed.
 const SETTINGS: [(&str, &str); 6] = [
     ("ipv6/conf/{}/disable_ipv6", "1"),
     ("ipv4/conf/{}/arp_ignore", "1"),
@@ -31,15 +29,14 @@ const SETTINGS: [(&str, &str); 6] = [
 pub struct Tap {
     pub name: String,
     pub guest: Ipv4Addr,
-    pub gateway: Ipv4Addr,
 }
 
 impl Tap {
-    /// Reads `NAME,GUEST,GATEWAY`.
+    /// Reads `NAME,GUEST`.
     pub fn parse(text: &str) -> Option<Tap> {
         let mut words = text.split(',');
         let name = words.next().filter(|name| (1..16).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'))?;
-        let tap = Tap { name: name.to_string(), guest: words.next()?.parse().ok()?, gateway: words.next()?.parse().ok()? };
+        let tap = Tap { name: name.to_string(), guest: words.next()?.parse().ok()? };
         Some(tap).filter(|_| words.next().is_none())
     }
 }
@@ -68,13 +65,14 @@ pub fn make(tap: &Tap) -> Result<(), Failure> {
     }
     let index = index_of(&tap.name).or_failure(&tap.name)?.ok_or_else(|| Failure::new("ENODEV", format!("{} is gone", tap.name)))?;
     let netlink = RouteNetlink::open()?;
-    netlink.set_mac(index, &MAC).or_failure("set the tap's MAC address")?;
-    netlink.add_address(index, tap.gateway, tap.gateway).or_failure("give the tap its address")?;
+    netlink.set_mac(index, &HOST_MAC).or_failure("set the tap's MAC address")?;
+    // It has no address of its own: programs of the host that watch addresses (browsers drop what they have open) see none come and go.
     netlink.set_up(index).or_failure("bring up the tap")?;
     netlink.add_link_route(index, tap.guest).map_err(|error| match error.raw_os_error() {
         Some(EEXIST) => Failure::new("EEXIST", format!("the address {} is taken", tap.guest)),
         _ => Failure::from_io("route to the tap", &error),
     })?;
+    netlink.set_neighbour(index, tap.guest, &GUEST_MAC).or_failure("say who is behind the tap")?;
     leave_open(file.into_raw_fd()).or_failure("keep the tap open")
 }
 
@@ -91,10 +89,10 @@ mod tests {
     use super::Tap;
 
     #[test]
-    fn a_tap_has_a_name_and_two_addresses() {
-        let tap = Tap::parse("lull-1,198.19.0.1,198.19.255.254").unwrap();
-        assert_eq!((tap.name.as_str(), tap.guest.octets(), tap.gateway.octets()), ("lull-1", [198, 19, 0, 1], [198, 19, 255, 254]));
-        for wrong in ["", "a,b,c", "lull-1,198.19.0.1", "../x,1.2.3.4,1.2.3.5", "sixteen-letters-,1.2.3.4,1.2.3.5", "a,1.2.3.4,1.2.3.5,", ",1.2.3.4,1.2.3.5"] {
+    fn a_tap_has_a_name_and_an_address() {
+        let tap = Tap::parse("lull-1,198.19.0.1").unwrap();
+        assert_eq!((tap.name.as_str(), tap.guest.octets()), ("lull-1", [198, 19, 0, 1]));
+        for wrong in ["", "a,b", "lull-1", "../x,1.2.3.4", "sixteen-letters-,1.2.3.4", "a,1.2.3.4,", ",1.2.3.4"] {
             assert!(Tap::parse(wrong).is_none(), "{}", wrong);
         }
     }

@@ -6,7 +6,7 @@ import { DENIED_NETWORKS } from '../domain/networks.ts';
 
 /** From the block for benchmarks (RFC 2544): nobody's real network is shadowed. A guest has one address of it. */
 export const GUEST_NETWORK = '198.19.0.0/16';
-/** Of every tap: the guests' gateway, where they ask for names too (guest/src/guest/rootfs.rs writes it into their resolv.conf). */
+/** The guests' gateway, where they ask for names too; no device has it (guest/src/guest/rootfs.rs writes it into their resolv.conf). */
 export const GATEWAY = '169.254.53.53';
 
 export interface Rules {

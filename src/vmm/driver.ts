@@ -14,7 +14,7 @@ export type NetworkAttachment =
   /** QEMU's own user network, cut off from host and world: for tests of the snapshot only. */
   | { readonly kind: 'user-restricted' }
   /**
-   * A tap that is made with the machine, as root, and gone with it: the host routes the guest's address to it, and answers at `gateway`.
+   * A tap that is made with the machine, as root, and gone with it: the host routes the guest's address to it. The guest asks for `gateway`, which nobody has.
    * {@link AddressTakenError} where that address is routed already.
    */
   | { readonly kind: 'routed'; readonly device: string; readonly guestAddress: string; readonly gateway: string }

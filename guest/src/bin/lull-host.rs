@@ -11,7 +11,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{exit, Command};
 
-const USAGE: &str = "usage: lull-host tsc-khz | extents FILE | exec [--oom-score-adj N] [--cwd DIR] [--tap NAME,GUEST,GATEWAY] [--jail [--read PATH]... [--write PATH]...] -- CMD [ARG]...";
+const USAGE: &str = "usage: lull-host tsc-khz | extents FILE | exec [--oom-score-adj N] [--cwd DIR] [--tap NAME,GUEST] [--jail [--read PATH]... [--write PATH]...] -- CMD [ARG]...";
 /// The TSC is measured this often; the median counts.
 const TSC_ROUNDS: usize = 5;
 /// Each time for this long: 1 us of error is then 25 ppm.

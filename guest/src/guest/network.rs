@@ -2,7 +2,7 @@
 //! connections fail at once instead of waiting for nobody.
 
 use crate::failure::{Failure, OrFailure};
-use crate::rtnetlink::{index_of, RouteNetlink};
+use crate::rtnetlink::{index_of, RouteNetlink, HOST_MAC};
 use crate::system::NetworkAddress;
 use std::fs;
 use std::net::Ipv4Addr;
@@ -38,6 +38,7 @@ impl Network {
         netlink.add_address(index, wanted.address, wanted.address).or_failure("give the network card its address")?;
         self.address = Some(wanted.address);
         netlink.set_up(index).or_failure("bring up the network card")?;
-        netlink.add_default_route(index, wanted.gateway).or_failure("add the default route")
+        netlink.set_neighbour(index, wanted.gateway, &HOST_MAC).or_failure("say where the gateway is")?;
+    netlink.add_default_route(index, wanted.gateway).or_failure("add the default route")
     }
 }

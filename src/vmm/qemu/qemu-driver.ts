@@ -99,7 +99,7 @@ async function start({ options, spec, argumentsFor, stateFd }: Start): Promise<M
 const TAKEN = /the address \S+ is taken/;
 
 function tapArguments({ network }: MachineSpec): string[] {
-  return network.kind === 'routed' ? ['--tap', `${network.device},${network.guestAddress},${network.gateway}`] : [];
+  return network.kind === 'routed' ? ['--tap', `${network.device},${network.guestAddress}`] : [];
 }
 
 /** QEMU, its loader, libraries and firmware: `bin`, `lib` and `share` below it. */
