@@ -27,17 +27,18 @@ export type OnBytes = (length: number) => Promise<void> | undefined;
  * or an error means differs by protocol.
  */
 export function pump(source: Source, sink: Sink, onBytes: OnBytes): void {
-  let isHeld = false;
+  // A source may give several chunks at once, each of which is waited for.
+  let holds = 0;
   const resume = () => {
-    if (!isHeld && (sink.destroyed || !sink.writableNeedDrain)) source.resume();
+    if (holds === 0 && (sink.destroyed || !sink.writableNeedDrain)) source.resume();
   };
   source.on('data', (chunk: Buffer) => {
     const held = onBytes(chunk.length);
     if (held !== undefined) {
-      isHeld = true;
+      holds += 1;
       source.pause();
       void held.then(() => {
-        isHeld = false;
+        holds -= 1;
         resume();
       });
     }
