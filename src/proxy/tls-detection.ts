@@ -76,6 +76,8 @@ export class DetectingStream extends Duplex {
   /** What has been written so far; undefined once it is too much to say again. */
   #said: Buffer[] | undefined = [];
   #saidBytes = 0;
+  /** The far stream is another's: nothing here touches it any more. */
+  #isReleased = false;
   #heard = Buffer.alloc(0);
   readonly #passing = {
     data: (bytes: Buffer) => {
@@ -137,8 +139,10 @@ export class DetectingStream extends Duplex {
     if (verdict !== undefined) this.#onVerdict(verdict);
     this.#isOpen = false;
     this.#said = undefined;
-    if (this.#heard.length > 0) this.push(this.#heard);
     for (const [event, listener] of Object.entries(this.#passing)) far.on(event, listener);
+    if (this.#heard.length > 0) this.push(this.#heard);
+    // What was heard may have been a whole answer, whose reader has taken the far stream over at once.
+    if (this.#isReleased) return;
     if (far.readableEnded || far.destroyed) this.push(null);
     if (far.destroyed) this.destroy();
     else far.resume();
@@ -153,11 +157,12 @@ export class DetectingStream extends Duplex {
     if (this.#isOpen || this.destroyed || far.destroyed || this.readableEnded || this.writableEnded) return undefined;
     if (this.readableLength > 0 || this.writableLength > 0) return undefined;
     for (const [event, listener] of Object.entries(this.#passing)) far.off(event, listener);
+    this.#isReleased = true;
     return far;
   }
 
   override _read(): void {
-    if (!this.#isOpen) this.#far.resume();
+    if (!this.#isOpen && !this.#isReleased) this.#far.resume();
   }
 
   override _write(bytes: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
