@@ -13,9 +13,6 @@ const CLONE_NEWUTS: i32 = 0x0400_0000;
 const CLONE_NEWIPC: i32 = 0x0800_0000;
 const CLONE_NEWUSER: i32 = 0x1000_0000;
 const CLONE_NEWNET: i32 = 0x4000_0000;
-const MNT_DETACH: i32 = 2;
-const PR_CAPBSET_READ: i32 = 23;
-const PR_CAPBSET_DROP: i32 = 24;
 const PR_SET_NO_NEW_PRIVS: i32 = 38;
 /// dac_override, setgid, setuid: root's VMM opens its files, and then becomes the user that it was told to be, who has none.
 const KEPT_CAPABILITIES: u64 = 1 << 1 | 1 << 6 | 1 << 7;
@@ -56,7 +53,7 @@ pub fn enter(jail: &Jail) -> io::Result<()> {
     }
     unsafe { ffi::umask(mask) };
     mount("none", NEW_ROOT, "", MS_BIND | MS_REMOUNT | MS_RDONLY | bare, "")?;
-    pivot().map_err(named("its root"))?;
+    sys::pivot_into(NEW_ROOT).map_err(named("its root"))?;
     give_up_privileges(if is_root { KEPT_CAPABILITIES } else { 0 })
 }
 
@@ -98,25 +95,11 @@ fn locked_flags(path: &Path) -> io::Result<u64> {
     Ok(LOCKED.iter().filter(|flag| found.flags & **flag != 0).fold(relatime, |all, flag| all | flag))
 }
 
-/// pivot_root(2), last example of its page: the old root ends up over the new one and is unmounted there.
-fn pivot() -> io::Result<()> {
-    let here = sys::c_text(".")?;
-    std::env::set_current_dir(NEW_ROOT)?;
-    sys::check_long(unsafe { ffi::syscall(sys::PIVOT_ROOT, here.as_ptr(), here.as_ptr()) })?;
-    sys::check(unsafe { ffi::umount2(here.as_ptr(), MNT_DETACH) })?;
-    std::env::set_current_dir("/")
-}
-
 /// Nothing comes back by a program of root's or by one with capabilities; a core dump would be the guest's memory.
 fn give_up_privileges(kept: u64) -> io::Result<()> {
     let none = ffi::ResourceLimit { soft: 0, hard: 0 };
     sys::check(unsafe { ffi::setrlimit(RLIMIT_CORE, &none) })?;
-    for capability in 0..64usize {
-        let exists = unsafe { ffi::prctl(PR_CAPBSET_READ, capability, 0usize, 0usize, 0usize) } >= 0;
-        if exists && kept >> capability & 1 == 0 {
-            sys::check(unsafe { ffi::prctl(PR_CAPBSET_DROP, capability, 0usize, 0usize, 0usize) })?;
-        }
-    }
+    sys::bound_capabilities(kept)?;
     sys::check(unsafe { ffi::prctl(PR_SET_NO_NEW_PRIVS, 1usize, 0usize, 0usize, 0usize) }).map(drop)
 }
 

@@ -140,11 +140,6 @@ pub const SIGPIPE: i32 = 13;
 pub const SIGTERM: i32 = 15;
 pub const SIGCHLD: i32 = 17;
 pub const WNOHANG: i32 = 1;
-/// pivot_root(2), which the C library does not wrap.
-#[cfg(target_arch = "x86_64")]
-pub const PIVOT_ROOT: std::os::raw::c_long = 155;
-#[cfg(target_arch = "aarch64")]
-pub const PIVOT_ROOT: std::os::raw::c_long = 41;
 
 /// The error of a call that answers -1.
 pub fn check(result: i32) -> io::Result<i32> {
@@ -299,6 +294,33 @@ pub fn kill_process(process: &OwnedFd) -> io::Result<()> {
     const PIDFD_SEND_SIGNAL: std::os::raw::c_long = 424;
     const SIGKILL: i32 = 9;
     check_long(unsafe { ffi::syscall(PIDFD_SEND_SIGNAL, process.as_raw_fd(), SIGKILL, 0usize, 0usize) }).map(drop)
+}
+
+/// Takes everything but `kept` out of the bounding set of capabilities, for ever (man 7 capabilities).
+pub fn bound_capabilities(kept: u64) -> io::Result<()> {
+    const PR_CAPBSET_READ: i32 = 23;
+    const PR_CAPBSET_DROP: i32 = 24;
+    for capability in 0..64usize {
+        let exists = unsafe { ffi::prctl(PR_CAPBSET_READ, capability, 0usize, 0usize, 0usize) } >= 0;
+        if exists && kept >> capability & 1 == 0 {
+            check(unsafe { ffi::prctl(PR_CAPBSET_DROP, capability, 0usize, 0usize, 0usize) })?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes a mounted folder the root. pivot_root(2), last example of its page: the old root ends up over the new one and is unmounted there.
+pub fn pivot_into(folder: &str) -> io::Result<()> {
+    #[cfg(target_arch = "x86_64")]
+    const PIVOT_ROOT: std::os::raw::c_long = 155;
+    #[cfg(target_arch = "aarch64")]
+    const PIVOT_ROOT: std::os::raw::c_long = 41;
+    const MNT_DETACH: i32 = 2;
+    let here = c_text(".")?;
+    std::env::set_current_dir(folder)?;
+    check_long(unsafe { ffi::syscall(PIVOT_ROOT, here.as_ptr(), here.as_ptr()) })?;
+    check(unsafe { ffi::umount2(here.as_ptr(), MNT_DETACH) })?;
+    std::env::set_current_dir("/")
 }
 
 /// Sets a soft and hard limit on open files.

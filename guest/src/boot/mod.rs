@@ -7,12 +7,12 @@ pub mod mounts;
 mod service_network;
 
 use crate::failure::{Failure, OrFailure};
+use crate::rtnetlink::{index_of, RouteNetlink};
 use crate::serial::SerialPort;
 use crate::services::Service;
 use crate::sys::{self, ffi, monotonic_ms};
 use mounts::{mount, Mount, MS_MOVE, MS_NODEV, MS_NOEXEC, MS_NOSUID};
 use std::fs;
-use std::os::unix::io::AsRawFd;
 use std::path::Path;
 use std::time::Duration;
 
@@ -93,19 +93,6 @@ fn mount_kernel_trees() -> Result<(), Failure> {
 }
 
 fn bring_up_loopback() -> Result<(), Failure> {
-    /// `struct ifreq` as far as the flags, and its size.
-    #[repr(C)]
-    struct InterfaceFlags {
-        name: [u8; 16],
-        flags: i16,
-        rest: [u8; 22],
-    }
-    const AF_INET: i32 = 2;
-    const SOCK_DGRAM: i32 = 2;
-    const SIOCSIFFLAGS: u64 = 0x8914;
-    const IFF_UP: i16 = 1;
-    let socket = sys::own(unsafe { ffi::socket(AF_INET, SOCK_DGRAM | sys::O_CLOEXEC, 0) }).or_failure("bring up lo")?;
-    let mut request = InterfaceFlags { name: [0; 16], flags: IFF_UP, rest: [0; 22] };
-    request.name[..2].copy_from_slice(b"lo");
-    sys::check(unsafe { ffi::ioctl(socket.as_raw_fd(), SIOCSIFFLAGS as _, &mut request) }).map(drop).or_failure("bring up lo")
+    let index = index_of("lo").or_failure("bring up lo")?.ok_or_else(|| Failure::new("ENODEV", "there is no lo"))?;
+    RouteNetlink::open()?.set_up(index).or_failure("bring up lo")
 }

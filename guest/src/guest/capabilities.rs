@@ -7,8 +7,6 @@ use crate::system::Capabilities;
 /// chown, dac_override, fowner, fsetid, kill, setgid, setuid, setpcap, net_bind_service, net_raw, sys_chroot, mknod,
 /// audit_write, setfcap.
 const DEFAULT_SET: u64 = 0xa804_25fb;
-const PR_CAPBSET_READ: i32 = 23;
-const PR_CAPBSET_DROP: i32 = 24;
 const VERSION_3: u32 = 0x2008_0522;
 #[cfg(target_arch = "x86_64")]
 const CAPSET: std::os::raw::c_long = 126;
@@ -20,14 +18,7 @@ pub fn bound(capabilities: Capabilities) -> Result<(), Failure> {
     if capabilities == Capabilities::All {
         return Ok(());
     }
-    for capability in 0..64usize {
-        let exists = unsafe { ffi::prctl(PR_CAPBSET_READ, capability, 0usize, 0usize, 0usize) } >= 0;
-        if exists && DEFAULT_SET >> capability & 1 == 0 {
-            let result = unsafe { ffi::prctl(PR_CAPBSET_DROP, capability, 0usize, 0usize, 0usize) };
-            sys::check(result).or_failure("limit the capabilities")?;
-        }
-    }
-    Ok(())
+    sys::bound_capabilities(DEFAULT_SET).or_failure("limit the capabilities")
 }
 
 /// For uid 0, after the ids are set: what the process holds is what the bounding set allows. Another uid holds nothing by then.

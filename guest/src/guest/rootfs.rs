@@ -31,7 +31,6 @@ const MOVE_MOUNT: std::os::raw::c_long = 429;
 const OPEN_TREE_CLONE: i32 = 1;
 const MOVE_MOUNT_F_EMPTY_PATH: i32 = 4;
 const AT_FDCWD: i32 = -100;
-const MNT_DETACH: i32 = 2;
 
 /// Leaves the agent's tree for the application's; the caller has a mount namespace of its own.
 pub fn enter(capabilities: Capabilities, hostname: &str) -> Result<(), Failure> {
@@ -42,7 +41,7 @@ pub fn enter(capabilities: Capabilities, hostname: &str) -> Result<(), Failure> 
     let take = |name: &&'static str| clone_device(name).map(|device| (*name, device)).or_failure("take a device along");
     let devices = names.map(take).collect::<Result<Vec<_>, _>>()?;
     mount_overlay(capabilities)?;
-    pivot().or_failure("enter the application's tree")?;
+    sys::pivot_into(place::CONTAINER).or_failure("enter the application's tree")?;
     for folder in ["/proc", "/sys", "/dev"] {
         make_mount_point(folder)?;
     }
@@ -72,15 +71,6 @@ fn clone_device(name: &str) -> std::io::Result<OwnedFd> {
     let path = sys::c_text(format!("/dev/{}", name))?;
     let result = unsafe { ffi::syscall(OPEN_TREE, AT_FDCWD, path.as_ptr(), OPEN_TREE_CLONE | sys::O_CLOEXEC) };
     sys::own(sys::check_long(result)? as i32)
-}
-
-/// pivot_root(2), last example of its page: the old root ends up over the new one and is unmounted there.
-fn pivot() -> std::io::Result<()> {
-    let here = sys::c_text(".")?;
-    std::env::set_current_dir(place::CONTAINER)?;
-    sys::check_long(unsafe { ffi::syscall(sys::PIVOT_ROOT, here.as_ptr(), here.as_ptr()) })?;
-    sys::check(unsafe { ffi::umount2(here.as_ptr(), MNT_DETACH) })?;
-    std::env::set_current_dir("/")
 }
 
 fn make_mount_point(folder: &str) -> Result<(), Failure> {
