@@ -55,5 +55,14 @@ export const customerConnectorOf = (arn: string): string | undefined => CONNECTO
 /** What a microVM's own connections reach: the world outside, or nothing (section 5.8). */
 export type Egress = 'internet' | 'none';
 
+/** How a microVM's card is connected to the world outside. */
+export type GuestNetwork =
+  | { readonly kind: 'none' }
+  /**
+   * A tap that is made with the VMM, as root, and gone with it: the host routes the guest's address to it. The guest asks for `gateway`,
+   * which nobody has.
+   */
+  | { readonly kind: 'routed'; readonly device: string; readonly guestAddress: string; readonly gateway: string };
+
 /** A customer's own connector leads nowhere yet. */
 export const egressOf = (connectors: readonly string[]): Egress => (connectors.some((arn) => managedConnectorOf(arn) === 'INTERNET_EGRESS') ? 'internet' : 'none');

@@ -9,7 +9,9 @@ import { constants } from 'node:fs';
 import { access, readFile, readlink } from 'node:fs/promises';
 import { networkInterfaces } from 'node:os';
 import { DENIED_NETWORKS } from '../domain/networks.ts';
+import { nftablesWork, removeTable, replaceTable, tablesOfInet } from '../host/nftables.ts';
 import { run, tailOf } from '../host/process.ts';
+import { resolversIn } from '../host/resolvers.ts';
 import { within } from '../lib/deadline.ts';
 import type { BuildUser } from './build-user.ts';
 
@@ -152,6 +154,7 @@ async function namespacesMade(pid: number, ended: Promise<unknown>): Promise<boo
 
 /** Tables of ours carry the pid of the server that made them. */
 const TABLE_PREFIX = 'lull_build_';
+const TABLE_NAME = new RegExp(`^${TABLE_PREFIX}(\\d+)$`);
 
 /**
  * As root: tells nftables that no socket of the build's user reaches this host or a denied network, whatever happens inside
@@ -160,31 +163,25 @@ const TABLE_PREFIX = 'lull_build_';
  */
 export async function denyHostFor(user: BuildUser, rules: EgressRules): Promise<AsyncDisposable | undefined> {
   const table = `${TABLE_PREFIX}${process.pid}`;
-  // Whether there is an nftables at all is asked first: a rule that it refuses must not pass for its absence.
-  const isThere = await run(['nft', 'list', 'tables'], { timeoutMs: COMMAND_LIMIT_MS }).then(() => true, () => false);
-  if (!isThere) return undefined;
-  await run(['nft', '-f', '-'], { input: tableText({ table, uid: user.uid, rules, resolvers: await hostResolvers() }), timeoutMs: COMMAND_LIMIT_MS });
-  return {
-    [Symbol.asyncDispose]: async () => {
-      await run(['nft', 'delete', 'table', 'inet', table], { timeoutMs: COMMAND_LIMIT_MS }).catch(() => undefined);
-    },
-  };
+  if (!(await nftablesWork())) return undefined;
+  await replaceTable(table, chainText({ uid: user.uid, rules, resolvers: await resolversIn('/etc/resolv.conf') }));
+  return { [Symbol.asyncDispose]: () => removeTable(table).catch(() => undefined) };
 }
 
 /** Drops the rules of servers that are gone. @throws CommandError where nftables cannot be used */
 export async function sweepHostRules(): Promise<void> {
-  const tables = await run(['nft', 'list', 'tables', 'inet'], { timeoutMs: COMMAND_LIMIT_MS });
-  for (const [, name, pid] of tables.matchAll(new RegExp(`^table inet (${TABLE_PREFIX}(\\d+))$`, 'gm'))) {
+  for (const name of await tablesOfInet()) {
+    const pid = TABLE_NAME.exec(name)?.[1];
+    if (pid === undefined) continue;
     const alive = await access(`/proc/${pid}`).then(
       () => true,
       () => false,
     );
-    if (!alive) await run(['nft', 'delete', 'table', 'inet', name as string], { timeoutMs: COMMAND_LIMIT_MS });
+    if (!alive) await removeTable(name);
   }
 }
 
-function tableText(content: { table: string; uid: number; rules: EgressRules; resolvers: readonly string[] }): string {
-  const { table, uid, rules, resolvers } = content;
+function chainText({ uid, rules, resolvers }: { uid: number; rules: EgressRules; resolvers: readonly string[] }): string {
   const of = `meta skuid ${uid}`;
   const toResolvers = resolvers.flatMap((address) => ['udp', 'tcp'].map((protocol) => `${of} ${address.includes(':') ? 'ip6' : 'ip'} daddr ${address} ${protocol} dport 53 accept`));
   const allowed = rules.allowedNetworks.map((network) => `${of} ip daddr ${network} oifname != "lo" accept`);
@@ -196,10 +193,5 @@ function tableText(content: { table: string; uid: number; rules: EgressRules; re
     `${of} ip daddr { ${DENIED_NETWORKS.join(', ')} } reject`,
     `${of} ip6 daddr { fc00::/7, fe80::/10, ff00::/8 } reject`,
   ];
-  return `table inet ${table}\ndelete table inet ${table}\ntable inet ${table} {\n chain output {\n  type filter hook output priority 0; policy accept;\n  ${lines.join('\n  ')}\n }\n}\n`;
-}
-
-async function hostResolvers(): Promise<readonly string[]> {
-  const text = await readFile('/etc/resolv.conf', 'utf8').catch(() => '');
-  return [...text.matchAll(/^nameserver\s+([0-9a-fA-F.:]+)\s*$/gm)].map(([, address]) => address as string);
+  return ` chain output {\n  type filter hook output priority 0; policy accept;\n  ${lines.join('\n  ')}\n }\n`;
 }

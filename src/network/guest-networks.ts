@@ -4,16 +4,14 @@
  */
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { readdir, readFile } from 'node:fs/promises';
-import type { Egress } from '../domain/network-connector.ts';
+import { readdir } from 'node:fs/promises';
+import { isIPv4 } from 'node:net';
+import type { Egress, GuestNetwork } from '../domain/network-connector.ts';
+import { nftablesWork, removeTable, replaceTable, tablesOfInet } from '../host/nftables.ts';
 import { run } from '../host/process.ts';
+import { resolversIn } from '../host/resolvers.ts';
 import { effect, type Effects } from '../lib/effects.ts';
 import { GATEWAY, rulesetText, type Rules } from './ruleset.ts';
-
-/** How a guest's card is connected: the runtime hands it to a driver. */
-export type GuestNetwork =
-  | { readonly kind: 'none' }
-  | { readonly kind: 'routed'; readonly device: string; readonly guestAddress: string; readonly gateway: string };
 
 export interface GuestNetworksOptions {
   readonly wanted: 'auto' | 'none';
@@ -39,24 +37,26 @@ const RESOLVER_FILES = ['/etc/resolv.conf', '/run/systemd/resolve/resolv.conf'] 
 export class GuestNetworks {
   /** Why there is none; undefined where there is. */
   readonly missing: string | undefined;
+  readonly #table: string;
   readonly #rules: Rules;
   readonly #effects: Effects;
   #next: number;
 
-  private constructor(rules: Rules, effects: Effects, missing: string | undefined) {
+  private constructor({ table, rules, effects, missing }: { table: string; rules: Rules; effects: Effects; missing: string | undefined }) {
+    this.#table = table;
     this.#rules = rules;
     this.#effects = effects;
     this.missing = missing;
     // Two servers of a host begin far from each other.
-    this.#next = createHash('sha256').update(rules.table).digest().readUInt32BE() % SLOTS;
+    this.#next = createHash('sha256').update(table).digest().readUInt32BE() % SLOTS;
   }
 
   /** Puts the rules in place. @throws CommandError where nftables refuses them */
   static async open({ wanted, mark, allowedNetworks, resolver: chosen, uid, effects }: GuestNetworksOptions): Promise<GuestNetworks> {
     const resolver = chosen ?? (await hostResolver());
-    const rules: Rules = { table: `lull_net_${mark}`, devicePrefix: `lull${mark.slice(0, 5)}`, allowedNetworks, ...(resolver === undefined ? {} : { resolver }) };
+    const rules: Rules = { devicePrefix: `lull${mark.slice(0, 5)}`, allowedNetworks, ...(resolver === undefined ? {} : { resolver }) };
     const missing = wanted === 'none' ? CONFIGURED : await missingFor(uid);
-    const networks = new GuestNetworks(rules, effects, missing);
+    const networks = new GuestNetworks({ table: `lull_net_${mark}`, rules, effects, missing });
     if (missing === undefined) {
       await networks.#putRules();
       await run(['sysctl', '--quiet', '--write', 'net.ipv4.ip_forward=1'], { timeoutMs: COMMAND_LIMIT_MS });
@@ -67,15 +67,14 @@ export class GuestNetworks {
   /** Puts the rules back where somebody has flushed them: without them a guest would reach this host. @returns what was done */
   async reconcile(): Promise<ReadonlyMap<string, readonly string[]>> {
     if (this.missing !== undefined) return new Map();
-    const { table } = this.#rules;
-    const tables = await run(['nft', 'list', 'tables', 'inet'], { timeoutMs: COMMAND_LIMIT_MS });
-    if (tables.split('\n').includes(`table inet ${table}`)) return new Map();
+    const table = this.#table;
+    if ((await tablesOfInet()).includes(table)) return new Map();
     await this.#putRules();
     return new Map([[table, ['rules']]]);
   }
 
-  #putRules(): Promise<string> {
-    return effect(this.#effects, { kind: 'network', subject: 'rules' }, () => run(['nft', '-f', '-'], { input: rulesetText(this.#rules), timeoutMs: COMMAND_LIMIT_MS }));
+  #putRules(): Promise<void> {
+    return effect(this.#effects, { kind: 'network', subject: 'rules' }, () => replaceTable(this.#table, rulesetText(this.#rules)));
   }
 
   /** For one launch or wake. A device of that name is made by the driver, and may be taken by another server meanwhile. */
@@ -95,10 +94,7 @@ export class GuestNetworks {
     if (this.missing !== undefined && this.missing !== CONFIGURED) return;
     const devices = await readdir(DEVICES);
     if (devices.some((name) => name.startsWith(this.#rules.devicePrefix))) return;
-    const { table } = this.#rules;
-    // Made first, where it is not there: it is gone afterwards in any case.
-    const input = `table inet ${table}\ndelete table inet ${table}\n`;
-    const removed = effect(this.#effects, { kind: 'network', subject: 'no rules' }, () => run(['nft', '-f', '-'], { input, timeoutMs: COMMAND_LIMIT_MS }));
+    const removed = effect(this.#effects, { kind: 'network', subject: 'no rules' }, () => removeTable(this.#table));
     // Where none was wanted there may be no nftables either.
     if (this.missing === CONFIGURED) await removed.catch(() => undefined);
     else await removed;
@@ -109,19 +105,14 @@ export class GuestNetworks {
 export async function missingFor(uid: number): Promise<string | undefined> {
   if (uid !== 0) return 'only root can make them';
   if (!existsSync('/dev/net/tun')) return 'there is no /dev/net/tun';
-  return run(['nft', 'list', 'tables'], { timeoutMs: COMMAND_LIMIT_MS }).then(
-    () => undefined,
-    () => 'nftables cannot be used',
-  );
+  return (await nftablesWork()) ? undefined : 'nftables cannot be used';
 }
 
 /** The first IPv4 resolver of the host that is not on its loopback. */
 async function hostResolver(): Promise<string | undefined> {
   for (const path of RESOLVER_FILES) {
-    const text = await readFile(path, 'utf8').catch(() => '');
-    for (const [, address] of text.matchAll(/^nameserver\s+(\d+\.\d+\.\d+\.\d+)\s*$/gm)) {
-      if (!address!.startsWith('127.')) return address;
-    }
+    const found = (await resolversIn(path)).find((address) => isIPv4(address) && !address.startsWith('127.'));
+    if (found !== undefined) return found;
   }
   return undefined;
 }

@@ -10,7 +10,6 @@ export const GUEST_NETWORK = '198.19.0.0/16';
 export const GATEWAY = '169.254.53.53';
 
 export interface Rules {
-  readonly table: string;
   /** How the names of the server's taps begin. */
   readonly devicePrefix: string;
   /** CIDRs that are reached although {@link DENIED_NETWORKS} holds them. */
@@ -19,9 +18,8 @@ export interface Rules {
   readonly resolver?: string;
 }
 
-/** The whole table, in place of the one before. */
+/** The chains of the table. */
 export function rulesetText(rules: Rules): string {
-  const { table } = rules;
   const ours = `"${rules.devicePrefix}*"`;
   const chains = [
     // Only the guest's own address is believed: it alone is routed back to its tap.
@@ -52,7 +50,7 @@ export function rulesetText(rules: Rules): string {
     ]),
     chain('source', 'type nat hook postrouting priority srcnat; policy accept;', [`ip saddr ${GUEST_NETWORK} oifname != "lull*" masquerade`]),
   ];
-  return `table inet ${table}\ndelete table inet ${table}\ntable inet ${table} {\n${chains.join('')}}\n`;
+  return chains.join('');
 }
 
 function namesOf({ resolver }: Rules, ours: string): readonly string[] {

@@ -5,19 +5,16 @@
  */
 import type { Duplex } from 'node:stream';
 import type { DiskFault, ProcessIdentity } from '../domain/microvm.ts';
+import type { GuestNetwork } from '../domain/network-connector.ts';
 import type { Confinement } from '../domain/platform.ts';
 import type { MemoryMapping } from '../host/memory.ts';
 
 /** How a guest's network card is connected. A snapshot fits every one of these (the card is saved without a backend). */
 export type NetworkAttachment =
-  | { readonly kind: 'none' }
+  /** {@link AddressTakenError} where the address of one that is routed is another's. */
+  | GuestNetwork
   /** QEMU's own user network, cut off from host and world: for tests of the snapshot only. */
   | { readonly kind: 'user-restricted' }
-  /**
-   * A tap that is made with the machine, as root, and gone with it: the host routes the guest's address to it. The guest asks for `gateway`, which nobody has.
-   * {@link AddressTakenError} where that address is routed already.
-   */
-  | { readonly kind: 'routed'; readonly device: string; readonly guestAddress: string; readonly gateway: string }
   /** The Unix socket of a passt process. */
   | { readonly kind: 'passt'; readonly socketPath: string };
 
