@@ -81,8 +81,7 @@ export class Front {
   /** Notes bytes that never became a request, as one. @returns the id for the answer */
   refuseBytes(method: string, refused: RefusedError): string {
     const exchange = this.#exchange({ method, version: 'http/1.1' });
-    exchange.failed(refused.message, refused.cause);
-    exchange.refused(refused.refusal);
+    note(exchange, refused);
     exchange.end();
     return exchange.requestId;
   }
@@ -156,10 +155,14 @@ export class Front {
   }
 }
 
-function refuse(inbound: Inbound, exchange: Exchange, { message, cause, refusal }: RefusedError): void {
+function refuse(inbound: Inbound, exchange: Exchange, refused: RefusedError): void {
+  note(exchange, refused);
+  sendRefusal(inbound, refused.refusal, exchange.requestId);
+}
+
+function note(exchange: Exchange, { message, cause, refusal }: RefusedError): void {
   exchange.failed(message, cause);
   exchange.refused(refusal);
-  sendRefusal(inbound, refusal, exchange.requestId);
 }
 
 /** How a way into a microVM is opened, and given up where nobody wants it any more. */

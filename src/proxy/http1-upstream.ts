@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream';
+import { cutOffAfter } from './cut-off.ts';
 import { Http1Exchange, type Outcome } from './http1-exchange.ts';
 import type { ProxyLimits } from './limits.ts';
 import { LINGER_MS, type OnFree, type Outbound, type OutboundEvents, type OutboundHead, type UpstreamConnection } from './outbound.ts';
@@ -53,8 +54,7 @@ export class Http1Connection implements UpstreamConnection {
     this.#isFit = false;
     const stream = this.#stream;
     if (stream.destroyed) return;
-    const limit = setTimeout(() => stream.destroy(), LINGER_MS).unref();
-    stream.once('close', () => clearTimeout(limit));
+    cutOffAfter(stream, LINGER_MS);
     stream.resume().end();
   }
 

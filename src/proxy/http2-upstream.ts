@@ -1,5 +1,6 @@
 import { connect, constants, type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2';
 import type { Duplex } from 'node:stream';
+import { cutOffAfter } from './cut-off.ts';
 import type { Fields } from './headers.ts';
 import { sendTrailers, splitPseudo, watchEnd } from './http2-fields.ts';
 import type { ProxyLimits } from './limits.ts';
@@ -79,8 +80,7 @@ export class Http2Connection implements UpstreamConnection {
   end(): void {
     const session = this.#session;
     if (session.destroyed) return;
-    const limit = setTimeout(() => session.destroy(), LINGER_MS).unref();
-    session.once('close', () => clearTimeout(limit));
+    cutOffAfter(session, LINGER_MS);
     session.close();
   }
 
