@@ -1,11 +1,11 @@
 /** `lull bench api`: whether the control plane is as quick with many microVMs in its store as with few. */
-import { availableParallelism, cpus } from 'node:os';
 import { z } from 'zod';
 import type { OptionValues, Terminal } from '../cli/command-line.ts';
 import { UsageError } from '../cli/command-line.ts';
 import { json, table } from '../cli/table.ts';
 import { makeApiBed, type ApiBedPorts } from './api-bed.ts';
 import { AT_ONCE, CALL_NAMES, runApiRounds, type ApiRoundsResult, type SideResult } from './api-rounds.ts';
+import { processors } from './processors.ts';
 
 export interface ApiBenchParts extends ApiBedPorts {
   readonly terminal: Terminal;
@@ -69,7 +69,7 @@ export async function measureApi({ n, quick }: { n?: number | undefined; quick: 
   terminal.say(`stores with ${few} and ${many} microVMs are made`);
   const onRound = (round: number) => (round > 0 && round % 100 === 0 ? terminal.say(`round ${round} of ${rounds}`) : undefined);
   const sides = await runApiRounds({ small, large, rounds, warmUps, signal: terminal.signal, onRound });
-  const machine = `${availableParallelism()} cores (${cpus()[0]?.model.trim() ?? 'unknown CPU'})`;
+  const machine = processors();
   return { machine, rounds, microvms: [few, many], figures: CALL_NAMES.map((call) => figureOf(call, sides)) };
 }
 

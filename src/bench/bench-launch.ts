@@ -1,10 +1,11 @@
 /** `lull bench launch`: launch, suspend and wake against QEMU by hand, in one run. */
-import { availableParallelism, cpus, totalmem } from 'node:os';
+import { totalmem } from 'node:os';
 import { z } from 'zod';
 import type { Machine, OptionValues, Terminal } from '../cli/command-line.ts';
 import { UsageError } from '../cli/command-line.ts';
 import { json } from '../cli/table.ts';
 import { makeBed, type Bed } from './bed.ts';
+import { processors } from './processors.ts';
 import { runChurns, runRounds } from './rounds.ts';
 import { judge, renderResult, type BenchResult } from './verdict.ts';
 
@@ -65,7 +66,6 @@ async function measure({ n, quick }: Options, parts: BenchParts): Promise<BenchR
 }
 
 function describe({ recipe }: Bed): string {
-  const model = cpus()[0]?.model.trim() ?? 'unknown CPU';
   const gib = Math.round(totalmem() / 1024 ** 3);
-  return `QEMU with ${recipe.accelerator}, ${availableParallelism()} cores (${model}), ${gib} GiB of memory`;
+  return `QEMU with ${recipe.accelerator}, ${processors()}, ${gib} GiB of memory`;
 }

@@ -1,11 +1,11 @@
 /** `lull bench proxy`: the data plane against nginx, against a WebSocket by hand, and against the agent's channel, in one run. */
-import { availableParallelism, cpus } from 'node:os';
 import { z } from 'zod';
 import type { Machine, OptionValues, Terminal } from '../cli/command-line.ts';
 import { UsageError } from '../cli/command-line.ts';
 import { json } from '../cli/table.ts';
 import type { Clock } from '../domain/ports.ts';
 import { makeBed } from './bed.ts';
+import { processors } from './processors.ts';
 import { makeProxyBed } from './proxy-bed.ts';
 import { runMicrovmRounds, type MicrovmExtent, type ThroughMicrovm } from './proxy-microvm-rounds.ts';
 import { runNativeRounds, type NativeResult, type ProxyExtent } from './proxy-rounds.ts';
@@ -51,7 +51,7 @@ export async function benchProxy(values: OptionValues, parts: ProxyBenchParts): 
 async function measure({ n, quick, native: isNative }: Options, parts: ProxyBenchParts): Promise<ProxyBenchResult> {
   const usual = quick ? EXTENT.quick : EXTENT.full;
   const extent = { ...usual, rounds: n ?? usual.rounds };
-  const machine = `${availableParallelism()} cores (${cpus()[0]?.model.trim() ?? 'unknown CPU'})`;
+  const machine = processors();
   const native = await measureNative(extent, parts);
   const microvm = isNative ? undefined : await measureMicrovms(extent, parts);
   return { machine, extent, native, microvm };

@@ -1,8 +1,9 @@
 /** One microVM of a soak: led through the API, asked over HTTPS, and what it says compared with what it has to hold. */
-import { readdir, stat } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { CommandFailure } from '../cli/command-line.ts';
+import { allocatedBytes } from '../host/disk.ts';
 import { DataLayout } from '../runtime/data-layout.ts';
 import { LullMicrovm, type FrontDoor } from './lull-microvm.ts';
 import { checksumsAt } from './soak-state.ts';
@@ -66,8 +67,8 @@ export class SoakMicrovm implements AsyncDisposable {
     const names = await readdir(dir, { recursive: true });
     const generations = names.filter((name) => /^gen-\d+$/.test(name));
     if (generations.length !== 1) throw new StateLost(`${this.#microvm.id} sleeps in ${generations.join(', ') || 'no generation'}`);
-    const sizes = await Promise.all(names.map((name) => stat(join(dir, name))));
-    const diskBytes = sizes.reduce((sum, { blocks }) => sum + blocks * BLOCK_BYTES, 0);
+    const sizes = await Promise.all(names.map((name) => allocatedBytes(join(dir, name))));
+    const diskBytes = sizes.reduce((sum, bytes) => sum + bytes, 0);
     return { suspendMs: ms, bytesWritten: report.bytesWritten, diskBytes };
   }
 
@@ -89,6 +90,3 @@ export class SoakMicrovm implements AsyncDisposable {
     return this.#microvm[Symbol.asyncDispose]();
   }
 }
-
-/** Of `blocks` in stat(2). */
-const BLOCK_BYTES = 512;

@@ -1,5 +1,4 @@
 /** `lull soak`: whether anything is lost, or grows, when microVMs sleep and wake for long. */
-import { availableParallelism, cpus } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
 import type { Machine, OptionValues, Terminal } from '../cli/command-line.ts';
@@ -9,6 +8,7 @@ import { duration, json, size, table } from '../cli/table.ts';
 import type { Random } from '../domain/ports.ts';
 import { buildOrFail, endpointsOf } from './bed.ts';
 import type { FrontDoor } from './lull-microvm.ts';
+import { processors } from './processors.ts';
 import { compareCycles, judgeCycles, runCycles, type CyclesResult } from './soak-cycles.ts';
 import { MANY_SERIES, runMany, type ManyResult } from './soak-many.ts';
 import { targetsTable } from './verdict.ts';
@@ -92,8 +92,6 @@ async function onOwnServer<T>({ terminal, machine }: Soaked, work: (bed: { door:
     throw error;
   }
 }
-
-const processors = () => `${availableParallelism()} cores (${cpus()[0]?.model.trim() ?? 'unknown CPU'})`;
 
 function renderCycles(result: CyclesResult): string {
   const compared = compareCycles(result);

@@ -15,16 +15,15 @@ export class DiskSpace {
   readonly #reserved = new Map<number, number>();
 
   async figures(folder: string): Promise<DiskFigures> {
-    const [{ dev }, { bsize, bavail, blocks }] = await Promise.all([stat(folder), statfs(folder)]);
-    return { sizeBytes: bsize * blocks, availableBytes: bsize * bavail, reservedBytes: this.#reserved.get(dev) ?? 0 };
+    return (await this.#look(folder)).figures;
   }
 
   /** Promises `bytes` of the disk of a folder until the answer is disposed of; undefined where they are not there. */
   async take(folder: string, bytes: number): Promise<Disposable | undefined> {
-    const [{ dev }, { availableBytes }] = await Promise.all([stat(folder), this.figures(folder)]);
-    // Without a pause from here on, so that two at once are not promised the same.
+    const { dev, figures } = await this.#look(folder);
+    // Asked anew, and without a pause from here on, so that two at once are not promised the same.
     const reserved = this.#reserved.get(dev) ?? 0;
-    if (availableBytes - KEPT_BYTES - reserved < bytes) return undefined;
+    if (figures.availableBytes - KEPT_BYTES - reserved < bytes) return undefined;
     this.#reserved.set(dev, reserved + bytes);
     return { [Symbol.dispose]: () => this.#reserved.set(dev, this.#reserved.get(dev)! - bytes) };
   }
@@ -40,5 +39,9 @@ export class DiskSpace {
     const { availableBytes, reservedBytes } = await this.figures(folder);
     const left = Math.max(0, Math.floor((availableBytes - KEPT_BYTES - reservedBytes) / MIB));
     throw hostFull(`The host's disk has ${left} MiB left to give and ${Math.ceil(bytes / MIB)} MiB are needed to ${purpose}; make room on it (\`lull gc\`), or terminate others.`);
+  }
+  async #look(folder: string): Promise<{ readonly dev: number; readonly figures: DiskFigures }> {
+    const [{ dev }, { bsize, bavail, blocks }] = await Promise.all([stat(folder), statfs(folder)]);
+    return { dev, figures: { sizeBytes: bsize * blocks, availableBytes: bsize * bavail, reservedBytes: this.#reserved.get(dev) ?? 0 } };
   }
 }

@@ -145,7 +145,9 @@ async function openParts(stack: AsyncDisposableStack, ground: Ground) {
   const buildLogs = createBuildLogFiles(files, (snapshotId) => layout.snapshot(snapshotId).dir);
   const catalogue = new LogCatalogue({ streams: store.logs, files: { microvm: applicationLogs, build: buildLogs } });
   const logRetention = stack.use(logRetentionOf(ground, catalogue));
-  await noteUser(options.platformFolder, options.dataFolder, ground.platform).catch((err: unknown) => log.warn({ err }, 'the platform folder takes no note of its users'));
+  // It reads every manifest, which nobody who starts has to wait for.
+  const noted = noteUser(options.platformFolder, options.dataFolder, ground.platform).catch((err: unknown) => log.warn({ err }, 'the platform folder takes no note of its users'));
+  stack.defer(() => noted);
   const { control, stopRequested } = controlPlane({
     images,
     microvms,

@@ -4,7 +4,7 @@ import { basename } from 'node:path';
 import type { FileFinding, Inspection, Sleeper } from '../domain/integrity.ts';
 import { extentsOf } from '../host/disk.ts';
 import type { DataLayout } from './data-layout.ts';
-import { readGenerationManifest, readSnapshotManifest, scratchFingerprint, type FileEntry } from './manifests.ts';
+import { isUnchanged, readGenerationManifest, readSnapshotManifest, type FileEntry } from './manifests.ts';
 import type { Extent } from './memory-diff.ts';
 import { MemoryWorkers } from './memory-workers.ts';
 
@@ -43,8 +43,7 @@ export class FileInspection implements Inspection {
     yield await this.#compared(files.memoryDiff, expected.memoryDiff);
     const { scratch } = this.#layout.microvm(sleeper.microvmId);
     const now = await finding(scratch, async () => {
-      const { sizeBytes, modifiedNs } = await scratchFingerprint(scratch);
-      if (sizeBytes !== disk.sizeBytes || modifiedNs !== disk.modifiedNs) throw new Error('was written to after the microVM fell asleep');
+      if (!(await isUnchanged(scratch, disk))) throw new Error('was written to after the microVM fell asleep');
     });
     yield now.finding;
   }

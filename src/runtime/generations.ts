@@ -6,14 +6,14 @@ import type { DiskSpace } from '../host/disk-space.ts';
 import { anonymousBytes } from '../host/memory.ts';
 import { hostBootId } from '../host/process.ts';
 import type { Files } from '../lib/files.ts';
-import { shortName } from './data-layout.ts';
 import { StepTimer } from '../lib/step-timer.ts';
 import type { Machine, PlacementKey } from '../vmm/driver.ts';
-import type { DataLayout } from './data-layout.ts';
+import { shortName, type DataLayout } from './data-layout.ts';
 import { digestOf, requireIntact, requireSize } from './kept-files.ts';
 import {
   belongsElsewhere,
   checkPlacement,
+  isUnchanged,
   readGenerationManifest,
   scratchFingerprint,
   writeManifest,
@@ -195,8 +195,3 @@ const namesIn = (dir: string) =>
     if (error.code === 'ENOENT') return [];
     throw error;
   });
-
-async function isUnchanged(path: string, { sizeBytes, modifiedNs }: GenerationManifest['scratch']): Promise<boolean> {
-  const now = await scratchFingerprint(path).catch(() => undefined);
-  return now?.sizeBytes === sizeBytes && now.modifiedNs === modifiedNs;
-}

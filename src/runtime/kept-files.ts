@@ -1,9 +1,7 @@
 /** Files of snapshots and generations against what their manifest says of them: what is cheap enough to be asked at every restore. */
 import { createHash } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
-import { LullError } from '../domain/errors.ts';
-import { shortName } from './data-layout.ts';
-import type { FileEntry } from './manifests.ts';
+import { damagedFile, type FileEntry } from './manifests.ts';
 
 /** Reads a small file whole. */
 export async function digestOf(path: string): Promise<FileEntry> {
@@ -22,6 +20,3 @@ export async function requireSize(path: string, expected: Pick<FileEntry, 'sizeB
   const found = await stat(path).catch(() => undefined);
   if (found?.size !== expected.sizeBytes) throw damagedFile(path);
 }
-
-/** The refusal of a file that is not what was written. */
-export const damagedFile = (path: string) => new LullError('internal', `${shortName(path)} is missing or damaged`);

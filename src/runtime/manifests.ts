@@ -95,6 +95,9 @@ export async function readGenerationManifest(path: string, { microvmId, generati
 export const belongsElsewhere = (manifestPath: string, of: 'image' | 'microVM' | 'generation') =>
   new LullError('internal', `${shortName(manifestPath)} belongs to another ${of}`);
 
+/** The refusal of a file that is not what was written. */
+export const damagedFile = (path: string, cause?: unknown) => new LullError('internal', `${shortName(path)} is missing or damaged`, { cause });
+
 async function readManifest<T>(path: string, schema: z.ZodType<T>): Promise<T> {
   try {
     const { checksum, ...body } = z.looseObject({ version: z.number(), checksum: z.string().optional() }).parse(JSON.parse(await readFile(path, 'utf8')));
@@ -102,7 +105,7 @@ async function readManifest<T>(path: string, schema: z.ZodType<T>): Promise<T> {
     if (!isIntact) throw new Error('its checksum is another');
     return schema.parse(body);
   } catch (error) {
-    throw new LullError('internal', `${shortName(path)} is missing or damaged`, { cause: error });
+    throw damagedFile(path, error);
   }
 }
 
@@ -126,4 +129,10 @@ export function checkPlacement(made: PlacementKey, here: PlacementKey): void {
 export async function scratchFingerprint(path: string): Promise<GenerationManifest['scratch']> {
   const { size, mtimeNs } = await stat(path, { bigint: true });
   return { sizeBytes: Number(size), modifiedNs: `${mtimeNs}` };
+}
+
+/** True where the scratch disk is there and as its fingerprint says. */
+export async function isUnchanged(path: string, { sizeBytes, modifiedNs }: GenerationManifest['scratch']): Promise<boolean> {
+  const now = await scratchFingerprint(path).catch(() => undefined);
+  return now?.sizeBytes === sizeBytes && now.modifiedNs === modifiedNs;
 }

@@ -52,12 +52,11 @@ export function createQemuDriver(options: QemuOptions): Driver {
     boot: async (spec: BootSpec) => {
       await makeSparse(spec.memoryPath, spec.guestMemoryMib * 1024 * 1024);
       await writeFile(spec.consolePath, '', { mode: 0o600 });
-      return await start({ options, spec, argumentsFor: (becomes) => bootArguments(spec, { ...target, ...becomes }) });
+      return await start({ options, target, spec, argumentsFor: (becoming) => bootArguments(spec, becoming) });
     },
     prepare: async (spec: RestoreSpec) => {
       await using deviceState = await open(spec.deviceStatePath, 'r');
-      const argumentsFor: Start['argumentsFor'] = (becomes) => restoreArguments(spec, { ...target, ...becomes });
-      return await start({ options, spec, argumentsFor, stateFd: deviceState.fd });
+      return await start({ options, target, spec, argumentsFor: (becoming) => restoreArguments(spec, becoming), stateFd: deviceState.fd });
     },
     adopt: (spec, identity) => adopt(spec, identity, options.users),
     processesBelow: (runtimeFolder) => processesWithArgument(agentChardev(`${runtimeFolder}/`)),
@@ -66,24 +65,26 @@ export function createQemuDriver(options: QemuOptions): Driver {
 
 interface Start {
   readonly options: QemuOptions;
+  readonly target: QemuTarget;
   readonly spec: MachineSpec;
-  readonly argumentsFor: (becomes: Pick<QemuTarget, 'becomes'>) => string[];
+  /** @param becoming the target, with the user that this process becomes */
+  readonly argumentsFor: (becoming: QemuTarget) => string[];
   readonly stateFd?: number;
 }
 
 /** Starts QEMU through the host tool, with the control connection (and the device state) as open files. */
-async function start({ options, spec, argumentsFor, stateFd }: Start): Promise<Machine> {
+async function start({ options, target, spec, argumentsFor, stateFd }: Start): Promise<Machine> {
   const { users } = options;
   const uid = options.confinement === 'own-user' ? users.take(spec.runDir) : undefined;
   const release = () => void (uid !== undefined && users.release(uid));
   try {
     await makeHandedOut(spec.runDir, uid);
-    const jail = options.confinement === 'none' ? [] : jailArguments(spec, programFolder(options), { accelerator: options.accelerator, opensMemoryReadOnly: isAtLeast(options.version, FIRST_WITH_READ_ONLY_MEMORY) });
+    const jail = options.confinement === 'none' ? [] : jailArguments(spec, programFolder(options), target);
     const shim = [options.hostTool, 'exec', '--oom-score-adj', `${OOM_SCORE_ADJUST}`, ...tapArguments(spec), ...jail, '--'] as const;
     await using disks = await openDisks(spec);
     const stdio = ['ignore', 'ignore', 'pipe', 'pipe', stateFd ?? 'ignore', ...disks.fds] as const;
     const option = isAtLeast(options.version, FIRST_WITH_RUN_WITH_USER) ? 'run-with' : 'runas';
-    const words = argumentsFor(uid === undefined ? {} : { becomes: { uid, option } });
+    const words = argumentsFor(uid === undefined ? target : { ...target, becomes: { uid, option } });
     const child = await startDetached([...shim, ...options.command, ...words], [...stdio]);
     const machine = await QemuMachine.started(child, child.stdio[CONTROL_FD] as Duplex, spec);
     void machine.exited.then(release);

@@ -20,6 +20,16 @@ async function stopped(bed: MicrovmsBed): Promise<string> {
   return id;
 }
 
+/** One that is being suspended, whose hook is called and does not answer before it is released. */
+async function heldInItsHook(bed: MicrovmsBed): Promise<{ id: string; suspending: Promise<void>; release: () => void }> {
+  const id = await bed.running();
+  const release = bed.runtime.hold('callHook');
+  const called = bed.runtime.taken('callHook');
+  const suspending = bed.microvms.useCases.suspend(id);
+  await called;
+  return { id, suspending, release };
+}
+
 describe('a microVM whose disk fails', () => {
   it('stays RUNNING and says so, is tried again until it goes on, and then says nothing more', async () => {
     await using bed = await microvmsBed();
@@ -50,11 +60,7 @@ describe('a microVM whose disk fails', () => {
 
   it('is not ended by the hook that it was stopped in', async () => {
     await using bed = await microvmsBed({ hooks: { port: 9000, microvmHooks: { suspend: 'ENABLED' } } });
-    const id = await bed.running();
-    const release = bed.runtime.hold('callHook');
-    const called = bed.runtime.taken('callHook');
-    const suspending = bed.microvms.useCases.suspend(id);
-    await called;
+    const { id, suspending, release } = await heldInItsHook(bed);
     bed.runtime.diskFaults.set(id, 'full');
     bed.runtime.stops += 1;
     bed.microvms.stoppedByDisk.note(id);
@@ -68,11 +74,7 @@ describe('a microVM whose disk fails', () => {
 
   it('goes on while a hook waits for it', async () => {
     await using bed = await microvmsBed({ hooks: { port: 9000, microvmHooks: { suspend: 'ENABLED' } } });
-    const id = await bed.running();
-    const release = bed.runtime.hold('callHook');
-    const called = bed.runtime.taken('callHook');
-    const suspending = bed.microvms.useCases.suspend(id);
-    await called;
+    const { id, suspending, release } = await heldInItsHook(bed);
     bed.runtime.diskFaults.set(id, 'full');
     bed.microvms.stoppedByDisk.note(id);
     await tryAgain(bed);
